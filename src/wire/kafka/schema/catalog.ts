@@ -1,0 +1,78 @@
+import * as produce from './00-produce.ts'
+import * as fetch from './01-fetch.ts'
+import * as listOffsets from './02-list-offsets.ts'
+import * as metadata from './03-metadata.ts'
+import * as findCoordinator from './10-find-coordinator.ts'
+import * as apiVersions from './18-api-versions.ts'
+import * as createTopics from './19-create-topics.ts'
+import * as deleteTopics from './20-delete-topics.ts'
+import * as deleteRecords from './21-delete-records.ts'
+import * as initProducerId from './22-init-producer-id.ts'
+import * as offsetForLeaderEpoch from './23-offset-for-leader-epoch.ts'
+import * as describeConfigs from './32-describe-configs.ts'
+import * as createPartitions from './37-create-partitions.ts'
+import * as describeCluster from './60-describe-cluster.ts'
+import type { Decoded, Encodable, MessageSchema } from './definition.ts'
+
+/**
+ * The APIs that this codec speaks, and their types by API key. A new API is a schema file plus
+ * one line in the table below.
+ */
+export interface ApiSchema {
+  readonly request: MessageSchema
+  readonly response: MessageSchema
+  /** Lowest version to advertise where it is lower than what can be decoded. */
+  readonly advertisedMin?: number
+}
+
+/** In the order of the keys. */
+export const API_SCHEMAS = {
+  // KAFKA-18659: older librdkafka reads "Produce v0 out of range" as "no compression".
+  0: { request: produce.produceRequest, response: produce.produceResponse, advertisedMin: 0 },
+  1: { request: fetch.fetchRequest, response: fetch.fetchResponse },
+  2: { request: listOffsets.listOffsetsRequest, response: listOffsets.listOffsetsResponse },
+  3: { request: metadata.metadataRequest, response: metadata.metadataResponse },
+  10: {
+    request: findCoordinator.findCoordinatorRequest,
+    response: findCoordinator.findCoordinatorResponse,
+  },
+  18: { request: apiVersions.apiVersionsRequest, response: apiVersions.apiVersionsResponse },
+  19: { request: createTopics.createTopicsRequest, response: createTopics.createTopicsResponse },
+  20: { request: deleteTopics.deleteTopicsRequest, response: deleteTopics.deleteTopicsResponse },
+  21: {
+    request: deleteRecords.deleteRecordsRequest,
+    response: deleteRecords.deleteRecordsResponse,
+  },
+  22: {
+    request: initProducerId.initProducerIdRequest,
+    response: initProducerId.initProducerIdResponse,
+  },
+  23: {
+    request: offsetForLeaderEpoch.offsetForLeaderEpochRequest,
+    response: offsetForLeaderEpoch.offsetForLeaderEpochResponse,
+  },
+  32: {
+    request: describeConfigs.describeConfigsRequest,
+    response: describeConfigs.describeConfigsResponse,
+  },
+  37: {
+    request: createPartitions.createPartitionsRequest,
+    response: createPartitions.createPartitionsResponse,
+  },
+  60: {
+    request: describeCluster.describeClusterRequest,
+    response: describeCluster.describeClusterResponse,
+  },
+} as const satisfies Readonly<Record<number, ApiSchema>>
+
+export type SupportedApiKey = keyof typeof API_SCHEMAS
+
+type RequestFields<K extends SupportedApiKey> = (typeof API_SCHEMAS)[K]['request']['fields']
+type ResponseFields<K extends SupportedApiKey> = (typeof API_SCHEMAS)[K]['response']['fields']
+
+/** What decoding gives, by API key. */
+export type RequestOf<K extends SupportedApiKey> = Decoded<RequestFields<K>>
+export type ResponseOf<K extends SupportedApiKey> = Decoded<ResponseFields<K>>
+/** What encoding takes, by API key. */
+export type RequestInit<K extends SupportedApiKey> = Encodable<RequestFields<K>>
+export type ResponseInit<K extends SupportedApiKey> = Encodable<ResponseFields<K>>

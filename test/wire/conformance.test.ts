@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import { ApiKey } from '../../src/wire/kafka/api-key.ts'
+import type { Field, Fields, MessageSchema } from '../../src/wire/kafka/schema/definition.ts'
+import { SCHEMAS } from './messages.ts'
+
+/**
+ * Compares every declaration with Kafka's own message definitions, in the folder that the
+ * environment variable MILLRACE_KAFKA_MESSAGES names. Without it there is nothing to compare with;
+ * with it, a missing folder or file is a failure.
+ */
+const FOLDER = process.env.MILLRACE_KAFKA_MESSAGES
+const skip =
+  FOLDER === undefined || FOLDER === ''
+    ? 'SKIPPED: set MILLRACE_KAFKA_MESSAGES to a folder of Kafka message definitions (JSON)'
+    : false
+if (skip !== false) console.warn(`wire conformance ${skip}`)
+
+interface KafkaField {
+  readonly name: string
+  readonly type: string
+  readonly versions: string
+  readonly nullableVersions?: string
+  readonly flexibleVersions?: string
+  readonly default?: string | number | boolean
+  readonly tag?: number
+  readonly taggedVersions?: string
+  readonly ignorable?: boolean | string
+  readonly fields?: readonly KafkaField[]
+}
+
+interface KafkaMessage {
+  readonly name: string
+  readonly apiKey?: number
+  readonly type: string
+  readonly validVersions: string
+  readonly flexibleVersions: string
+  readonly latestVersionUnstable?: boolean
+  readonly fields: readonly KafkaField[]
+  readonly commonStructs?: readonly KafkaField[]
+}
+
+function load(name: string): KafkaMessage {
+  const text = readFileSync(join(FOLDER as string, `${name}.json`), 'utf8')
+  return JSON.parse(text.replace(/^\s*\/\/.*$/gm, ''))
+}
+
+/** One comparable form for both sides. */
+type Normal = Readonly<Record<string, unknown>>
+
+function normalKafka(field: KafkaField, structs: Map<string, readonly KafkaField[]>): Normal {
+  const isArray = field.type.startsWith('[]')
+  const element = isArray ? field.type.slice(2) : field.type
+  const children = field.fields ?? structs.get(element)
+  const type = children === undefined ? element : 'struct'
+  return {
+    name: field.name.toLowerCase(),
+    type: isArray ? `[]${type}` : type,
+    versions: field.versions,
+    nullable: field.nullableVersions ?? 'none',
+    default: normalDefault(field.default, element),
+    tag: field.tag ?? -1,
+    tagged: field.taggedVersions ?? 'none',
+    ignorable: String(field.ignorable ?? false) === 'true',
+    flexible: field.flexibleVersions ?? 'as the message',
+    fields: children?.map((child) => normalKafka(child, structs)) ?? [],
+  }
+}
+
+function normalDefault(value: string | number | boolean | undefined, type: string): string {
+  if (value === undefined) return 'implicit'
+  const isNumber = /^u?int/.test(type) || type === 'float64'
+  return isNumber && value !== 'null' ? String(Number(value)) : String(value)
+}
+
+function normalOurs(name: string, field: Field): Normal {
+  const { type } = field
+  const isArray = Array.isArray(type)
+  const element: unknown = isArray ? type[0] : type
+  const typeName = typeof element === 'string' ? element : 'struct'
+  const children = typeof element === 'string' ? [] : Object.entries(element as Fields)
+  return {
+    name: name.toLowerCase(),
+    type: isArray ? `[]${typeName}` : typeName,
+    versions: field.versions,
+    nullable: field.nullable ?? 'none',
+    default: field.default === undefined ? 'implicit' : String(field.default),
+    tag: field.tag ?? -1,
+    tagged: field.tagged ?? 'none',
+    ignorable: field.ignorable ?? false,
+    flexible: field.flexible ?? 'as the message',
+    fields: children.map(([childName, child]) => normalOurs(childName, child)),
+  }
+}
+
+function compare(schema: MessageSchema): void {
+  const kafka = load(schema.name)
+  const structs = new Map(kafka.commonStructs?.map(({ name, fields }) => [name, fields ?? []]))
+  assert.deepEqual(
+    {
+      kind: schema.kind,
+      apiKey: schema.apiKey,
+      versions: schema.versions,
+      flexible: schema.flexible,
+      unstable: schema.latestVersionUnstable ?? false,
+    },
+    {
+      kind: kafka.type,
+      apiKey: kafka.apiKey ?? -1,
+      versions: kafka.validVersions,
+      flexible: kafka.flexibleVersions,
+      unstable: schema.kind === 'request' && (kafka.latestVersionUnstable ?? false),
+    },
+  )
+  assert.deepEqual(
+    Object.entries(schema.fields).map(([name, field]) => normalOurs(name, field)),
+    kafka.fields.map((field) => normalKafka(field, structs)),
+  )
+}
+
+describe('schema, equals the Kafka definition', { skip }, () => {
+  for (const schema of SCHEMAS) test(schema.name, () => compare(schema))
+})
+
+test('ApiKey, names every request as Kafka does', { skip }, () => {
+  const ours = new Map<string, number>(Object.entries(ApiKey))
+  const files = readdirSync(FOLDER as string).filter((file) => file.endsWith('Request.json'))
+  assert.ok(files.length > 50, `${files.length} request files in ${FOLDER}`)
+  for (const file of files) {
+    const { name, apiKey } = load(file.slice(0, -'.json'.length))
+    const snake = name.replace(/Request$/, '').replace(/(?<!^)([A-Z])/g, '_$1')
+    // Kafka 4.1 renamed key 74 (KIP-1142); older definitions may lie beside the new one.
+    if (snake.toUpperCase() === 'LIST_CLIENT_METRICS_RESOURCES') continue
+    assert.equal(ours.get(snake.toUpperCase()), apiKey, name)
+  }
+})
