@@ -1,0 +1,206 @@
+//! io_uring for one purpose: fdatasync without blocking the shard's thread. Completions signal an
+//! eventfd, so that a parked shard wakes.
+//!
+//! A ring belongs to the thread that opened it and is named by a number of that thread, never used
+//! twice. In flight there are never more flushes than completion entries: none can be lost.
+//!
+//! Each flush runs on a duplicate of its descriptor. The kernel hands an fsync to a worker, which
+//! looks the number up only then: were the file closed meanwhile, the flush would fail, and were the
+//! number used again, another file would be flushed and this one reported durable.
+
+use std::cell::RefCell;
+
+use io_uring::{IoUring, Probe, opcode, types};
+
+use crate::call::{Call, Failure, Outcome, Value};
+use crate::errno::{self, retry};
+
+const ENTRIES_MAX: i32 = 4096;
+const RINGS_MAX: usize = 1024;
+
+/// What comes back with a completion: token below, duplicate of the descriptor above.
+fn user_data(token: i32, duplicate: i32) -> u64 {
+    u64::from(token as u32) | u64::from(duplicate as u32) << 32
+}
+
+fn token_of(user_data: u64) -> i32 {
+    user_data as u32 as i32
+}
+
+fn duplicate_of(user_data: u64) -> i32 {
+    (user_data >> 32) as i32
+}
+
+struct Ring {
+    uring: IoUring,
+    /// Flushes pushed and not yet drained; at most `capacity`.
+    pending: usize,
+    capacity: usize,
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        while self.pending > 0 {
+            let count = self.uring.completion().fold(0, |count, completion| {
+                unsafe { libc::close(duplicate_of(completion.user_data())) };
+                count + 1
+            });
+            self.pending -= count;
+            let wait = if self.pending > 0 {
+                self.uring.submit_and_wait(1)
+            } else {
+                Ok(0)
+            };
+            if wait.is_err_and(|error| error.raw_os_error() != Some(libc::EINTR)) {
+                return; // A broken ring: its descriptors are lost, at most `capacity`.
+            }
+        }
+    }
+}
+
+thread_local! {
+    static RINGS: RefCell<Vec<Option<Ring>>> = const { RefCell::new(Vec::new()) };
+}
+
+pub fn open(call: &Call) -> Outcome {
+    let entries = call.natural(0, "entries")?;
+    let eventfd = call.natural(1, "eventfd")?;
+    if !(1..=ENTRIES_MAX).contains(&entries) {
+        return Err(Failure::Range("entries"));
+    }
+    let Some(ring) = make(entries as u32, eventfd) else {
+        return Ok(Value::Null);
+    };
+    RINGS.with_borrow_mut(|rings| {
+        if rings.len() == RINGS_MAX {
+            return Err(Failure::Range("rings opened by this thread"));
+        }
+        rings.push(Some(ring));
+        Ok(Value::Number((rings.len() - 1) as f64))
+    })
+}
+
+/// None where kernel or sandbox refuse any part of it.
+fn make(entries: u32, eventfd: i32) -> Option<Ring> {
+    let uring = IoUring::new(entries).ok()?;
+    let mut probe = Probe::new();
+    uring.submitter().register_probe(&mut probe).ok()?;
+    if !probe.is_supported(opcode::Fsync::CODE) {
+        return None;
+    }
+    uring.submitter().register_eventfd(eventfd).ok()?;
+    let capacity = uring.params().sq_entries() as usize;
+    Some(Ring {
+        uring,
+        pending: 0,
+        capacity,
+    })
+}
+
+fn with_ring(call: &Call, body: impl FnOnce(&mut Ring) -> Outcome) -> Outcome {
+    let index = call.size(0, "ring")?;
+    RINGS.with_borrow_mut(|rings| match rings.get_mut(index) {
+        Some(Some(ring)) => body(ring),
+        _ => Err(Failure::Range("ring")),
+    })
+}
+
+/// True when the flush is taken: its token then comes back once. False when the ring is full.
+pub fn flush(call: &Call) -> Outcome {
+    let fd = call.natural(1, "fd")?;
+    let token = call.int32(2, "token")?;
+    with_ring(call, |ring| {
+        if ring.pending == ring.capacity {
+            return Ok(Value::Bool(false));
+        }
+        let duplicate = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+        if duplicate < 0 {
+            return match errno::last() {
+                libc::EMFILE => Ok(Value::Bool(false)), // A blocking flush needs no descriptor more.
+                errno => Err(Failure::System {
+                    errno,
+                    syscall: "fcntl",
+                }),
+            };
+        }
+        let entry = opcode::Fsync::new(types::Fd(fd))
+            .flags(types::FsyncFlags::DATASYNC)
+            .build()
+            .user_data(user_data(token, duplicate));
+        if unsafe { ring.uring.submission().push(&entry) }.is_err() {
+            unsafe { libc::close(duplicate) };
+            return Ok(Value::Bool(false));
+        }
+        ring.pending += 1;
+        submit(ring)?;
+        Ok(Value::Bool(true))
+    })
+}
+
+/// Hands over what is queued. A kernel short of memory takes it later: `drain` tries again.
+fn submit(ring: &mut Ring) -> Outcome<()> {
+    let result = retry(|| match ring.uring.submit() {
+        Ok(count) => count as isize,
+        Err(error) => {
+            unsafe { *libc::__errno_location() = error.raw_os_error().unwrap_or(libc::EIO) };
+            -1
+        }
+    });
+    match result {
+        Ok(_) | Err(libc::EAGAIN | libc::EBUSY) => Ok(()),
+        Err(errno) => Err(Failure::System {
+            errno,
+            syscall: "io_uring_enter",
+        }),
+    }
+}
+
+pub fn drain(call: &Call) -> Outcome {
+    let out = call.int32s(1, "out")?;
+    with_ring(call, |ring| {
+        if !ring.uring.submission().is_empty() {
+            submit(ring)?;
+        }
+        let mut count = 0;
+        let mut completions = ring.uring.completion();
+        while count < out.len() / 2 {
+            let Some(completion) = completions.next() else {
+                break;
+            };
+            unsafe { libc::close(duplicate_of(completion.user_data())) };
+            out.set(2 * count, token_of(completion.user_data()));
+            out.set(2 * count + 1, completion.result().min(0));
+            count += 1;
+        }
+        drop(completions);
+        ring.pending -= count;
+        Ok(Value::Number(count as f64))
+    })
+}
+
+/// Waits for the flushes in flight; nobody hears of them.
+pub fn close(call: &Call) -> Outcome {
+    let index = call.size(0, "ring")?;
+    RINGS.with_borrow_mut(|rings| match rings.get_mut(index) {
+        Some(slot @ Some(_)) => {
+            *slot = None;
+            Ok(Value::Undefined)
+        }
+        _ => Err(Failure::Range("ring")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_data_keeps_token_and_descriptor_apart() {
+        for token in [0, 1, -1, i32::MIN, i32::MAX] {
+            for duplicate in [0, 3, i32::MAX] {
+                let data = user_data(token, duplicate);
+                assert_eq!((token_of(data), duplicate_of(data)), (token, duplicate));
+            }
+        }
+    }
+}

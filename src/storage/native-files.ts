@@ -1,0 +1,125 @@
+import { getSystemErrorName } from 'node:util'
+import { assert } from '../base/assert.ts'
+import type { NativeAddon } from '../base/native.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { ByteRange, FileId, GatherSource } from './files.ts'
+import { NodeFiles } from './node-files.ts'
+
+/**
+ * The native disk: names, opening and sizes as in `NodeFiles`, data by plain system calls of the
+ * addon, with the hints that keep the page cache bounded. With an io_uring a flush runs off this
+ * thread and its completion signals the ring's eventfd; without one, or when the ring is full, it
+ * blocks and is reported like the portable one. The ring belongs to whoever opened it.
+ */
+export class NativeFiles extends NodeFiles {
+  readonly #addon: NativeAddon
+  readonly #ring: number | null
+  readonly #completions = new Int32Array(2 * COMPLETIONS_MAX)
+  /** For ranges that come as another kind of array than the addon takes. */
+  readonly #ranges = new Int32Array(2 * GATHER_MAX)
+
+  constructor(addon: NativeAddon, ring: number | null = null) {
+    super()
+    this.#addon = addon
+    this.#ring = ring
+  }
+
+  override read(file: FileId, position: number, into: ByteRange): number {
+    try {
+      return this.#addon.pread(file, position, into.bytes, into.offset, into.length)
+    } catch (error) {
+      throw this.failed('read', file, error)
+    }
+  }
+
+  override write(file: FileId, position: number, source: GatherSource): number {
+    assert(source.count >= 1 && 2 * source.count <= source.ranges.length)
+    const count = Math.min(source.count, GATHER_MAX)
+    const ranges = this.#typedRanges(source.ranges, count)
+    let written: number
+    try {
+      written = this.#addon.pwritev(file, position, source.bytes, ranges, count)
+    } catch (error) {
+      throw this.failed('write', file, error)
+    }
+    assert(written >= 1, 'a write of nothing')
+    return written
+  }
+
+  #typedRanges(ranges: ArrayLike<number>, count: number): Int32Array | Uint32Array {
+    if (ranges instanceof Int32Array || ranges instanceof Uint32Array) return ranges
+    for (let i = 0; i < 2 * count; i++) {
+      const value = ranges[i]!
+      assert(value >= 0 && (value | 0) === value) // The array would wrap it silently.
+      this.#ranges[i] = value
+    }
+    return this.#ranges
+  }
+
+  override flush(file: FileId, token: number): void {
+    assert((token | 0) === token, 'a flush token is an int32')
+    if (!this.#startFlush(file, token)) super.flush(file, token)
+  }
+
+  /** Hands the flush to the ring; false when there is none or it is full. */
+  #startFlush(file: FileId, token: number): boolean {
+    if (this.#ring === null) return false
+    try {
+      return this.#addon.uringFlush(this.#ring, file, token)
+    } catch (error) {
+      throw this.failed('flush', file, error)
+    }
+  }
+
+  override drainFlushes(handler: (token: number, error: Error | null) => void): number {
+    let total = super.drainFlushes(handler)
+    if (this.#ring === null) return total
+    // Until the ring is empty: its eventfd is cleared already and would not wake anyone again.
+    for (;;) {
+      const count = this.#addon.uringDrain(this.#ring, this.#completions)
+      for (let i = 0; i < count; i++) {
+        const result = this.#completions[2 * i + 1]!
+        handler(this.#completions[2 * i]!, result === 0 ? null : flushError(result))
+      }
+      total += count
+      if (count < COMPLETIONS_MAX) return total
+    }
+  }
+
+  override flushNow(file: FileId): void {
+    try {
+      this.#addon.fdatasync(file)
+    } catch (error) {
+      throw this.failed('flush', file, error)
+    }
+  }
+
+  override startWriteback(file: FileId, position: number, bytes: number): void {
+    this.#addon.syncFileRange(file, position, bytes)
+  }
+
+  override dropCached(file: FileId, position: number, bytes: number): void {
+    this.#addon.fadviseDontNeed(file, position, bytes)
+  }
+
+  override preallocate(file: FileId, bytes: number): void {
+    this.#addon.fallocateKeepSize(file, bytes)
+  }
+}
+
+const COMPLETIONS_MAX = 64
+
+/** IOV_MAX on Linux. More pieces are left to the caller's next write. */
+const GATHER_MAX = 1024
+
+/** The error that a blocking flush would have thrown. `result` is minus the errno. */
+function flushError(result: number): BrokerError {
+  const code = getSystemErrorName(result)
+  const cause = Object.assign(new Error(`${code}: fdatasync`), {
+    code,
+    errno: result,
+    syscall: 'fdatasync',
+  })
+  return new BrokerError(ErrorCode.KAFKA_STORAGE_ERROR, 'flush a file', cause)
+}
