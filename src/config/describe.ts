@@ -1,0 +1,91 @@
+/**
+ * What DescribeConfigs answers: every option of a topic or of the broker, with its value, where the
+ * value comes from, and the options it would come from next (KIP-226, KIP-569).
+ */
+import type { BrokerConfig } from './broker-config.ts'
+import type { ConfigType } from './option.ts'
+import { BROKER_OPTIONS, type BrokerOptionName, isBrokerOption } from './options.ts'
+import { TOPIC_OPTIONS, type TopicOverrides, topicOptionText } from './topic-options.ts'
+
+/** Codes of DescribeConfigs. */
+export const ConfigSource = {
+  DYNAMIC_TOPIC_CONFIG: 1,
+  STATIC_BROKER_CONFIG: 4,
+  DEFAULT_CONFIG: 5,
+} as const
+export type ConfigSource = (typeof ConfigSource)[keyof typeof ConfigSource]
+
+export interface ConfigSynonym {
+  readonly name: string
+  readonly value: string | null
+  readonly source: ConfigSource
+}
+
+export interface ConfigEntry {
+  readonly name: string
+  readonly value: string | null
+  /** Whether a request can change it. */
+  readonly readOnly: boolean
+  readonly sensitive: boolean
+  readonly source: ConfigSource
+  readonly type: ConfigType
+  readonly doc: string
+  /** The value's own source first, then those that it hides. */
+  readonly synonyms: readonly ConfigSynonym[]
+}
+
+/** Every option of a topic, by name. */
+export function describeTopicConfigs(
+  overrides: TopicOverrides,
+  broker: BrokerConfig,
+  replicationFactor = 1,
+): ConfigEntry[] {
+  return Object.entries(TOPIC_OPTIONS).map(([name, { option, synonyms: chain }]) => {
+    const synonyms: ConfigSynonym[] = []
+    const own = overrides.get(name) ?? null
+    if (own !== null) {
+      synonyms.push({ name, value: own, source: ConfigSource.DYNAMIC_TOPIC_CONFIG })
+    }
+    for (const synonym of chain) synonyms.push(...setSynonym(synonym.name, broker))
+    for (const synonym of chain) synonyms.push(...defaultSynonym(synonym.name))
+    return {
+      name,
+      value: topicOptionText(name, overrides, broker, replicationFactor),
+      readOnly: false,
+      sensitive: false,
+      source: synonyms[0]?.source ?? ConfigSource.DEFAULT_CONFIG,
+      type: option.type,
+      doc: option.doc,
+      synonyms,
+    }
+  })
+}
+
+/** Every option of the broker, by name. All are fixed while it runs. */
+export function describeBrokerConfigs(broker: BrokerConfig): ConfigEntry[] {
+  const names = Object.keys(BROKER_OPTIONS).filter(isBrokerOption).sort()
+  return names.map((name) => {
+    const synonyms = [...setSynonym(name, broker), ...defaultSynonym(name)]
+    return {
+      name,
+      value: broker.text(name),
+      readOnly: true,
+      sensitive: false,
+      source: synonyms[0]?.source ?? ConfigSource.DEFAULT_CONFIG,
+      type: BROKER_OPTIONS[name].type,
+      doc: BROKER_OPTIONS[name].doc,
+      synonyms,
+    }
+  })
+}
+
+function setSynonym(name: BrokerOptionName, broker: BrokerConfig): ConfigSynonym[] {
+  if (broker.source(name) === 'default') return []
+  return [{ name, value: broker.text(name), source: ConfigSource.STATIC_BROKER_CONFIG }]
+}
+
+function defaultSynonym(name: BrokerOptionName): ConfigSynonym[] {
+  const { defaultText } = BROKER_OPTIONS[name]
+  if (defaultText === null) return []
+  return [{ name, value: defaultText, source: ConfigSource.DEFAULT_CONFIG }]
+}

@@ -1,0 +1,340 @@
+/**
+ * The broker's options: Kafka's name, default and rule where Kafka has the option, `millrace.…`
+ * where it has none. A row is all there is to an option: files, environment, flags, DescribeConfigs
+ * and the generated help work from this table. The table is sorted by what an option is about.
+ */
+import { boolean, double, int, list, long, type Option, oneOf, text } from './option.ts'
+
+const KIB = 1024
+const MIB = 1024 * KIB
+const GIB = 1024 * MIB
+const SECOND_MS = 1000
+const MINUTE_MS = 60 * SECOND_MS
+const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
+const UNLIMITED = Number.POSITIVE_INFINITY
+const INT_MAX = 2 ** 31 - 1
+
+/** The smallest segment that Kafka accepts since KIP-1030. */
+export const SEGMENT_BYTES_MIN = MIB
+
+/** Fails for a list that names a cleanup policy twice or one that does not exist. */
+export function checkCleanupPolicy(items: readonly string[]): string | null {
+  const known = items.every((item) => item === 'compact' || item === 'delete')
+  if (known && new Set(items).size === items.length) return null
+  return 'delete, compact, or both'
+}
+
+function checkDirectories(items: readonly string[]): string | null {
+  if (items.length === 0) return 'at least one directory'
+  return new Set(items).size === items.length ? null : 'directories that differ'
+}
+
+export const BROKER_OPTIONS = {
+  // —— who and where ——
+  'node.id': int(1, 'The id of this broker in its cluster.', { min: 0 }),
+  listeners: text(
+    'PLAINTEXT://127.0.0.1:9092',
+    'Where Kafka clients connect: NAME://HOST:PORT, comma-separated. Port 0 takes any free one.',
+  ),
+  'advertised.listeners': text(
+    null,
+    'The addresses that clients are told to connect to, by listener name. Unset: the listeners.',
+  ),
+  'listener.security.protocol.map': text(
+    'PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL',
+    'The security protocol of each listener name.',
+  ),
+  'millrace.http.listener': text(
+    '127.0.0.1:8080',
+    'HOST:PORT of health, metrics and everything else over HTTP; "off" for none.',
+  ),
+  'millrace.insecure': boolean(
+    false,
+    'Allows listeners beyond loopback without authentication (the flag --insecure).',
+  ),
+
+  // —— threads, memory, tiers ——
+  'millrace.shards': int(
+    0,
+    'Worker threads that own partitions; 0 takes one per core less one, at least one.',
+    { min: 0, max: 256 },
+  ),
+  'millrace.pin.threads': boolean(
+    true,
+    'Pins each shard to a core, where there are cores to spare.',
+  ),
+  'millrace.native.tier': oneOf(
+    ['auto', 'portable', 'native', 'io_uring'],
+    'auto',
+    'How files and sockets are driven; auto takes the best that loads, a forced one must load.',
+  ),
+  'millrace.arena.ingress.bytes': int(
+    64 * MIB,
+    'Memory for received batches that are not written yet, in all.',
+    { min: 4 * MIB, max: GIB },
+  ),
+  'millrace.arena.egress.bytes': int(
+    64 * MIB,
+    'Memory for fetched data that is not sent yet, for each shard.',
+    { min: 4 * MIB, max: GIB },
+  ),
+  'millrace.page.cache.window.bytes': long(
+    64 * MIB,
+    "The part of a partition's tail that is kept in the page cache for its readers.",
+    { min: MIB },
+  ),
+  'millrace.log.level': oneOf(
+    ['trace', 'debug', 'info', 'warn', 'error', 'silent'],
+    'info',
+    'The least severe line that is logged.',
+  ),
+
+  // —— connections and requests ——
+  'socket.request.max.bytes': int(100 * MIB, 'The largest request that is accepted.', { min: 1 }),
+  'socket.listen.backlog.size': int(50, 'Connections that may wait to be accepted.', { min: 1 }),
+  'connections.max.idle.ms': long(
+    10 * MINUTE_MS,
+    'A connection without a request for so long is closed; -1 for never.',
+    { min: -1 },
+  ),
+  'max.connections': int(INT_MAX, 'Connections that are accepted in all.', { min: 0 }),
+  'max.connections.per.ip': int(INT_MAX, 'Connections that are accepted from one address.', {
+    min: 0,
+  }),
+  'queued.max.requests': int(
+    500,
+    'Requests of one connection that are worked on at a time; above it the socket is not read.',
+    { min: 1 },
+  ),
+  'fetch.max.bytes': int(55 * MIB, 'The most that one Fetch response carries.', { min: KIB }),
+  'max.incremental.fetch.session.cache.slots': int(
+    1000,
+    'Incremental fetch sessions that are kept (KIP-227).',
+    { min: 0 },
+  ),
+  'max.request.partition.size.limit': int(
+    2000,
+    'Partitions that one DescribeTopicPartitions response lists (KIP-966).',
+    { min: 1 },
+  ),
+
+  // —— topics ——
+  'auto.create.topics.enable': boolean(
+    true,
+    'Creates a topic when a client that allows it asks for its metadata.',
+  ),
+  'delete.topic.enable': boolean(true, 'Whether topics can be deleted.'),
+  'num.partitions': int(1, 'Partitions of a topic whose creator names no number.', { min: 1 }),
+  'default.replication.factor': int(1, 'Replicas of a topic whose creator names no number.', {
+    min: 1,
+    max: 32_767,
+  }),
+  'min.insync.replicas': int(
+    1,
+    'In-sync replicas that acks=all needs. Unset: 2 for topics of 3 or more replicas, else 1.',
+    { min: 1 },
+  ),
+  'unclean.leader.election.enable': boolean(
+    false,
+    'Whether a replica that is not in sync may lead, at the price of losing records.',
+  ),
+
+  // —— the log ——
+  'log.dirs': list(
+    'millrace-data',
+    'Directories that hold the data, one per disk.',
+    checkDirectories,
+  ),
+  'message.max.bytes': int(MIB + 12, 'The largest record batch that is accepted.', { min: 0 }),
+  'log.segment.bytes': int(GIB, 'A segment of this size is closed and a new one begun.', {
+    min: SEGMENT_BYTES_MIN,
+  }),
+  'log.roll.ms': long(null, 'A segment of this age is closed. Unset: log.roll.hours.', { min: 1 }),
+  'log.roll.hours': int(168, 'As log.roll.ms, in hours.', { min: 1 }),
+  'log.roll.jitter.ms': long(
+    null,
+    'Up to so much is taken off log.roll.ms at random. Unset: log.roll.jitter.hours.',
+    { min: 0 },
+  ),
+  'log.roll.jitter.hours': int(0, 'As log.roll.jitter.ms, in hours.', { min: 0 }),
+  'log.retention.ms': long(
+    null,
+    'A closed segment older than this is deleted; -1 for never. Unset: log.retention.minutes.',
+    { min: -1 },
+  ),
+  'log.retention.minutes': int(
+    null,
+    'As log.retention.ms, in minutes. Unset: log.retention.hours.',
+    { min: -1 },
+  ),
+  'log.retention.hours': int(168, 'As log.retention.ms, in hours.', { min: -1 }),
+  'log.retention.bytes': long(
+    -1,
+    'Closed segments are deleted, oldest first, while a partition is larger; -1 for never.',
+    { min: -1 },
+  ),
+  'log.retention.check.interval.ms': long(
+    5 * MINUTE_MS,
+    'How often the log looks for segments to delete.',
+    { min: 1 },
+  ),
+  'log.segment.delete.delay.ms': long(
+    MINUTE_MS,
+    'How long the file of a deleted segment stays on disk.',
+    { min: 0 },
+  ),
+  'log.index.interval.bytes': int(4096, 'Bytes of log from one index entry to the next.', {
+    min: 0,
+  }),
+  'log.index.size.max.bytes': int(
+    10 * MIB,
+    'The largest index file; a full one rolls the segment.',
+    {
+      min: 4,
+    },
+  ),
+  'log.preallocate': boolean(false, 'Reserves disk space for a whole segment when it is begun.'),
+  'log.flush.interval.messages': long(
+    UNLIMITED,
+    'Records after which a partition is flushed to disk before they are acknowledged.',
+    { min: 1 },
+  ),
+  'log.flush.interval.ms': long(
+    null,
+    'How long a record may stay unflushed. Unset: log.flush.scheduler.interval.ms.',
+    { min: 0 },
+  ),
+  'log.flush.scheduler.interval.ms': long(
+    UNLIMITED,
+    'How often the log looks for partitions to flush.',
+    { min: 0 },
+  ),
+  'log.flush.offset.checkpoint.interval.ms': int(
+    MINUTE_MS,
+    'How often recovery points are written: less is read again after a crash.',
+    { min: 0 },
+  ),
+  'log.flush.start.offset.checkpoint.interval.ms': int(
+    MINUTE_MS,
+    'How often log start offsets are written.',
+    { min: 0 },
+  ),
+  'log.message.timestamp.type': oneOf(
+    ['CreateTime', 'LogAppendTime'],
+    'CreateTime',
+    'Whose clock stamps a record: the producer’s or the broker’s.',
+  ),
+  'log.message.timestamp.before.max.ms': long(
+    UNLIMITED,
+    'How far a record’s timestamp may lie before the broker’s clock.',
+    { min: 0 },
+  ),
+  'log.message.timestamp.after.max.ms': long(
+    HOUR_MS,
+    'How far a record’s timestamp may lie after the broker’s clock.',
+    { min: 0 },
+  ),
+  'log.cleanup.policy': list(
+    'delete',
+    'What becomes of old segments: delete, compact, or both.',
+    checkCleanupPolicy,
+  ),
+  'log.cleaner.delete.retention.ms': long(DAY_MS, 'How long compaction keeps tombstones.', {
+    min: 0,
+  }),
+  'log.cleaner.min.compaction.lag.ms': long(0, 'A record younger than this is not compacted.', {
+    min: 0,
+  }),
+  'log.cleaner.max.compaction.lag.ms': long(
+    UNLIMITED,
+    'A record older than this makes its partition due for compaction.',
+    { min: 1 },
+  ),
+  'log.cleaner.min.cleanable.ratio': double(
+    0.5,
+    'The share of uncompacted bytes from which a partition is due for compaction.',
+    { min: 0, max: 1 },
+  ),
+  'log.local.retention.ms': long(-2, 'With tiered storage: as log.retention.ms; -2 for the same.', {
+    min: -2,
+  }),
+  'log.local.retention.bytes': long(
+    -2,
+    'With tiered storage: as log.retention.bytes; -2 for the same.',
+    { min: -2 },
+  ),
+  'compression.type': oneOf(
+    ['producer'],
+    'producer',
+    'The codec batches are kept in: producer leaves them as they come.',
+  ),
+  'compression.gzip.level': int(-1, 'The level of gzip; -1 for its own default.', {
+    min: -1,
+    max: 9,
+  }),
+  'compression.lz4.level': int(9, 'The level of LZ4.', { min: 1, max: 17 }),
+  'compression.zstd.level': int(3, 'The level of zstd.', { min: -131_072, max: 22 }),
+
+  // —— producers ——
+  'producer.id.expiration.ms': int(
+    DAY_MS,
+    'A producer that is silent for so long loses its sequence numbers on a partition.',
+    { min: 1 },
+  ),
+  'transactional.id.expiration.ms': int(
+    7 * DAY_MS,
+    'A transactional id that is silent for so long is forgotten.',
+    { min: 1 },
+  ),
+  'transaction.max.timeout.ms': int(
+    15 * MINUTE_MS,
+    'The longest transaction timeout that a client may ask for.',
+    { min: 1 },
+  ),
+} as const satisfies Record<string, Option>
+
+export type BrokerOptionName = keyof typeof BROKER_OPTIONS
+
+/** The typed value of an option. */
+export type BrokerOptionValue<N extends BrokerOptionName> =
+  (typeof BROKER_OPTIONS)[N] extends Option<infer T> ? T : never
+
+/** Older names of the same options. */
+export const OPTION_ALIASES: Readonly<Record<string, BrokerOptionName>> = {
+  'broker.id': 'node.id',
+  'log.dir': 'log.dirs',
+}
+
+/**
+ * Kafka's options that a broker file may well hold and that change nothing here: they are accepted,
+ * so that the file serves both, and a line at start says that they do nothing.
+ */
+export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
+  'background.threads',
+  'controller.listener.names',
+  'controller.quorum.bootstrap.servers',
+  'controller.quorum.voters',
+  'group.initial.rebalance.delay.ms',
+  'inter.broker.listener.name',
+  'log.cleaner.enable',
+  'log.cleaner.threads',
+  'num.io.threads',
+  'num.network.threads',
+  'num.recovery.threads.per.data.dir',
+  'num.replica.fetchers',
+  'offsets.topic.num.partitions',
+  'offsets.topic.replication.factor',
+  'process.roles',
+  'share.coordinator.state.topic.min.isr',
+  'share.coordinator.state.topic.replication.factor',
+  'socket.receive.buffer.bytes',
+  'socket.send.buffer.bytes',
+  'transaction.state.log.min.isr',
+  'transaction.state.log.num.partitions',
+  'transaction.state.log.replication.factor',
+])
+
+export function isBrokerOption(name: string): name is BrokerOptionName {
+  return Object.hasOwn(BROKER_OPTIONS, name)
+}
