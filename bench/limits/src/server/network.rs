@@ -1,0 +1,369 @@
+//! Sockets: accept, receive into blocks, cut frames, send responses; and the hand-over to the
+//! second thread where there is one.
+//!
+//! A connection owns the block it receives into. With one thread the block's frames are handled in
+//! place. With two the block goes to the writer, a spare one takes its place, and it comes back
+//! with the responses; a connection has at most `AWAY_MAX` blocks away, then it is not read.
+
+use super::Options;
+use super::answers::{Answers, Block};
+use super::appender::Appender;
+use crate::net::{self, Doorbell, Epoll, Moved, READABLE, WRITABLE};
+use std::io::{Error, Result, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+const LISTENER: u64 = u64::MAX;
+const DOORBELL: u64 = u64::MAX - 1;
+const BLOCK_BYTES: usize = 256 * 1024;
+const FRAME_BYTES_MAX: usize = 64 << 20;
+const CONNECTIONS_MAX: usize = 10_000;
+const AWAY_MAX: usize = 4;
+
+struct Connection {
+    stream: TcpStream,
+    receiving: Vec<u8>,
+    sending: Vec<u8>,
+    sent: usize,
+    /// Blocks at the writer.
+    away: usize,
+    interest: u32,
+    /// Has responses that wait for the appender's flush.
+    is_waiting: bool,
+}
+
+/// Where frames are handled.
+enum Work {
+    Here(Box<Answers>),
+    Writer {
+        to: Sender<Block>,
+        from: Receiver<Block>,
+        doorbell: Arc<Doorbell>,
+    },
+}
+
+struct Network {
+    epoll: Epoll,
+    listener: TcpListener,
+    connections: Vec<Option<Connection>>,
+    work: Work,
+    /// Emptied blocks, the last used first, so that warm memory is used again.
+    spare: Vec<Block>,
+    /// Connections whose responses wait for the flush at the end of the turn.
+    waiting: Vec<usize>,
+}
+
+pub fn serve(options: &Options) -> Result<()> {
+    let listener = TcpListener::bind(&options.listen)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let end_offsets = Arc::new((0..options.partitions).map(|_| AtomicI64::new(0)).collect());
+    let appender = Appender::open(options, Arc::clone(&end_offsets))?;
+    let answers = Answers::new(
+        appender,
+        end_offsets,
+        address.ip().to_string(),
+        address.port(),
+    );
+    let epoll = Epoll::new()?;
+    epoll.add(listener.as_raw_fd(), LISTENER, READABLE)?;
+    let work = if options.writers == 0 {
+        Work::Here(Box::new(answers))
+    } else {
+        let doorbell = Arc::new(Doorbell::new()?);
+        epoll.add(doorbell.fd(), DOORBELL, READABLE)?;
+        start_writer(answers, doorbell)?
+    };
+    println!("listening {address}");
+    std::io::stdout().flush()?;
+    let (connections, spare, waiting) = (Vec::new(), Vec::new(), Vec::new());
+    Network {
+        epoll,
+        listener,
+        connections,
+        work,
+        spare,
+        waiting,
+    }
+    .run()
+}
+
+fn start_writer(answers: Answers, doorbell: Arc<Doorbell>) -> Result<Work> {
+    let (to, inbox) = channel();
+    let (outbox, from) = channel();
+    let bell = Arc::clone(&doorbell);
+    std::thread::Builder::new()
+        .name("writer-0".to_string())
+        .spawn(move || {
+            if let Err(error) = write_blocks(answers, &inbox, &outbox, &bell) {
+                // Half a server is worse than none.
+                eprintln!("limit-server: writing failed: {error}");
+                std::process::exit(1);
+            }
+        })?;
+    Ok(Work::Writer { to, from, doorbell })
+}
+
+fn write_blocks(
+    mut answers: Answers,
+    inbox: &Receiver<Block>,
+    outbox: &Sender<Block>,
+    doorbell: &Doorbell,
+) -> Result<()> {
+    let mut waiting: Vec<Block> = Vec::new();
+    while let Ok(first) = inbox.recv() {
+        let mut next = Some(first);
+        while let Some(mut block) = next {
+            answers.handle(&mut block)?;
+            waiting.push(block);
+            if answers.appender.is_flushed() || waiting.len() >= 256 {
+                answers.appender.flush()?;
+                hand_back(&mut waiting, outbox, doorbell);
+            }
+            next = inbox.try_recv().ok();
+        }
+        answers.appender.flush()?;
+        hand_back(&mut waiting, outbox, doorbell);
+    }
+    Ok(())
+}
+
+fn hand_back(waiting: &mut Vec<Block>, outbox: &Sender<Block>, doorbell: &Doorbell) {
+    if waiting.is_empty() {
+        return;
+    }
+    for block in waiting.drain(..) {
+        let _ = outbox.send(block); // The network thread is gone only when the process ends.
+    }
+    doorbell.ring();
+}
+
+impl Network {
+    fn run(mut self) -> Result<()> {
+        loop {
+            let count = self.epoll.wait(None)?;
+            for event in 0..count {
+                match self.epoll.event(event) {
+                    (LISTENER, _) => self.accept()?,
+                    (DOORBELL, _) => self.take_back()?,
+                    (token, readiness) => self.move_bytes(token as usize, readiness)?,
+                }
+            }
+            self.end_turn()?;
+        }
+    }
+
+    fn accept(&mut self) -> Result<()> {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            if self.connections.len() >= CONNECTIONS_MAX {
+                return Err(Error::other("too many connections in one life"));
+            }
+            stream.set_nonblocking(true)?;
+            stream.set_nodelay(true)?;
+            // Numbers are not used again: a block that comes back late finds nobody.
+            self.epoll
+                .add(stream.as_raw_fd(), self.connections.len() as u64, READABLE)?;
+            self.connections.push(Some(Connection {
+                stream,
+                receiving: Vec::with_capacity(BLOCK_BYTES),
+                sending: Vec::new(),
+                sent: 0,
+                away: 0,
+                interest: READABLE,
+                is_waiting: false,
+            }));
+        }
+    }
+
+    fn move_bytes(&mut self, index: usize, readiness: u32) -> Result<()> {
+        if readiness & WRITABLE != 0 {
+            self.send(index)?;
+        }
+        if readiness & !WRITABLE == 0 {
+            return Ok(());
+        }
+        let Some(connection) = &mut self.connections[index] else {
+            return Ok(());
+        };
+        let fd = connection.stream.as_raw_fd();
+        match net::receive(fd, &mut connection.receiving) {
+            Moved::WouldBlock => return Ok(()),
+            Moved::Bytes(0) | Moved::Closed(_) => {
+                self.connections[index] = None;
+                return Ok(());
+            }
+            Moved::Bytes(_) => {}
+        }
+        self.take_frames(index)
+    }
+
+    /// Cuts the whole frames out of what was received and has them handled.
+    fn take_frames(&mut self, index: usize) -> Result<()> {
+        let Some(connection) = &mut self.connections[index] else {
+            return Ok(());
+        };
+        let bytes = &connection.receiving;
+        let mut block = self.spare.pop().unwrap_or_else(|| Block {
+            connection: 0,
+            bytes: Vec::with_capacity(BLOCK_BYTES),
+            frames: Vec::new(),
+            responses: Vec::new(),
+            is_broken: false,
+        });
+        let mut at = 0;
+        let mut wanted = 4;
+        while let Some(length) = bytes.get(at..at + 4) {
+            let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
+            if length > FRAME_BYTES_MAX {
+                self.connections[index] = None;
+                return Ok(());
+            }
+            wanted = 4 + length;
+            if bytes.len() - at < wanted {
+                break;
+            }
+            block.frames.push(at + 4..at + wanted);
+            at += wanted;
+            wanted = 4;
+        }
+        if at == 0 {
+            // The rest of the frame must find room, and a little of the next one.
+            let room = wanted + 4096;
+            if connection.receiving.capacity() < room {
+                connection
+                    .receiving
+                    .reserve_exact(room - connection.receiving.len());
+            }
+            self.spare.push(block);
+            return Ok(());
+        }
+        block.connection = index;
+        block.is_broken = false;
+        match &mut self.work {
+            Work::Here(answers) => {
+                std::mem::swap(&mut block.bytes, &mut connection.receiving);
+                answers.handle(&mut block)?;
+                std::mem::swap(&mut block.bytes, &mut connection.receiving);
+                connection.receiving.copy_within(at.., 0);
+                connection
+                    .receiving
+                    .truncate(connection.receiving.len() - at);
+                let is_flushed = answers.appender.is_flushed();
+                connection.sending.extend_from_slice(&block.responses);
+                block.responses.clear();
+                if block.is_broken {
+                    self.connections[index] = None;
+                } else if is_flushed && !connection.is_waiting {
+                    self.send(index)?;
+                } else if !connection.is_waiting {
+                    connection.is_waiting = true;
+                    self.waiting.push(index);
+                }
+                self.spare.push(block);
+            }
+            Work::Writer { to, .. } => {
+                std::mem::swap(&mut block.bytes, &mut connection.receiving);
+                connection.receiving.clear();
+                let room = (block.bytes.len() - at).max(wanted) + 4096;
+                if connection.receiving.capacity() < room {
+                    connection.receiving.reserve_exact(room);
+                }
+                connection.receiving.extend_from_slice(&block.bytes[at..]);
+                connection.away += 1;
+                to.send(block)
+                    .map_err(|_| Error::other("the writer is gone"))?;
+                self.update_interest(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self) -> Result<()> {
+        let Work::Writer { from, doorbell, .. } = &self.work else {
+            return Ok(());
+        };
+        doorbell.clear();
+        let blocks: Vec<Block> = from.try_iter().collect();
+        for mut block in blocks {
+            let index = block.connection;
+            if block.is_broken {
+                self.connections[index] = None;
+            }
+            if let Some(connection) = &mut self.connections[index] {
+                connection.away -= 1;
+                connection.sending.extend_from_slice(&block.responses);
+                self.send(index)?;
+            }
+            block.responses.clear();
+            block.bytes.clear();
+            self.spare.push(block);
+        }
+        Ok(())
+    }
+
+    /// Writes what the turn has gathered, and sends the responses that waited for it.
+    fn end_turn(&mut self) -> Result<()> {
+        if let Work::Here(answers) = &mut self.work {
+            answers.appender.flush()?;
+        }
+        for index in std::mem::take(&mut self.waiting) {
+            if let Some(connection) = &mut self.connections[index] {
+                connection.is_waiting = false;
+                self.send(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, index: usize) -> Result<()> {
+        let Some(connection) = &mut self.connections[index] else {
+            return Ok(());
+        };
+        while connection.sent < connection.sending.len() {
+            let fd = connection.stream.as_raw_fd();
+            match net::send_two(fd, &connection.sending[connection.sent..], &[]) {
+                Moved::Bytes(count) => connection.sent += count,
+                Moved::WouldBlock => break,
+                Moved::Closed(_) => {
+                    self.connections[index] = None;
+                    return Ok(());
+                }
+            }
+        }
+        if connection.sent == connection.sending.len() {
+            connection.sending.clear();
+            connection.sent = 0;
+        }
+        self.update_interest(index)
+    }
+
+    fn update_interest(&mut self, index: usize) -> Result<()> {
+        let Some(connection) = &mut self.connections[index] else {
+            return Ok(());
+        };
+        let reads = if connection.away < AWAY_MAX {
+            READABLE
+        } else {
+            0
+        };
+        let writes = if connection.sending.is_empty() {
+            0
+        } else {
+            WRITABLE
+        };
+        if connection.interest != reads | writes {
+            connection.interest = reads | writes;
+            let fd = connection.stream.as_raw_fd();
+            self.epoll.change(fd, index as u64, connection.interest)?;
+        }
+        Ok(())
+    }
+}

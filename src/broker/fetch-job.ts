@@ -1,0 +1,245 @@
+import { ErrorCode } from '../errors/error-code.ts'
+import {
+  READ_MIN_ONE_BATCH,
+  READ_NO_MEMORY,
+  READ_TOO_SMALL,
+  READ_WATCH,
+  READ_WATCHING,
+} from '../shard/messages-layout.ts'
+import type { ReadOutcome, ReadSink, ShardProxy } from '../shard/shard-proxy.ts'
+
+/**
+ * One Fetch under way: reads its partitions in their order within a budget of bytes, and waits for
+ * data when there is less than asked for. Runs on main; the bytes stay in the shards' egress extents
+ * until the response has left.
+ *
+ * The first partition that has anything gives at least one whole batch, even above the budget
+ * (KIP-74). A wait ends by data, by time, or with the connection.
+ */
+export interface FetchTarget {
+  /** −1 when the partition is unknown: `errorCode` says why. */
+  readonly handle: number
+  readonly shard: ShardProxy | null
+  readonly fetchOffset: number
+  readonly bytesMax: number
+  readonly errorCode: number
+}
+
+export interface FetchResult {
+  errorCode: number
+  highWatermark: number
+  lastStableOffset: number
+  logStartOffset: number
+  /** Lies in the shard's egress arena until `release`. */
+  records: Uint8Array | null
+  offset: number
+  generation: number
+}
+
+export interface FetchLimits {
+  readonly bytesMin: number
+  readonly bytesMax: number
+  readonly waitMsMax: number
+}
+
+/** How soon a fetch that has something, but less than `bytesMin`, looks again. */
+const REREAD_MS = 20
+/** How soon a fetch that found no egress memory looks again. */
+const NO_MEMORY_RETRY_MS = 2
+
+export class FetchJob implements ReadSink {
+  readonly results: FetchResult[]
+  readonly #targets: readonly FetchTarget[]
+  readonly #limits: FetchLimits
+  readonly #deadlineMs: number
+  readonly #now: () => number
+  readonly #watches: { shard: ShardProxy; token: number }[] = []
+  readonly #tokens: number[]
+  /** Next partition to read in this pass. */
+  #cursor = 0
+  #reading = 0
+  /** Budget that reads under way may still use up. */
+  #reservedBytes = 0
+  #bytes = 0
+  #hasError = false
+  #sawTooSmall = -1
+  #sawNoMemory = false
+  #isWaiting = false
+  #timer: NodeJS.Timeout | null = null
+  #isDone = false
+  #resolve: (() => void) | null = null
+
+  constructor(targets: readonly FetchTarget[], limits: FetchLimits, now: () => number) {
+    this.#targets = targets
+    this.#limits = limits
+    this.#now = now
+    this.#deadlineMs = now() + limits.waitMsMax
+    this.results = targets.map((target) => emptyResult(target.errorCode))
+    this.#tokens = new Array(targets.length).fill(0)
+    this.#hasError = targets.some((target) => target.errorCode !== ErrorCode.NONE)
+  }
+
+  /** Resolves when the response can be built. */
+  run(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#resolve = resolve
+      this.#pump()
+    })
+  }
+
+  /** Ends the wait: what has been read so far is the answer. */
+  cancel(): void {
+    if (this.#isWaiting) this.#finish()
+    else this.#isDone = true
+  }
+
+  /** Gives every extent back; after it the records are gone. */
+  release(): void {
+    for (const [i, result] of this.results.entries()) {
+      if (result.records === null) continue
+      const { offset, generation } = result
+      this.#targets[i]!.shard!.release({ offset, length: result.records.length, generation })
+      result.records = null
+    }
+  }
+
+  onRead(outcome: ReadOutcome, index: number): void {
+    const target = this.#targets[index]!
+    const result = this.results[index]!
+    this.#reading--
+    this.#reservedBytes -= Math.min(target.bytesMax, this.#limits.bytesMax)
+    result.errorCode = outcome.errorCode
+    result.highWatermark = outcome.highWatermark
+    result.lastStableOffset = outcome.lastStableOffset
+    result.logStartOffset = outcome.logStartOffset
+    if (outcome.errorCode !== ErrorCode.NONE) this.#hasError = true
+    if ((outcome.flags & READ_TOO_SMALL) !== 0 && this.#sawTooSmall < 0) this.#sawTooSmall = index
+    if ((outcome.flags & READ_NO_MEMORY) !== 0) this.#sawNoMemory = true
+    if ((outcome.flags & READ_WATCHING) !== 0) {
+      this.#watches.push({ shard: target.shard!, token: this.#tokens[index]! })
+    }
+    if (outcome.length > 0) {
+      result.offset = outcome.offset
+      result.generation = outcome.generation
+      result.records = target.shard!.egress.subarray(
+        outcome.offset,
+        outcome.offset + outcome.length,
+      )
+      this.#bytes += outcome.length
+    }
+    this.#pump()
+  }
+
+  onWake(): void {
+    if (!this.#isWaiting) return
+    this.#startPass()
+  }
+
+  /** Issues reads while the budget lasts; goes on when all of them have been answered. */
+  #pump(): void {
+    while (this.#cursor < this.#targets.length) {
+      const index = this.#cursor
+      const target = this.#targets[index]!
+      if (target.shard === null) {
+        this.#cursor++
+        continue
+      }
+      const left = this.#limits.bytesMax - this.#bytes - this.#reservedBytes
+      if (left <= 0) break
+      this.#cursor++
+      const isFirst = this.#bytes === 0 && this.#reading === 0
+      this.#read(index, { bytesMax: left, isFirst })
+    }
+    if (this.#reading === 0) this.#afterPass()
+  }
+
+  #read(index: number, how: { bytesMax: number; isFirst: boolean }): void {
+    const target = this.#targets[index]!
+    this.#reading++
+    this.#reservedBytes += Math.min(target.bytesMax, this.#limits.bytesMax)
+    const request = {
+      handle: target.handle,
+      fetchOffset: target.fetchOffset,
+      bytesMax: Math.min(target.bytesMax, how.bytesMax),
+      flags: (how.isFirst ? READ_MIN_ONE_BATCH : 0) | (this.#mayWait ? READ_WATCH : 0),
+    }
+    this.#tokens[index] = target.shard!.read(request, this, index)
+  }
+
+  get #mayWait(): boolean {
+    return this.#limits.waitMsMax > 0 && this.#limits.bytesMin > 0
+  }
+
+  #afterPass(): void {
+    if (this.#bytes === 0 && this.#sawTooSmall >= 0) {
+      // Only later partitions have data, and their first batches are larger than they may be.
+      const index = this.#sawTooSmall
+      this.#sawTooSmall = -1
+      this.#read(index, { bytesMax: this.#limits.bytesMax, isFirst: true })
+      this.#flush(index)
+      return
+    }
+    const now = this.#now()
+    const isEnough = this.#bytes >= this.#limits.bytesMin || this.#hasError || this.#isDone
+    if (this.#bytes === 0 && this.#sawNoMemory && !this.#isDone) {
+      this.#wait(NO_MEMORY_RETRY_MS)
+    } else if (isEnough || now >= this.#deadlineMs) {
+      this.#finish()
+    } else {
+      const left = this.#deadlineMs - now
+      this.#wait(this.#bytes === 0 ? left : Math.min(left, REREAD_MS))
+    }
+  }
+
+  #wait(ms: number): void {
+    this.#isWaiting = true
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      const isOver = this.#now() >= this.#deadlineMs && !this.#sawNoMemory
+      if (isOver && this.#bytes === 0) this.#finish()
+      else this.#startPass()
+    }, ms)
+  }
+
+  #startPass(): void {
+    this.#stopWaiting()
+    this.release()
+    this.#bytes = 0
+    this.#cursor = 0
+    this.#sawTooSmall = -1
+    this.#sawNoMemory = false
+    this.#pump()
+    for (const target of this.#targets) target.shard?.flush()
+  }
+
+  #finish(): void {
+    this.#stopWaiting()
+    this.#isDone = true
+    this.#resolve?.()
+    this.#resolve = null
+  }
+
+  #stopWaiting(): void {
+    this.#isWaiting = false
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    for (const { shard, token } of this.#watches) shard.unwatch(token)
+    this.#watches.length = 0
+  }
+
+  #flush(index: number): void {
+    this.#targets[index]!.shard!.flush()
+  }
+}
+
+function emptyResult(errorCode: number): FetchResult {
+  return {
+    errorCode,
+    highWatermark: -1,
+    lastStableOffset: -1,
+    logStartOffset: -1,
+    records: null,
+    offset: 0,
+    generation: 0,
+  }
+}

@@ -1,0 +1,181 @@
+import type { Clock } from '../base/clock.ts'
+import type { Uuid } from '../base/uuid.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { FetchRequest } from '../wire/kafka/schema/01-fetch.ts'
+
+/**
+ * Incremental fetch sessions (KIP-227): the broker remembers what a consumer fetches, the consumer
+ * sends only what changed, and the response names only partitions that have something new. Runs on
+ * main; the number of sessions is bounded and the least recently used one gives way.
+ */
+export interface FetchPartition {
+  readonly topic: string
+  readonly topicId: Uuid
+  readonly partition: number
+  fetchOffset: number
+  bytesMax: number
+  currentLeaderEpoch: number
+  /** As last sent in this session; −1: never. */
+  sentHighWatermark: number
+  sentLogStartOffset: number
+}
+
+/** What one Fetch request amounts to. */
+export interface FetchPlan {
+  readonly errorCode: ErrorCode
+  /** 0: no session. */
+  readonly sessionId: number
+  readonly partitions: readonly FetchPartition[]
+  /** Only partitions with something new go into the response. */
+  readonly isIncremental: boolean
+}
+
+interface Session {
+  readonly id: number
+  readonly usesTopicIds: boolean
+  readonly partitions: Map<string, FetchPartition>
+  nextEpoch: number
+  lastUsedMs: number
+}
+
+const INITIAL_EPOCH = 0
+const FINAL_EPOCH = -1
+const TOPIC_ID_VERSION_MIN = 13
+const INT32_MAX = 0x7fff_ffff
+/** A session that was used so lately is not given up for another one. */
+const EVICTION_AGE_MS = 2 * 60 * 1000
+
+export class FetchSessionCache {
+  readonly #slots: number
+  readonly #clock: Clock
+  /** In the order of use: the first is the least recently used. */
+  readonly #sessions = new Map<number, Session>()
+  #nextId = 1
+
+  constructor(slots: number, clock: Clock) {
+    this.#slots = slots
+    this.#clock = clock
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  plan(body: FetchRequest, apiVersion: number): FetchPlan {
+    const usesTopicIds = apiVersion >= TOPIC_ID_VERSION_MIN
+    if (body.sessionEpoch === FINAL_EPOCH || body.sessionEpoch === INITIAL_EPOCH) {
+      this.#sessions.delete(body.sessionId)
+      const partitions = listPartitions(body)
+      const isFinal = body.sessionEpoch === FINAL_EPOCH || partitions.length === 0
+      const session = isFinal ? null : this.#create(partitions, usesTopicIds)
+      return {
+        errorCode: ErrorCode.NONE,
+        sessionId: session?.id ?? 0,
+        partitions: session === null ? partitions : [...session.partitions.values()],
+        isIncremental: false,
+      }
+    }
+    const session = this.#sessions.get(body.sessionId)
+    if (session === undefined) return failed(ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
+    if (body.sessionEpoch !== session.nextEpoch) {
+      return failed(ErrorCode.INVALID_FETCH_SESSION_EPOCH)
+    }
+    if (usesTopicIds !== session.usesTopicIds) {
+      return failed(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
+    }
+    update(session, body)
+    this.#touch(session)
+    return {
+      errorCode: ErrorCode.NONE,
+      sessionId: session.id,
+      partitions: [...session.partitions.values()],
+      isIncremental: true,
+    }
+  }
+
+  #create(partitions: readonly FetchPartition[], usesTopicIds: boolean): Session | null {
+    if (!this.#makeRoom()) return null
+    const id = this.#freeId()
+    const session: Session = {
+      id,
+      usesTopicIds,
+      partitions: new Map(partitions.map((partition) => [key(partition), partition])),
+      nextEpoch: 1,
+      lastUsedMs: this.#clock.monotonicMs(),
+    }
+    this.#sessions.set(id, session)
+    return session
+  }
+
+  #makeRoom(): boolean {
+    if (this.#sessions.size < this.#slots) return true
+    const oldest = this.#sessions.values().next().value
+    if (oldest === undefined) return false
+    if (this.#clock.monotonicMs() - oldest.lastUsedMs < EVICTION_AGE_MS) return false
+    this.#sessions.delete(oldest.id)
+    return true
+  }
+
+  #freeId(): number {
+    while (this.#sessions.has(this.#nextId)) this.#nextId = next(this.#nextId)
+    const id = this.#nextId
+    this.#nextId = next(id)
+    return id
+  }
+
+  #touch(session: Session): void {
+    session.nextEpoch = next(session.nextEpoch)
+    session.lastUsedMs = this.#clock.monotonicMs()
+    this.#sessions.delete(session.id)
+    this.#sessions.set(session.id, session)
+  }
+}
+
+function update(session: Session, body: FetchRequest): void {
+  for (const partition of listPartitions(body)) {
+    const known = session.partitions.get(key(partition))
+    if (known === undefined) {
+      session.partitions.set(key(partition), partition)
+    } else {
+      known.fetchOffset = partition.fetchOffset
+      known.bytesMax = partition.bytesMax
+      known.currentLeaderEpoch = partition.currentLeaderEpoch
+    }
+  }
+  for (const topic of body.forgottenTopicsData) {
+    for (const partition of topic.partitions) {
+      session.partitions.delete(key({ topic: topic.topic, topicId: topic.topicId, partition }))
+    }
+  }
+}
+
+function listPartitions(body: FetchRequest): FetchPartition[] {
+  const partitions: FetchPartition[] = []
+  for (const topic of body.topics) {
+    for (const partition of topic.partitions) {
+      partitions.push({
+        topic: topic.topic,
+        topicId: topic.topicId,
+        partition: partition.partition,
+        fetchOffset: partition.fetchOffset,
+        bytesMax: Math.max(0, partition.partitionMaxBytes),
+        currentLeaderEpoch: partition.currentLeaderEpoch,
+        sentHighWatermark: -1,
+        sentLogStartOffset: -1,
+      })
+    }
+  }
+  return partitions
+}
+
+function key(of: { topic: string; topicId: Uuid; partition: number }): string {
+  return `${of.topicId}/${of.partition}/${of.topic}`
+}
+
+function next(id: number): number {
+  return id === INT32_MAX ? 1 : id + 1
+}
+
+function failed(errorCode: ErrorCode): FetchPlan {
+  return { errorCode, sessionId: 0, partitions: [], isIncremental: false }
+}

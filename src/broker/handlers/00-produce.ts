@@ -1,0 +1,157 @@
+import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
+import type { AppendOutcome, AppendSink } from '../../shard/shard-proxy.ts'
+import type { ProduceRequest, ProduceResponseInit } from '../../wire/kafka/schema/00-produce.ts'
+import type { Broker } from '../broker.ts'
+import type { HandlerResult, Reply, RequestContext } from '../request.ts'
+import type { RequestFrame } from '../request-frame.ts'
+
+/**
+ * Produce (key 0). Every partition's batches go to its shard as they lie in the request's extent;
+ * the response follows when all shards have answered. Errors are per partition.
+ */
+type PartitionResponse = ProduceResponseInit['responses'][number]['partitionResponses'][number]
+
+const NO_TOPIC_ID_VERSION_MAX = 12
+
+export function produce(
+  broker: Broker,
+  body: ProduceRequest,
+  context: RequestContext,
+): HandlerResult {
+  if (body.acks < -1 || body.acks > 1) {
+    return refuseAll(body, ErrorCode.INVALID_REQUIRED_ACKS)
+  }
+  if (body.transactionalId !== null) {
+    return refuseAll(body, ErrorCode.INVALID_TXN_STATE)
+  }
+  const pending = new PendingProduce(body, context.frame)
+  for (const [t, topic] of body.topicData.entries()) {
+    const byId = context.apiVersion > NO_TOPIC_ID_VERSION_MAX
+    const known = byId ? broker.topicById(topic.topicId) : broker.topicByName(topic.name)
+    for (const [p, partition] of topic.partitionData.entries()) {
+      const handle = known?.handles[partition.index]
+      const records = partition.records
+      if (handle === undefined) {
+        const unknown = byId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        pending.refuse(pending.add(t, p, partition.index), unknown)
+      } else if (records === null || records.length === 0) {
+        pending.refuse(pending.add(t, p, partition.index), ErrorCode.INVALID_RECORD)
+      } else {
+        const index = pending.add(t, p, partition.index)
+        context.frame.hold()
+        broker.shardOf(handle).append(
+          {
+            handle,
+            offset: records.offset,
+            length: records.length,
+            extentOffset: context.frame.offset,
+            generation: context.frame.generation,
+            leaderEpoch: broker.leaderEpoch(handle),
+          },
+          pending,
+          index,
+        )
+      }
+    }
+  }
+  const done = pending.start()
+  if (body.acks !== 0) return done
+  // A client that asked for no answer learns of a failure by losing its connection.
+  return Promise.resolve(done).then((reply) => {
+    if (hasError(reply.body as ProduceResponseInit)) {
+      context.close('an append with acks=0 failed')
+    }
+    return null
+  })
+}
+
+/** Collects the answers of one request's partitions. */
+class PendingProduce implements AppendSink {
+  readonly #responses: { name: string; topicId: string; partitionResponses: PartitionResponse[] }[]
+  readonly #places: { topic: number; partition: number; index: number; written: boolean }[] = []
+  readonly #frame: RequestFrame
+  #waiting = 0
+  #resolve: ((reply: Reply) => void) | null = null
+
+  constructor(body: ProduceRequest, frame: RequestFrame) {
+    this.#frame = frame
+    this.#responses = body.topicData.map((topic) => ({
+      name: topic.name,
+      topicId: topic.topicId,
+      partitionResponses: new Array(topic.partitionData.length),
+    }))
+  }
+
+  add(topic: number, partition: number, index: number): number {
+    this.#waiting++
+    return this.#places.push({ topic, partition, index, written: false }) - 1
+  }
+
+  refuse(place: number, errorCode: number): void {
+    this.#put(place, {
+      index: this.#places[place]!.index,
+      errorCode,
+      baseOffset: -1,
+      errorMessage: errorInfo(errorCode).message,
+    })
+  }
+
+  start(): Reply | Promise<Reply> {
+    if (this.#waiting === 0) return this.#reply()
+    return new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+  }
+
+  onWritten(place: number): void {
+    this.#places[place]!.written = true
+    this.#frame.release()
+  }
+
+  onAppended(outcome: AppendOutcome, place: number): void {
+    if (!this.#places[place]!.written) this.#frame.release()
+    const { errorCode } = outcome
+    this.#put(place, {
+      index: this.#places[place]!.index,
+      errorCode,
+      baseOffset: outcome.baseOffset,
+      logAppendTimeMs: outcome.appendTimeMs,
+      logStartOffset: outcome.logStartOffset,
+      errorMessage: errorCode === ErrorCode.NONE ? null : errorInfo(errorCode).message,
+    })
+  }
+
+  #put(place: number, response: PartitionResponse): void {
+    const { topic, partition } = this.#places[place]!
+    this.#responses[topic]!.partitionResponses[partition] = response
+    this.#waiting--
+    if (this.#waiting === 0) this.#resolve?.(this.#reply())
+  }
+
+  #reply(): Reply {
+    return { body: { responses: this.#responses } satisfies ProduceResponseInit }
+  }
+}
+
+function hasError(body: ProduceResponseInit): boolean {
+  return body.responses.some((topic) =>
+    topic.partitionResponses.some((partition) => partition.errorCode !== ErrorCode.NONE),
+  )
+}
+
+function refuseAll(body: ProduceRequest, errorCode: number): Reply {
+  return {
+    body: {
+      responses: body.topicData.map((topic) => ({
+        name: topic.name,
+        topicId: topic.topicId,
+        partitionResponses: topic.partitionData.map((partition) => ({
+          index: partition.index,
+          errorCode,
+          baseOffset: -1,
+          errorMessage: errorInfo(errorCode).message,
+        })),
+      })),
+    } satisfies ProduceResponseInit,
+  }
+}

@@ -1,0 +1,50 @@
+import { ApiKey, type RequestOf, type SupportedApiKey } from '../../wire/kafka/api.ts'
+import type { Broker } from '../broker.ts'
+import type { Handler, HandlerResult, RequestContext } from '../request.ts'
+import { produce } from './00-produce.ts'
+import { fetch } from './01-fetch.ts'
+import { listOffsets } from './02-list-offsets.ts'
+import { metadata } from './03-metadata.ts'
+import { findCoordinator } from './10-find-coordinator.ts'
+import { apiVersions } from './18-api-versions.ts'
+import { createTopics } from './19-create-topics.ts'
+import { deleteTopics } from './20-delete-topics.ts'
+import { deleteRecords } from './21-delete-records.ts'
+import { initProducerId } from './22-init-producer-id.ts'
+import { offsetForLeaderEpoch } from './23-offset-for-leader-epoch.ts'
+import { describeConfigs } from './32-describe-configs.ts'
+import { createPartitions } from './37-create-partitions.ts'
+import { describeCluster } from './60-describe-cluster.ts'
+
+/** The handler of every API that the wire codec speaks: a missing one does not compile. */
+const HANDLERS: {
+  readonly [K in SupportedApiKey]: (
+    broker: Broker,
+    body: RequestOf<K>,
+    context: RequestContext,
+  ) => HandlerResult
+} = {
+  [ApiKey.PRODUCE]: produce,
+  [ApiKey.FETCH]: fetch,
+  [ApiKey.LIST_OFFSETS]: listOffsets,
+  [ApiKey.METADATA]: metadata,
+  [ApiKey.FIND_COORDINATOR]: findCoordinator,
+  [ApiKey.API_VERSIONS]: apiVersions,
+  [ApiKey.CREATE_TOPICS]: createTopics,
+  [ApiKey.DELETE_TOPICS]: deleteTopics,
+  [ApiKey.DELETE_RECORDS]: deleteRecords,
+  [ApiKey.INIT_PRODUCER_ID]: initProducerId,
+  [ApiKey.OFFSET_FOR_LEADER_EPOCH]: offsetForLeaderEpoch,
+  [ApiKey.DESCRIBE_CONFIGS]: describeConfigs,
+  [ApiKey.CREATE_PARTITIONS]: createPartitions,
+  [ApiKey.DESCRIBE_CLUSTER]: describeCluster,
+}
+
+export function handlersOf(broker: Broker): ReadonlyMap<number, Handler> {
+  return new Map(
+    Object.entries(HANDLERS).map(([key, handle]) => [
+      Number(key),
+      (body: never, context: RequestContext) => handle(broker, body, context),
+    ]),
+  )
+}

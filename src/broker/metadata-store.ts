@@ -1,0 +1,145 @@
+import { assert } from '../base/assert.ts'
+import { copyOf } from '../base/bytes.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { MetadataImage } from '../metadata/image.ts'
+import { decodeMetadataRecord, encodeMetadataRecord } from '../metadata/record-schema.ts'
+import type { MetadataRecord } from '../metadata/records.ts'
+import { decodeBatch } from '../record/batch.ts'
+import { BatchBuilder } from '../record/batch-builder.ts'
+import type { Arena } from '../ring/arena.ts'
+import { READ_MIN_ONE_BATCH, READ_TO_LOG_END } from '../shard/messages-layout.ts'
+import type { AppendOutcome, ReadOutcome, ShardProxy } from '../shard/shard-proxy.ts'
+
+/**
+ * The metadata log and the image that it adds up to. The log is an ordinary partition (handle 0) on
+ * shard 0 that flushes before it acknowledges; a change is applied to the image only after that.
+ * Changes run one after another, so that each sees the image that the one before it made.
+ */
+export const METADATA_HANDLE = 0
+export const METADATA_BATCH_BYTES_MAX = 8 * 1024 * 1024
+
+const READ_BYTES = 1024 * 1024
+
+export interface Decision<T> {
+  readonly records: readonly MetadataRecord[]
+  readonly result: T
+  /** Runs right after the records have been applied, before anyone else sees the new image. */
+  readonly onApplied?: () => void
+}
+
+export class MetadataStore {
+  readonly image: MetadataImage
+  readonly #shard: ShardProxy
+  readonly #arena: Arena
+  readonly #wallMs: () => number
+  #queue: Promise<unknown> = Promise.resolve()
+
+  constructor(parts: {
+    image: MetadataImage
+    shard: ShardProxy
+    arena: Arena
+    wallMs: () => number
+  }) {
+    this.image = parts.image
+    this.#shard = parts.shard
+    this.#arena = parts.arena
+    this.#wallMs = parts.wallMs
+  }
+
+  /** Applies everything that the log holds. Throws BrokerError when it cannot be read. */
+  async replay(onRecord: (record: MetadataRecord) => void = () => undefined): Promise<number> {
+    let offset = 0
+    let records = 0
+    for (;;) {
+      const bytes = await this.#readAt(offset)
+      if (bytes.length === 0) return records
+      let at = 0
+      while (at < bytes.length) {
+        const batch = await decodeBatch(bytes, at, { recordsBytesMax: METADATA_BATCH_BYTES_MAX })
+        for (const record of batch) {
+          assert(record.value !== null, 'a metadata record has no value')
+          const decoded = decodeMetadataRecord(record.value)
+          this.image.apply(decoded)
+          onRecord(decoded)
+          records++
+        }
+        offset = batch.header.baseOffset + batch.header.lastOffsetDelta + 1
+        at += batch.header.bytes
+      }
+    }
+  }
+
+  /**
+   * Runs `decide` on the current image, makes the records that it returns durable, applies them, and
+   * returns its result. Nothing is applied when the log refuses: a BrokerError says why.
+   */
+  change<T>(decide: (image: MetadataImage) => Decision<T>): Promise<T> {
+    const done = this.#queue.then(async () => {
+      const { records, result, onApplied } = decide(this.image)
+      if (records.length > 0) await this.#append(records)
+      for (const record of records) this.image.apply(record)
+      onApplied?.()
+      return result
+    })
+    this.#queue = done.catch(() => undefined)
+    return done
+  }
+
+  async #append(records: readonly MetadataRecord[]): Promise<void> {
+    const builder = new BatchBuilder()
+    const now = this.#wallMs()
+    for (const record of records) builder.append(now, null, encodeMetadataRecord(record))
+    const batch = builder.buildSync()
+    const offset =
+      batch.length <= METADATA_BATCH_BYTES_MAX ? this.#arena.allocate(batch.length) : -1
+    if (offset < 0) {
+      throw new BrokerError(ErrorCode.REQUEST_TIMED_OUT, 'change metadata: no memory is free now')
+    }
+    this.#arena.bytes.set(batch, offset)
+    const generation = this.#arena.generationOf(offset)
+    let errorCode: number
+    try {
+      errorCode = await this.#send(offset, batch.length, generation)
+    } finally {
+      this.#arena.free(offset, generation)
+    }
+    if (errorCode !== ErrorCode.NONE) {
+      throw new BrokerError(errorCode as ErrorCode, 'write the metadata log')
+    }
+  }
+
+  #send(offset: number, length: number, generation: number): Promise<number> {
+    return new Promise((resolve) => {
+      const request = {
+        handle: METADATA_HANDLE,
+        offset,
+        length,
+        extentOffset: offset,
+        generation,
+        leaderEpoch: 0,
+      }
+      const onAppended = (outcome: AppendOutcome): void => resolve(outcome.errorCode)
+      this.#shard.append(request, { onAppended, onWritten: () => undefined }, 0)
+      this.#shard.flush()
+    })
+  }
+
+  #readAt(fetchOffset: number): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const flags = READ_MIN_ONE_BATCH | READ_TO_LOG_END
+      const request = { handle: METADATA_HANDLE, fetchOffset, bytesMax: READ_BYTES, flags }
+      const onRead = (outcome: ReadOutcome): void => {
+        if (outcome.errorCode !== ErrorCode.NONE) {
+          reject(new BrokerError(outcome.errorCode as ErrorCode, 'read the metadata log'))
+          return
+        }
+        const { offset, length } = outcome
+        resolve(copyOf(this.#shard.egress, offset, offset + length))
+        if (length > 0) this.#shard.release({ offset, length, generation: outcome.generation })
+      }
+      this.#shard.read(request, { onRead, onWake: () => undefined }, 0)
+      this.#shard.flush()
+    })
+  }
+}

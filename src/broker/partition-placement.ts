@@ -1,0 +1,69 @@
+import { assert } from '../base/assert.ts'
+import type { Uuid } from '../base/uuid.ts'
+
+/**
+ * Which shard owns which partition, and which log directory a new one goes to. The map to shards is
+ * made anew at every start (core counts change); the directory is part of the metadata.
+ */
+export class PartitionPlacement {
+  readonly directories: ReadonlyMap<Uuid, string>
+  #shardByHandle = new Uint8Array(1024)
+  readonly #weights: number[]
+  readonly #partitionsByDirectory = new Map<Uuid, number>()
+
+  constructor(shards: number, directories: ReadonlyMap<Uuid, string>) {
+    assert(shards > 0 && shards <= 256)
+    this.directories = directories
+    this.#weights = new Array(shards).fill(0)
+    for (const id of directories.keys()) this.#partitionsByDirectory.set(id, 0)
+  }
+
+  shardOf(handle: number): number {
+    return this.#shardByHandle[handle] as number
+  }
+
+  /**
+   * Gives a partition to the shard that has least. Called with the partitions of a start in order
+   * of falling size, and with each new one; `bytes` is what its log holds.
+   */
+  assign(handle: number, bytes: number): number {
+    let shard = 0
+    for (let i = 1; i < this.#weights.length; i++) {
+      if ((this.#weights[i] as number) < (this.#weights[shard] as number)) shard = i
+    }
+    // An empty partition weighs something too, so that new ones spread.
+    this.#weights[shard] = (this.#weights[shard] as number) + bytes + NEW_PARTITION_WEIGHT
+    this.#put(handle, shard)
+    return shard
+  }
+
+  /** The directory with the fewest partitions, for a new one. */
+  chooseDirectory(): Uuid {
+    let chosen: Uuid | null = null
+    let fewest = Infinity
+    for (const [id, count] of this.#partitionsByDirectory) {
+      if (count >= fewest) continue
+      fewest = count
+      chosen = id
+    }
+    assert(chosen !== null)
+    this.countDirectory(chosen)
+    return chosen
+  }
+
+  countDirectory(id: Uuid): void {
+    const count = this.#partitionsByDirectory.get(id)
+    if (count !== undefined) this.#partitionsByDirectory.set(id, count + 1)
+  }
+
+  #put(handle: number, shard: number): void {
+    if (handle >= this.#shardByHandle.length) {
+      const larger = new Uint8Array(Math.max(handle + 1, this.#shardByHandle.length * 2))
+      larger.set(this.#shardByHandle)
+      this.#shardByHandle = larger
+    }
+    this.#shardByHandle[handle] = shard
+  }
+}
+
+const NEW_PARTITION_WEIGHT = 1024 * 1024

@@ -1,0 +1,41 @@
+import type { RequestFrame } from './request-frame.ts'
+
+/**
+ * What a handler gets and gives. A handler does four things: read the decoded request, authorise
+ * (when security exists), call one subsystem, shape the response. It never sees a socket.
+ */
+export interface RequestContext {
+  readonly apiKey: number
+  readonly apiVersion: number
+  readonly clientId: string | null
+  readonly connectionId: number
+  readonly remoteAddress: string
+  /** Name of the listener that the client came through: it decides which addresses it is told. */
+  readonly listenerName: string
+  /** Where the request's bytes lie; only Produce looks at them. */
+  readonly frame: RequestFrame
+  /** Runs `callback` once when the connection goes: long polls end. Returns how to take it back. */
+  onClose(callback: () => void): () => void
+  /** Closes the connection, for the reason that the log then names. */
+  close(reason: string): void
+}
+
+/** A response to encode, and what to give back once its bytes have left. */
+export interface Reply {
+  readonly body: object
+  /** Runs once, when the encoded bytes have been taken by the system or dropped. */
+  readonly release?: () => void
+}
+
+/** Null: nothing is sent (acks = 0). */
+export type HandlerResult = Reply | null | Promise<Reply | null>
+
+export type Handler<B = never> = (body: B, context: RequestContext) => HandlerResult
+
+/** The client broke the protocol so that no response fits: its connection is closed. */
+export class ProtocolViolation extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'ProtocolViolation'
+  }
+}

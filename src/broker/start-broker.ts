@@ -1,0 +1,297 @@
+import { availableParallelism } from 'node:os'
+import { systemClock } from '../base/clock.ts'
+import { type Uuid, uuidFromHex, uuidToHex } from '../base/uuid.ts'
+import type { BrokerConfig } from '../config/broker-config.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import { MetadataImage, type Topic } from '../metadata/image.ts'
+import type { MetadataRecord } from '../metadata/records.ts'
+import type { Logger } from '../metrics/logger.ts'
+import { Arena } from '../ring/arena.ts'
+import { allocateArena } from '../ring/arena-layout.ts'
+import { allocateWaitCell, type WaitCell } from '../ring/doorbell.ts'
+import type { ControlReply, OpenPartition, ShardEvent } from '../shard/control.ts'
+import { chooseTier, type ShardHost, startShards } from '../shard/shard-host.ts'
+import { type HubWaker, ShardHub } from '../shard/shard-hub.ts'
+import type { Tier } from '../shard/shard-thread.ts'
+import { DEFAULT_LOG_OPTIONS, type LogHint } from '../storage/log-types.ts'
+import { NodeFiles } from '../storage/node-files.ts'
+import { Broker } from './broker.ts'
+import { type LogDirectories, openLogDirectories } from './log-directories.ts'
+import { logOptions } from './log-options.ts'
+import { METADATA_BATCH_BYTES_MAX, METADATA_HANDLE, MetadataStore } from './metadata-store.ts'
+import { openPartition } from './topic-service.ts'
+
+/**
+ * Brings a broker up to the point where it can serve: directories, shard threads, the metadata log,
+ * partitions and their recovery. Doors are opened by whoever calls this. Runs on main.
+ */
+export interface StartedBroker {
+  readonly broker: Broker
+  readonly tier: Tier
+  readonly tierReason: string
+  readonly shards: number
+  /** Closes every log in order; the process may end after it. */
+  stop(): Promise<void>
+}
+
+export interface StartOptions {
+  readonly config: BrokerConfig
+  readonly logger: Logger
+  /** Makes what wakes main when a shard answers. */
+  readonly makeWaker: (parts: WakerParts) => HubWaker
+  /** A shard died: the process cannot go on. */
+  readonly onCrash: (shard: number, error: Error) => void
+}
+
+export interface WakerParts {
+  readonly tier: Tier
+  readonly mainCell: WaitCell
+  readonly allEmpty: () => boolean
+  readonly pump: () => void
+}
+
+/** Kafka's id of the metadata topic. */
+const METADATA_TOPIC_ID: Uuid = 'AAAAAAAAAAAAAAAAAAAAAQ'
+const METADATA_DIRECTORY = '__cluster_metadata-0'
+const LANE_BYTES = 1024 * 1024
+const OPEN_BATCH = 500
+/** A leftover directory of a deleted topic, by its name. */
+const PARTITION_DIRECTORY = /^([0-9a-f]{32})-\d+$/
+
+export async function startBroker(options: StartOptions): Promise<StartedBroker> {
+  const { config, logger } = options
+  const { tier, reason } = chooseTier(config.get('millrace.native.tier'))
+  const shards = config.get('millrace.shards') || Math.max(1, availableParallelism() - 1)
+  const files = new NodeFiles()
+  const directories = openLogDirectories(files, config.logDirs, config.get('node.id'))
+  const mainCell = allocateWaitCell()
+  const ingress = allocateArena(config.get('millrace.arena.ingress.bytes'))
+  const progress = new RecoveryProgress(logger)
+  const host = startShards({
+    shards,
+    tier,
+    pin: config.get('millrace.pin.threads') && availableParallelism() > shards,
+    ingress,
+    egressBytes: config.get('millrace.arena.egress.bytes'),
+    laneBytes: LANE_BYTES,
+    mainCell,
+    checkpointIntervalMs: config.get('log.flush.offset.checkpoint.interval.ms'),
+    checkMemory: process.env.MILLRACE_CHECK_MEMORY === '1',
+    onEvent: (shard, event) => onEvent(logger, progress, { shard, event }),
+    onCrash: options.onCrash,
+  })
+  const hub = new ShardHub(host)
+  hub.start(options.makeWaker({ tier, mainCell, allEmpty: () => host.allEmpty(), pump: hub.pump }))
+  const arena = new Arena(ingress, { poison: process.env.MILLRACE_CHECK_MEMORY === '1' })
+  const store = new MetadataStore({
+    image: new MetadataImage(),
+    shard: host.proxies[0]!,
+    arena,
+    wallMs: () => systemClock.wallMs(),
+  })
+  const broker = new Broker({
+    config,
+    clock: systemClock,
+    logger,
+    hub,
+    store,
+    arena,
+    clusterId: directories.clusterId,
+    directories: directories.paths,
+  })
+  const removed = await openMetadata(broker, directories)
+  await openPartitions(broker, directories, progress)
+  removeLeftovers(broker, { files, removed })
+  return {
+    broker,
+    tier,
+    tierReason: reason,
+    shards,
+    stop: () => stopShards(host, directories),
+  }
+}
+
+/** Opens and replays the metadata log, and records this start. Returns the ids of deleted topics. */
+async function openMetadata(broker: Broker, directories: LogDirectories): Promise<Set<Uuid>> {
+  const logDirectory = directories.paths.values().next().value as string
+  const partition: OpenPartition = {
+    handle: METADATA_HANDLE,
+    topicId: METADATA_TOPIC_ID,
+    partition: 0,
+    logDirectory,
+    directory: `${logDirectory}/${METADATA_DIRECTORY}`,
+    hint: directories.hintFor(METADATA_TOPIC_ID, 0),
+    leaderEpoch: 0,
+  }
+  const options = {
+    ...DEFAULT_LOG_OPTIONS,
+    flushMessages: 1,
+    batchBytesMax: METADATA_BATCH_BYTES_MAX,
+  }
+  const shard = broker.hub.host.proxies[0]!
+  await expectOk(
+    shard.control({ kind: 'open', recover: true, options, partitions: [partition] }),
+    'open the metadata log',
+  )
+  const removed = new Set<Uuid>()
+  await broker.store.replay((record: MetadataRecord) => {
+    if (record.type === 'remove-topic') removed.add(record.topicId)
+  })
+  await broker.store.change((image) => ({
+    records: [
+      {
+        type: 'broker-start',
+        brokerId: broker.nodeId,
+        brokerEpoch: image.brokerEpoch + 1,
+        clean: directories.clean,
+      },
+    ],
+    result: undefined,
+  }))
+  return removed
+}
+
+/** Spreads the partitions over the shards, largest first, and recovers those that need it. */
+async function openPartitions(
+  broker: Broker,
+  directories: LogDirectories,
+  progress: RecoveryProgress,
+): Promise<void> {
+  const rows: { topic: Topic; handle: number; hint: LogHint | null }[] = []
+  for (const topic of broker.image.topicsByName.values()) {
+    for (const [partition, handle] of topic.handles.entries()) {
+      rows.push({ topic, handle, hint: directories.hintFor(topic.id, partition) })
+    }
+  }
+  rows.sort((a, b) => (b.hint?.bytes ?? 0) - (a.hint?.bytes ?? 0))
+  const groups = new Map<
+    string,
+    { topic: Topic; shard: number; recover: boolean; list: OpenPartition[] }
+  >()
+  for (const { topic, handle, hint } of rows) {
+    const directoryId = broker.image.partitions.directory(handle)
+    if (!broker.placement.directories.has(directoryId)) {
+      throw new BrokerError(
+        ErrorCode.LOG_DIR_NOT_FOUND,
+        `open topic "${topic.name}": its log directory ${directoryId} is not among log.dirs`,
+      )
+    }
+    broker.placement.countDirectory(directoryId)
+    const shard = broker.placement.assign(handle, hint?.bytes ?? 0)
+    const recover = hint === null || !hint.clean
+    const key = `${topic.id}/${shard}/${recover}`
+    const group = groups.get(key) ?? { topic, shard, recover, list: [] }
+    groups.set(key, group)
+    group.list.push(openPartition(broker, topic, { handle, hint }))
+  }
+  const opened: Promise<void>[] = []
+  for (const { topic, shard, recover, list } of groups.values()) {
+    if (recover) progress.expect(list.length)
+    const options = logOptions(broker.topicConfig(topic), broker.config)
+    for (let i = 0; i < list.length; i += OPEN_BATCH) {
+      const partitions = list.slice(i, i + OPEN_BATCH)
+      const reply = broker.hub.host.proxies[shard]!.control({
+        kind: 'open',
+        recover,
+        options,
+        partitions,
+      })
+      opened.push(expectOk(reply, `open the partitions of "${topic.name}"`))
+    }
+  }
+  await Promise.all(opened)
+  progress.finish()
+}
+
+/** A topic was deleted but the broker died before its files were: they go now. */
+function removeLeftovers(
+  broker: Broker,
+  parts: { files: NodeFiles; removed: ReadonlySet<Uuid> },
+): void {
+  for (const path of broker.placement.directories.values()) {
+    for (const name of parts.files.list(path)) {
+      const match = PARTITION_DIRECTORY.exec(name)
+      if (match === null) continue
+      const topicId = uuidFromHex(match[1] as string)
+      if (broker.topicById(topicId) !== undefined) continue
+      if (parts.removed.has(topicId)) parts.files.removeDirectory(`${path}/${name}`)
+      else {
+        broker.logger.warn(
+          { directory: `${path}/${name}` },
+          `the metadata log does not know topic ${uuidToHex(topicId)}; its files are left alone`,
+        )
+      }
+    }
+  }
+}
+
+async function stopShards(host: ShardHost, directories: LogDirectories): Promise<void> {
+  await Promise.all(host.proxies.map((proxy) => proxy.control({ kind: 'shutdown' })))
+  await host.join()
+  directories.release()
+}
+
+async function expectOk(reply: Promise<ControlReply>, action: string): Promise<void> {
+  const answer = await reply
+  if (answer.kind === 'ok') return
+  const message = answer.kind === 'failed' ? answer.message : answer.kind
+  throw new BrokerError(ErrorCode.KAFKA_STORAGE_ERROR, `${action}: ${message}`)
+}
+
+/** Says how recovery goes, at most once a second. */
+class RecoveryProgress {
+  readonly #logger: Logger
+  #expected = 0
+  #done = new Map<number, number>()
+  #saidMs = 0
+  #startedMs = systemClock.monotonicMs()
+
+  constructor(logger: Logger) {
+    this.#logger = logger
+  }
+
+  expect(partitions: number): void {
+    this.#expected += partitions
+  }
+
+  report(shard: number, event: Extract<ShardEvent, { kind: 'recovery' }>): void {
+    this.#done.set(shard, event.partitionsDone)
+    const now = systemClock.monotonicMs()
+    if (this.#expected === 0 || now - this.#saidMs < 1000) return
+    this.#saidMs = now
+    let done = 0
+    for (const count of this.#done.values()) done += count
+    this.#logger.info(
+      { partitions: done, of: this.#expected, bytes: event.bytesScanned },
+      'recovering partitions after an unclean stop',
+    )
+  }
+
+  finish(): void {
+    if (this.#expected === 0) return
+    const ms = Math.round(systemClock.monotonicMs() - this.#startedMs)
+    this.#logger.info({ partitions: this.#expected, ms }, 'recovered after an unclean stop')
+    this.#expected = 0
+  }
+}
+
+function onEvent(
+  logger: Logger,
+  progress: RecoveryProgress,
+  { shard, event }: { shard: number; event: ShardEvent },
+): void {
+  switch (event.kind) {
+    case 'warning':
+      logger.warn({ shard }, event.message)
+      return
+    case 'recovery':
+      progress.report(shard, event)
+      return
+    case 'directory-failed':
+      logger.error(
+        { shard, directory: event.logDirectory },
+        `a log directory is offline until the broker is restarted: ${event.message}`,
+      )
+  }
+}

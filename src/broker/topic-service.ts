@@ -1,0 +1,238 @@
+import type { Uuid } from '../base/uuid.ts'
+import { randomUuid, uuidToHex } from '../base/uuid.ts'
+import { validateTopicConfigs } from '../config/topic-options.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { Topic } from '../metadata/image.ts'
+import type { MetadataRecord } from '../metadata/records.ts'
+import type { OpenPartition } from '../shard/control.ts'
+import type { LogHint } from '../storage/log-types.ts'
+import type { Broker } from './broker.ts'
+import { logOptions } from './log-options.ts'
+import type { Decision } from './metadata-store.ts'
+import { collisionKey, topicNameError } from './topic-name.ts'
+
+/**
+ * Creates, grows and deletes topics: decides, makes the records durable, then tells the shards. The
+ * doors' handlers call it; it knows no protocol. Results carry an error code and a message.
+ */
+export interface TopicRequest {
+  readonly name: string
+  /** −1: the broker's `num.partitions`. */
+  readonly partitions: number
+  /** −1: the broker's default. */
+  readonly replicationFactor: number
+  readonly configs: ReadonlyMap<string, string | null>
+}
+
+export interface TopicOutcome {
+  readonly errorCode: ErrorCode
+  readonly errorMessage: string | null
+  readonly topic: Topic | null
+}
+
+/** Partitions that one request may create; more is a mistake or an attack. */
+export const PARTITIONS_PER_TOPIC_MAX = 100_000
+
+/** A partition that has just been created: nothing of it is on disk, nothing needs a scan. */
+const EMPTY_LOG: LogHint = {
+  clean: true,
+  recoveryPoint: 0,
+  logStartOffset: 0,
+  logEndOffset: 0,
+  truncations: 0,
+  bytes: 0,
+}
+const OPEN_BATCH = 1000
+
+export class TopicService {
+  readonly #broker: Broker
+  /** Creations under way, so that a hundred clients asking at once create one topic. */
+  readonly #autoCreating = new Map<string, Promise<TopicOutcome>>()
+
+  constructor(broker: Broker) {
+    this.#broker = broker
+  }
+
+  /** Checks everything about a request except whether the name is free. */
+  validate(request: TopicRequest): TopicOutcome | null {
+    const nameError = topicNameError(request.name)
+    if (nameError !== null) return refused(ErrorCode.INVALID_TOPIC_EXCEPTION, nameError)
+    const { partitions, replicationFactor } = request
+    if (partitions !== -1 && (partitions < 1 || partitions > PARTITIONS_PER_TOPIC_MAX)) {
+      return refused(
+        ErrorCode.INVALID_PARTITIONS,
+        `A topic has 1 to ${PARTITIONS_PER_TOPIC_MAX} partitions, not ${partitions}`,
+      )
+    }
+    if (replicationFactor !== -1 && replicationFactor !== 1) {
+      return refused(
+        ErrorCode.INVALID_REPLICATION_FACTOR,
+        `Replication factor ${replicationFactor} needs as many brokers; there is 1`,
+      )
+    }
+    const configError = validateTopicConfigs(request.configs)
+    return configError === null ? null : refused(ErrorCode.INVALID_CONFIG, configError)
+  }
+
+  async create(request: TopicRequest, validateOnly = false): Promise<TopicOutcome> {
+    const invalid = this.validate(request)
+    if (invalid !== null) return invalid
+    const id = randomUuid()
+    let topic: Topic | null = null
+    let opened: Promise<void> | null = null
+    const outcome = await this.#change(() => {
+      const taken = this.#nameTaken(request.name)
+      if (taken !== null) return { records: [], result: taken }
+      if (validateOnly) return { records: [], result: OK }
+      const onApplied = (): void => {
+        topic = this.#broker.topicById(id) ?? null
+        if (topic !== null) opened = this.#open(topic, 0)
+      }
+      return { records: this.#creationRecords(id, request), result: OK, onApplied }
+    })
+    await opened
+    return outcome.errorCode === ErrorCode.NONE ? { ...OK, topic } : outcome
+  }
+
+  /** Creates a topic because a client asked for it; concurrent calls share one creation. */
+  autoCreate(name: string): Promise<TopicOutcome> {
+    const known = this.#autoCreating.get(name)
+    if (known !== undefined) return known
+    const request = { name, partitions: -1, replicationFactor: -1, configs: new Map() }
+    const creation = this.create(request).finally(() => this.#autoCreating.delete(name))
+    this.#autoCreating.set(name, creation)
+    return creation
+  }
+
+  /** Grows a topic to `total` partitions. */
+  async addPartitions(name: string, total: number, validateOnly: boolean): Promise<TopicOutcome> {
+    let opened: Promise<void> | null = null
+    const outcome = await this.#change(() => {
+      const topic = this.#broker.topicByName(name)
+      if (topic === undefined) {
+        const message = `There is no topic "${name}"`
+        return { records: [], result: refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message) }
+      }
+      const first = topic.handles.length
+      if (total <= first || total > PARTITIONS_PER_TOPIC_MAX) {
+        const message =
+          `Topic "${name}" has ${first} partitions and can only grow, ` +
+          `to at most ${PARTITIONS_PER_TOPIC_MAX}; ${total} was asked for`
+        return { records: [], result: refused(ErrorCode.INVALID_PARTITIONS, message) }
+      }
+      if (validateOnly) return { records: [], result: OK }
+      const record = this.#partitionsRecord(topic.id, first, total - first)
+      const onApplied = (): void => {
+        opened = this.#open(topic, first)
+      }
+      return { records: [record], result: { ...OK, topic }, onApplied }
+    })
+    await opened
+    return outcome
+  }
+
+  async delete(topic: Topic): Promise<TopicOutcome> {
+    const outcome = await this.#change(() => {
+      if (this.#broker.topicById(topic.id) === undefined) {
+        const result = refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 'Deleted already')
+        return { records: [], result }
+      }
+      return { records: [{ type: 'remove-topic', topicId: topic.id }], result: OK }
+    })
+    if (outcome.errorCode !== ErrorCode.NONE) return outcome
+    await Promise.all(
+      topic.handles.map((handle) => this.#broker.control(handle, { kind: 'delete', handle })),
+    )
+    return outcome
+  }
+
+  async #change(decide: () => Decision<TopicOutcome>): Promise<TopicOutcome> {
+    try {
+      return await this.#broker.store.change(decide)
+    } catch (error) {
+      if (error instanceof BrokerError) return refused(error.code, error.message)
+      throw error
+    }
+  }
+
+  #nameTaken(name: string): TopicOutcome | null {
+    if (this.#broker.topicByName(name) !== undefined) {
+      return refused(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic "${name}" exists already`)
+    }
+    if (!name.includes('.') && !name.includes('_')) return null
+    const key = collisionKey(name)
+    for (const other of this.#broker.image.topicsByName.keys()) {
+      if (collisionKey(other) !== key) continue
+      const message = `Topic "${name}" collides with "${other}": "." and "_" count as equal`
+      return refused(ErrorCode.INVALID_TOPIC_EXCEPTION, message)
+    }
+    return null
+  }
+
+  #creationRecords(id: Uuid, request: TopicRequest): MetadataRecord[] {
+    const partitions =
+      request.partitions === -1 ? this.#broker.config.get('num.partitions') : request.partitions
+    const records: MetadataRecord[] = [{ type: 'topic', topicId: id, name: request.name }]
+    for (const [name, value] of request.configs) {
+      if (value !== null) records.push({ type: 'config', topicId: id, name, value })
+    }
+    records.push(this.#partitionsRecord(id, 0, partitions))
+    return records
+  }
+
+  #partitionsRecord(topicId: Uuid, firstPartition: number, count: number): MetadataRecord {
+    const directories = Array.from({ length: count }, () =>
+      this.#broker.placement.chooseDirectory(),
+    )
+    return { type: 'partitions', topicId, firstPartition, directories }
+  }
+
+  /** Makes new partitions known to their shards. */
+  async #open(topic: Topic, first: number): Promise<void> {
+    const byShard = new Map<number, OpenPartition[]>()
+    for (const handle of topic.handles.slice(first)) {
+      const shard = this.#broker.placement.assign(handle, 0)
+      const open = openPartition(this.#broker, topic, { handle, hint: EMPTY_LOG })
+      const list = byShard.get(shard)
+      if (list === undefined) byShard.set(shard, [open])
+      else list.push(open)
+    }
+    const options = logOptions(this.#broker.topicConfig(topic), this.#broker.config)
+    const opened: Promise<unknown>[] = []
+    for (const [shard, partitions] of byShard) {
+      const proxy = this.#broker.hub.host.proxies[shard]!
+      for (let i = 0; i < partitions.length; i += OPEN_BATCH) {
+        const slice = partitions.slice(i, i + OPEN_BATCH)
+        opened.push(proxy.control({ kind: 'open', recover: false, options, partitions: slice }))
+      }
+    }
+    await Promise.all(opened)
+  }
+}
+
+/** What a shard must know of a partition. */
+export function openPartition(
+  broker: Broker,
+  topic: Topic,
+  at: { handle: number; hint: LogHint | null },
+): OpenPartition {
+  const { partitions } = broker.image
+  const partition = partitions.partitionNumber(at.handle)
+  const logDirectory = broker.placement.directories.get(partitions.directory(at.handle)) ?? ''
+  return {
+    handle: at.handle,
+    topicId: topic.id,
+    partition,
+    logDirectory,
+    directory: `${logDirectory}/${uuidToHex(topic.id)}-${partition}`,
+    hint: at.hint,
+    leaderEpoch: partitions.leaderEpoch(at.handle),
+  }
+}
+
+const OK: TopicOutcome = { errorCode: ErrorCode.NONE, errorMessage: null, topic: null }
+
+function refused(errorCode: ErrorCode, errorMessage: string): TopicOutcome {
+  return { errorCode, errorMessage, topic: null }
+}

@@ -1,0 +1,196 @@
+import { assert } from '../base/assert.ts'
+import type { Arena } from '../ring/arena.ts'
+
+/**
+ * Cuts one connection's byte stream into length-prefixed frames, each contiguous in one extent of
+ * the ingress arena. Runs on main.
+ *
+ * Memory grows as bytes arrive, never by a declared length: a frame starts with a small extent and
+ * doubles, except that a connection which has completed large frames may start with one of that
+ * size (it has already shown that it sends what it declares). An idle connection owns no extent.
+ *
+ * When the arena is exhausted the receiver is `stalled`: it takes no byte until `retry` succeeds,
+ * and the transport must stop reading.
+ */
+export interface FrameSink {
+  /** A whole frame, without its length prefix. The sink owns the extent from here on. */
+  onFrame(offset: number, length: number, generation: number): void
+  /** The stream is broken: a negative or too large length. Nothing more is accepted. */
+  onFramingError(declaredBytes: number): void
+}
+
+const PREFIX_BYTES = 4
+const FIRST_EXTENT_BYTES = 16 * 1024
+
+export class FrameReceiver {
+  readonly #arena: Arena
+  readonly #sink: FrameSink
+  readonly #frameBytesMax: number
+  #prefix = 0
+  #prefixBytes = 0
+  /** Declared bytes of the frame under way, −1 between frames. */
+  #declared = -1
+  #extent = -1
+  #capacity = 0
+  #filled = 0
+  /** Largest frame that this connection has recently completed, slowly forgotten. */
+  #trustedBytes = 0
+  #stalled = false
+  #closed = false
+
+  constructor(arena: Arena, sink: FrameSink, frameBytesMax: number) {
+    this.#arena = arena
+    this.#sink = sink
+    this.#frameBytesMax = frameBytesMax
+  }
+
+  /** True while the arena has no room for the next bytes. */
+  get stalled(): boolean {
+    return this.#stalled
+  }
+
+  /** Bytes of arena that an unfinished frame holds. */
+  get heldBytes(): number {
+    return this.#extent < 0 ? 0 : this.#capacity
+  }
+
+  /** Size of the large frames that this connection sends, 0 when it sends none. */
+  get trustedBytes(): number {
+    return this.#trustedBytes
+  }
+
+  /** True between frames: nothing of an unfinished frame has arrived. */
+  get isIdle(): boolean {
+    return this.#declared < 0 && this.#prefixBytes === 0
+  }
+
+  /** Where the bytes of the frame under way may be received directly; length 0 when nowhere. */
+  get directOffset(): number {
+    return this.#extent + this.#filled
+  }
+
+  get directLength(): number {
+    if (this.#extent < 0 || this.#stalled) return 0
+    return Math.min(this.#capacity, this.#declared) - this.#filled
+  }
+
+  /** `count` bytes have been received at `directOffset`. */
+  advance(count: number): void {
+    assert(count <= this.directLength)
+    this.#filled += count
+    if (this.#filled === this.#declared) this.#complete()
+    else if (this.#filled === this.#capacity) this.#grow()
+  }
+
+  /**
+   * Takes bytes[from, to) in order and returns the index of the first byte not taken: `to`, or less
+   * when the receiver has stalled or closed. The caller keeps the rest and offers it again later.
+   */
+  accept(bytes: Uint8Array, from: number, to: number): number {
+    let at = from
+    while (at < to && !this.#stalled && !this.#closed) {
+      if (this.#declared < 0) {
+        at = this.#acceptPrefix(bytes, at, to)
+        continue
+      }
+      if (this.#extent < 0 && !this.#begin()) break
+      const count = Math.min(to - at, this.directLength)
+      copy(bytes, at, this.#arena.bytes, this.directOffset, count)
+      at += count
+      this.advance(count)
+    }
+    return at
+  }
+
+  /** Tries again after memory came back; true when the receiver takes bytes again. */
+  retry(): boolean {
+    if (!this.#stalled) return true
+    this.#stalled = false
+    if (this.#extent >= 0) this.#grow()
+    else if (this.#declared >= 0) this.#begin()
+    return !this.#stalled
+  }
+
+  /** Gives back what an unfinished frame holds. Nothing is accepted after it. */
+  close(): void {
+    this.#closed = true
+    this.#release()
+  }
+
+  #acceptPrefix(bytes: Uint8Array, from: number, to: number): number {
+    let at = from
+    while (at < to && this.#prefixBytes < PREFIX_BYTES) {
+      this.#prefix = (this.#prefix << 8) | (bytes[at++] as number)
+      this.#prefixBytes++
+    }
+    if (this.#prefixBytes < PREFIX_BYTES) return at
+    const declared = this.#prefix
+    this.#prefix = 0
+    this.#prefixBytes = 0
+    if (declared <= 0 || declared > this.#frameBytesMax) {
+      this.#closed = true
+      this.#sink.onFramingError(declared)
+      return at
+    }
+    this.#declared = declared
+    return at
+  }
+
+  #begin(): boolean {
+    const wanted = Math.min(this.#declared, Math.max(FIRST_EXTENT_BYTES, this.#trustedBytes))
+    const extent = this.#arena.allocate(wanted)
+    if (extent < 0) {
+      this.#stalled = true
+      return false
+    }
+    this.#extent = extent
+    this.#capacity = this.#arena.capacityOf(extent)
+    this.#filled = 0
+    return true
+  }
+
+  #grow(): void {
+    const wanted = Math.min(this.#declared, this.#capacity * 2)
+    const extent = this.#arena.allocate(wanted)
+    if (extent < 0) {
+      this.#stalled = true
+      return
+    }
+    this.#arena.bytes.copyWithin(extent, this.#extent, this.#extent + this.#filled)
+    this.#arena.free(this.#extent, this.#arena.generationOf(this.#extent))
+    this.#extent = extent
+    this.#capacity = this.#arena.capacityOf(extent)
+  }
+
+  #complete(): void {
+    const extent = this.#extent
+    const length = this.#declared
+    this.#trustedBytes = Math.max(length, this.#trustedBytes - (this.#trustedBytes >> 3))
+    this.#extent = -1
+    this.#declared = -1
+    this.#filled = 0
+    this.#sink.onFrame(extent, length, this.#arena.generationOf(extent))
+  }
+
+  #release(): void {
+    if (this.#extent < 0) return
+    this.#arena.free(this.#extent, this.#arena.generationOf(this.#extent))
+    this.#extent = -1
+    this.#declared = -1
+  }
+}
+
+/** Short copies byte by byte: a subarray and a call cost more than the bytes. */
+function copy(
+  source: Uint8Array,
+  sourceAt: number,
+  target: Uint8Array,
+  targetAt: number,
+  count: number,
+): void {
+  if (count <= 64) {
+    for (let i = 0; i < count; i++) target[targetAt + i] = source[sourceAt + i] as number
+    return
+  }
+  target.set(source.subarray(sourceAt, sourceAt + count), targetAt)
+}

@@ -1,0 +1,283 @@
+import type { Broker } from '../broker/broker.ts'
+import { unsupportedApiVersions } from '../broker/handlers/18-api-versions.ts'
+import type { Handler, HandlerResult, Reply, RequestContext } from '../broker/request.ts'
+import { ProtocolViolation } from '../broker/request.ts'
+import { RequestFrame } from '../broker/request-frame.ts'
+import type { Arena } from '../ring/arena.ts'
+import {
+  ApiKey,
+  DecodeError,
+  decodeRequest,
+  decodeRequestHeader,
+  encodeResponse,
+  isSupported,
+  Reader,
+  type RequestHeader,
+  type ResponseInit,
+  type SupportedApiKey,
+} from '../wire/kafka/api.ts'
+import { FrameReceiver, type FrameSink } from './frame-receiver.ts'
+import type { Transport, TransportOwner } from './transport.ts'
+
+/**
+ * One client speaking Kafka's protocol: frames in, responses out in the order of the requests, while
+ * the requests themselves are worked on concurrently. Runs on main.
+ *
+ * Reading stops while too many requests are in flight, while too many bytes wait to be sent, while
+ * the arena is exhausted, or while a shard's lane is full; each of those ends by itself.
+ */
+export interface KafkaConnectionParts {
+  readonly id: number
+  readonly transport: Transport
+  readonly broker: Broker
+  readonly arena: Arena
+  readonly handlers: ReadonlyMap<number, Handler>
+  readonly listenerName: string
+  readonly frameBytesMax: number
+  /** Connections that have stopped reading: the listener tries them again when something came back. */
+  readonly waiting: Set<KafkaConnection>
+  readonly onClosed: (connection: KafkaConnection) => void
+  readonly onProtocolError: (connection: KafkaConnection, reason: string) => void
+}
+
+/** Requests of one connection that are being worked on before its socket is left unread. */
+const IN_FLIGHT_MAX = 64
+/** Response bytes that a connection may have queued before its socket is left unread. */
+const QUEUED_BYTES_MAX = 1024 * 1024
+
+/** A response's place in the queue. */
+interface Slot {
+  readonly apiKey: number
+  readonly apiVersion: number
+  readonly correlationId: number
+  isReady: boolean
+  /** Null when there is nothing to send. */
+  reply: Reply | null
+}
+
+const reader = new Reader()
+
+export class KafkaConnection implements TransportOwner, FrameSink {
+  readonly id: number
+  readonly receiver: FrameReceiver
+  readonly transport: Transport
+  readonly #parts: KafkaConnectionParts
+  readonly #slots: Slot[] = []
+  readonly #closeCallbacks = new Set<() => void>()
+  #isClosed = false
+  #isDraining = false
+  /** When the oldest response that has not left was handed to the system, monotonic; 0: none. */
+  #sendingSinceMs = 0
+  #sendsUnderWay = 0
+  #lastActiveMs: number
+
+  constructor(parts: KafkaConnectionParts) {
+    this.id = parts.id
+    this.transport = parts.transport
+    this.#parts = parts
+    this.receiver = new FrameReceiver(parts.arena, this, parts.frameBytesMax)
+    this.#lastActiveMs = parts.broker.clock.monotonicMs()
+  }
+
+  get remoteAddress(): string {
+    return this.transport.remoteAddress
+  }
+
+  get isStalled(): boolean {
+    return this.receiver.stalled
+  }
+
+  get requestsInFlight(): number {
+    return this.#slots.length
+  }
+
+  /** Since when this connection has been idle (nothing in flight), monotonic; Infinity when busy. */
+  get idleSinceMs(): number {
+    return this.#slots.length > 0 || this.#sendsUnderWay > 0 ? Infinity : this.#lastActiveMs
+  }
+
+  /** Since when bytes handed to the system have not left, monotonic; Infinity when none. */
+  get sendingSinceMs(): number {
+    return this.#sendsUnderWay > 0 ? this.#sendingSinceMs : Infinity
+  }
+
+  onReceived(): void {
+    this.#lastActiveMs = this.#parts.broker.clock.monotonicMs()
+    this.#parts.broker.hub.flush()
+    this.updateReading()
+  }
+
+  onFramingError(declaredBytes: number): void {
+    this.#violate(`a frame of ${declaredBytes} bytes (at most ${this.#parts.frameBytesMax})`)
+  }
+
+  onFrame(offset: number, length: number, generation: number): void {
+    const frame = new RequestFrame(this.#parts.arena, { offset, length, generation })
+    if (!this.#isClosed && !this.#isDraining) {
+      try {
+        this.#serve(frame)
+      } catch (error) {
+        if (!(error instanceof DecodeError || error instanceof ProtocolViolation)) throw error
+        this.#violate(error.message)
+      }
+    }
+    frame.release()
+  }
+
+  onClosed(_reason: Error | null): void {
+    this.#isClosed = true
+    this.#parts.waiting.delete(this)
+    this.receiver.close()
+    for (const slot of this.#slots) this.#discard(slot)
+    this.#slots.length = 0
+    for (const callback of [...this.#closeCallbacks]) callback()
+    this.#closeCallbacks.clear()
+    this.#parts.onClosed(this)
+  }
+
+  /** Memory or room came back: goes on reading if nothing else forbids it. */
+  updateReading(): void {
+    if (this.#isClosed) return
+    const mayRead =
+      this.#slots.length < IN_FLIGHT_MAX &&
+      this.transport.queuedBytes < QUEUED_BYTES_MAX &&
+      !this.#parts.broker.hub.isCongested
+    if (!mayRead || (this.receiver.stalled && !this.receiver.retry())) {
+      this.#parts.waiting.add(this)
+      this.transport.pause()
+      return
+    }
+    if (!this.#parts.waiting.delete(this)) return
+    this.transport.drainReceived()
+    if (this.receiver.stalled) this.#parts.waiting.add(this)
+    if (!this.#parts.waiting.has(this)) this.transport.resume()
+  }
+
+  close(reason: string): void {
+    if (this.#isClosed) return
+    this.#parts.onProtocolError(this, reason)
+    this.transport.destroy()
+  }
+
+  #serve(frame: RequestFrame): void {
+    reader.reset(frame.bytes, frame.offset, frame.offset + frame.length)
+    const header = decodeRequestHeader(reader)
+    const { requestApiKey: apiKey, requestApiVersion: apiVersion } = header
+    if (!isSupported(apiKey, apiVersion)) {
+      if (apiKey !== ApiKey.API_VERSIONS) {
+        throw new ProtocolViolation(`API key ${apiKey} version ${apiVersion} is not supported`)
+      }
+      // KIP-511: answered in version 0, with the versions that would have been right.
+      const slot = this.#enqueue(header, 0)
+      this.#complete(slot, unsupportedApiVersions())
+      return
+    }
+    const body = decodeRequest(apiKey, apiVersion, reader)
+    const handler = this.#parts.handlers.get(apiKey)
+    if (handler === undefined) throw new ProtocolViolation(`API key ${apiKey} has no handler`)
+    const slot = this.#enqueue(header, apiVersion)
+    this.#await(slot, handler(body as never, this.#context(header, frame)))
+  }
+
+  #context(header: RequestHeader, frame: RequestFrame): RequestContext {
+    return {
+      apiKey: header.requestApiKey,
+      apiVersion: header.requestApiVersion,
+      clientId: header.clientId,
+      connectionId: this.id,
+      remoteAddress: this.remoteAddress,
+      listenerName: this.#parts.listenerName,
+      frame,
+      onClose: (callback) => {
+        this.#closeCallbacks.add(callback)
+        return () => this.#closeCallbacks.delete(callback)
+      },
+      close: (reason) => this.close(reason),
+    }
+  }
+
+  #enqueue(header: RequestHeader, apiVersion: number): Slot {
+    const slot: Slot = {
+      apiKey: header.requestApiKey,
+      apiVersion,
+      correlationId: header.correlationId,
+      isReady: false,
+      reply: null,
+    }
+    this.#slots.push(slot)
+    return slot
+  }
+
+  #await(slot: Slot, result: HandlerResult): void {
+    if (result instanceof Promise) {
+      void result.then(
+        (reply) => this.#complete(slot, reply),
+        (error: unknown) => {
+          // A handler answers every failure that it knows; what arrives here is our own bug.
+          queueMicrotask(() => {
+            throw error
+          })
+        },
+      )
+    } else {
+      this.#complete(slot, result)
+    }
+  }
+
+  #complete(slot: Slot, reply: Reply | null): void {
+    slot.isReady = true
+    slot.reply = reply
+    if (this.#isClosed) {
+      this.#discard(slot)
+      return
+    }
+    this.#sendReady()
+  }
+
+  /** Sends the responses at the head of the queue that are ready, in one go. */
+  #sendReady(): void {
+    if (this.#slots.length === 0 || !(this.#slots[0] as Slot).isReady) return
+    const chunks: Uint8Array[] = []
+    const releases: (() => void)[] = []
+    while (this.#slots.length > 0 && (this.#slots[0] as Slot).isReady) {
+      const slot = this.#slots.shift() as Slot
+      if (slot.reply === null) continue
+      for (const chunk of encode(slot, slot.reply.body)) chunks.push(chunk)
+      if (slot.reply.release !== undefined) releases.push(slot.reply.release)
+    }
+    if (chunks.length > 0) this.#send(chunks, releases)
+    this.updateReading()
+  }
+
+  #send(chunks: Uint8Array[], releases: (() => void)[]): void {
+    if (this.#sendsUnderWay++ === 0) {
+      this.#sendingSinceMs = this.#parts.broker.clock.monotonicMs()
+    }
+    this.transport.send(chunks, () => {
+      this.#sendsUnderWay--
+      this.#sendingSinceMs = this.#lastActiveMs = this.#parts.broker.clock.monotonicMs()
+      for (const release of releases) release()
+      if (!this.#isClosed) this.updateReading()
+    })
+  }
+
+  #discard(slot: Slot): void {
+    if (!slot.isReady) return // Its completion comes here later.
+    slot.reply?.release?.()
+    slot.reply = null
+  }
+
+  #violate(reason: string): void {
+    this.#isDraining = true
+    this.close(reason)
+  }
+}
+
+function encode(slot: Slot, body: object): Uint8Array[] {
+  return encodeResponse(
+    slot.apiKey as SupportedApiKey,
+    slot.apiVersion,
+    slot.correlationId,
+    body as ResponseInit<SupportedApiKey>,
+  )
+}

@@ -1,0 +1,134 @@
+import type { Broker } from '../broker/broker.ts'
+import { handlersOf } from '../broker/handlers/index.ts'
+import { KafkaConnection } from './kafka-connection.ts'
+import type { AcceptHandler, Transport, TransportListener, TransportOwner } from './transport.ts'
+
+/**
+ * All Kafka connections of a broker: accepts them within the limits, resumes them when memory or room
+ * comes back, and closes those that are idle or do not take their answers. Runs on main.
+ */
+export type Listen = (
+  host: string,
+  port: number,
+  onAccept: AcceptHandler,
+) => Promise<TransportListener>
+
+const SWEEP_MS = 1000
+/** A response that has not left for so long, while memory is short, costs its connection. */
+const SLOW_READER_MS = 10_000
+/** Complaints about peers, per second. */
+const COMPLAINTS_PER_SECOND = 5
+
+export class KafkaListener {
+  readonly #broker: Broker
+  readonly #connections = new Map<number, KafkaConnection>()
+  readonly #waiting = new Set<KafkaConnection>()
+  readonly #byAddress = new Map<string, number>()
+  readonly #listeners: TransportListener[] = []
+  readonly #handlers: ReturnType<typeof handlersOf>
+  readonly #sweep: NodeJS.Timeout
+  #nextId = 1
+  #complaints = 0
+
+  constructor(broker: Broker) {
+    this.#broker = broker
+    this.#handlers = handlersOf(broker)
+    broker.hub.onPumped(() => this.#resumeStalled())
+    this.#sweep = setInterval(() => this.#closeSlow(), SWEEP_MS)
+    this.#sweep.unref()
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size
+  }
+
+  async listen(
+    listen: Listen,
+    at: { name: string; host: string; port: number },
+  ): Promise<TransportListener> {
+    const listener = await listen(at.host, at.port, (transport) => this.#accept(transport, at.name))
+    this.#listeners.push(listener)
+    return listener
+  }
+
+  /** Stops accepting and closes every connection. */
+  async close(): Promise<void> {
+    clearInterval(this.#sweep)
+    const closing = this.#listeners.map((listener) => listener.close())
+    for (const connection of this.#connections.values()) connection.transport.destroy()
+    await Promise.all(closing)
+  }
+
+  #accept(transport: Transport, listenerName: string): TransportOwner | null {
+    const { config } = this.#broker
+    const address = transport.remoteAddress
+    const fromAddress = this.#byAddress.get(address) ?? 0
+    if (
+      this.#connections.size >= config.get('max.connections') ||
+      fromAddress >= config.get('max.connections.per.ip')
+    ) {
+      this.#complain(address, 'too many connections')
+      return null
+    }
+    const connection = new KafkaConnection({
+      id: this.#nextId++,
+      transport,
+      broker: this.#broker,
+      arena: this.#broker.arena,
+      handlers: this.#handlers,
+      listenerName,
+      frameBytesMax: this.#broker.requestBytesMax,
+      waiting: this.#waiting,
+      onClosed: (closed) => this.#forget(closed),
+      onProtocolError: (closed, reason) => this.#complain(closed.remoteAddress, reason),
+    })
+    this.#connections.set(connection.id, connection)
+    this.#byAddress.set(address, fromAddress + 1)
+    return connection
+  }
+
+  #forget(connection: KafkaConnection): void {
+    if (!this.#connections.delete(connection.id)) return
+    const address = connection.remoteAddress
+    const left = (this.#byAddress.get(address) ?? 1) - 1
+    if (left === 0) this.#byAddress.delete(address)
+    else this.#byAddress.set(address, left)
+  }
+
+  #resumeStalled(): void {
+    if (this.#waiting.size === 0) return
+    for (const connection of [...this.#waiting]) connection.updateReading()
+  }
+
+  /** Ends what would otherwise hold memory for ever. */
+  #closeSlow(): void {
+    this.#complaints = 0
+    const now = this.#broker.clock.monotonicMs()
+    const idleMax = this.#broker.config.get('connections.max.idle.ms')
+    let inFlight = 0
+    let hungry: KafkaConnection | null = null
+    let anyStalled = false
+    for (const connection of this.#connections.values()) {
+      inFlight += connection.requestsInFlight
+      anyStalled ||= connection.isStalled
+      if (connection.receiver.heldBytes > (hungry?.receiver.heldBytes ?? 0)) hungry = connection
+      if (now - connection.sendingSinceMs > SLOW_READER_MS && this.#isEgressShort()) {
+        connection.close('it does not read its responses and memory is short')
+      } else if (idleMax >= 0 && now - connection.idleSinceMs > idleMax) {
+        connection.close('idle')
+      }
+    }
+    // Unfinished requests fill the arena and none of them can go on: the largest one gives way.
+    if (anyStalled && inFlight === 0) hungry?.close('memory for requests is exhausted')
+  }
+
+  #isEgressShort(): boolean {
+    return this.#broker.hub.host.proxies.some((proxy) => proxy.lentBytes > proxy.egress.length / 2)
+  }
+
+  #complain(address: string, reason: string): void {
+    if (reason === 'idle') return
+    if (this.#complaints++ >= COMPLAINTS_PER_SECOND) return
+    this.#broker.logger.warn({ peer: address }, `closed a connection: ${reason}`)
+  }
+}

@@ -1,0 +1,134 @@
+import { assert } from '../base/assert.ts'
+import type { NativeAddon } from '../base/native.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { Arena } from '../ring/arena.ts'
+import { EventfdArm, type WaitCell } from '../ring/doorbell.ts'
+import type { HubWaker } from '../shard/shard-hub.ts'
+import { NativeTransport } from './native-transport.ts'
+import type { AcceptHandler, TransportListener } from './transport.ts'
+
+/**
+ * The addon's sockets on main: one epoll instance that Node's loop watches, for listeners, streams
+ * and the eventfd through which shards wake main. Decisions are made here; the addon only moves
+ * bytes. Bytes are received straight into the ingress arena.
+ */
+export const READABLE = 1
+export const WRITABLE = 2
+export const BROKEN = 4
+
+const EVENTS_PER_WAIT = 512
+const EVENTFD_ID = 0
+const BACKLOG = 1024
+/** Connections taken in one go, so that a flood of them leaves time for others. */
+const ACCEPTS_PER_EVENT = 64
+/** Memory for what arrives behind the frame under way, shared by all streams. */
+export const SPILL_BYTES = 64 * 1024
+
+interface Watched {
+  onEvents(events: number): void
+}
+
+export class NativeSockets {
+  readonly addon: NativeAddon
+  readonly #poller: number
+  readonly #events = new Int32Array(EVENTS_PER_WAIT * 2)
+  readonly #watched = new Map<number, Watched>()
+  #arena: Arena | null = null
+  #spill = -1
+  #nextId = EVENTFD_ID + 1
+
+  constructor(addon: NativeAddon) {
+    this.addon = addon
+    this.#poller = addon.pollerOpen(() => this.#onReady())
+  }
+
+  /** Watches the eventfd that shards signal; `pump` runs when one does. */
+  waker(cell: WaitCell, parts: { allEmpty: () => boolean; pump: () => void }): HubWaker {
+    const fd = this.addon.eventfdCreate()
+    const arm = new EventfdArm(cell, parts.allEmpty, { fd, native: this.addon })
+    this.addon.pollerAdd(this.#poller, fd, EVENTFD_ID, false)
+    this.#watched.set(EVENTFD_ID, {
+      onEvents: () => {
+        arm.acknowledge()
+        parts.pump()
+      },
+    })
+    return { arm: () => arm.arm() }
+  }
+
+  /** Where received bytes go. Before the first `listen`. */
+  useArena(arena: Arena): void {
+    this.#arena = arena
+    this.#spill = arena.allocate(SPILL_BYTES)
+    assert(this.#spill >= 0, 'the ingress arena is too small')
+  }
+
+  get arena(): Arena {
+    assert(this.#arena !== null)
+    return this.#arena
+  }
+
+  get spillOffset(): number {
+    return this.#spill
+  }
+
+  listen(host: string, port: number, onAccept: AcceptHandler): Promise<TransportListener> {
+    let fd: number
+    try {
+      fd = this.addon.tcpListen(host, port, BACKLOG)
+    } catch (error) {
+      const action = `listen on ${host}:${port}`
+      return Promise.reject(new BrokerError(ErrorCode.UNKNOWN_SERVER_ERROR, action, error))
+    }
+    const id = this.watch(fd, { onEvents: () => this.#accept(fd, onAccept) })
+    return Promise.resolve({
+      host,
+      port: this.addon.tcpLocalPort(fd),
+      kind: 'native',
+      close: () => {
+        this.unwatch(id, fd)
+        this.addon.closeFd(fd)
+        return Promise.resolve()
+      },
+    })
+  }
+
+  watch(fd: number, watched: Watched): number {
+    const id = this.#nextId
+    this.#nextId = id === 0x7fff_ffff ? EVENTFD_ID + 1 : id + 1
+    this.#watched.set(id, watched)
+    this.addon.pollerAdd(this.#poller, fd, id, false)
+    return id
+  }
+
+  interest(id: number, fd: number, wanted: { readable: boolean; writable: boolean }): void {
+    this.addon.pollerModify(this.#poller, fd, id, wanted.readable, wanted.writable)
+  }
+
+  unwatch(id: number, fd: number): void {
+    if (this.#watched.delete(id)) this.addon.pollerRemove(this.#poller, fd)
+  }
+
+  /** Ends everything; open streams must have been destroyed. */
+  close(): void {
+    this.addon.pollerClose(this.#poller)
+  }
+
+  #onReady(): void {
+    const count = this.addon.pollerWait(this.#poller, this.#events)
+    for (let i = 0; i < count; i++) {
+      // A handler may have closed a later one of this round: then it is not watched any more.
+      this.#watched.get(this.#events[i * 2] as number)?.onEvents(this.#events[i * 2 + 1] as number)
+    }
+  }
+
+  #accept(fd: number, onAccept: AcceptHandler): void {
+    for (let i = 0; i < ACCEPTS_PER_EVENT; i++) {
+      const accepted = this.addon.tcpAccept(fd)
+      if (accepted < 0) return
+      const transport = new NativeTransport(this, accepted)
+      transport.start(onAccept(transport))
+    }
+  }
+}

@@ -1,0 +1,206 @@
+import { copyOf } from '../base/bytes.ts'
+import { BROKEN, type NativeSockets, READABLE, SPILL_BYTES, WRITABLE } from './native-sockets.ts'
+import type { Transport, TransportOwner } from './transport.ts'
+
+/**
+ * One stream of `NativeSockets`: receives into the extent of the frame under way, and what follows it
+ * into the shared spill, from where it is copied. Runs on main.
+ */
+interface QueuedSend {
+  readonly chunks: Uint8Array[]
+  readonly onSent: () => void
+  readonly bytes: number
+}
+
+/** Receives in a row from one stream before others get their turn. */
+const RECEIVES_PER_EVENT = 8
+/** With large frames only the start of the next one should arrive in the spill. */
+const SMALL_SPILL_BYTES = 4096
+const LARGE_FRAME_BYTES = 32 * 1024
+
+export class NativeTransport implements Transport {
+  readonly remoteAddress: string
+  readonly #sockets: NativeSockets
+  readonly #fd: number
+  readonly #id: number
+  #owner: TransportOwner | null = null
+  /** Received bytes that the receiver could not take. */
+  #left: Uint8Array | null = null
+  #reading = true
+  #wantsWritable = false
+  #isClosed = false
+  #endWhenSent = false
+  readonly #queue: QueuedSend[] = []
+  /** First chunk of the first queued send that has not left whole, and how much of it has. */
+  #chunk = 0
+  #skip = 0
+  #queuedBytes = 0
+
+  constructor(sockets: NativeSockets, fd: number) {
+    this.#sockets = sockets
+    this.#fd = fd
+    this.remoteAddress = sockets.addon.tcpPeerAddress(fd)
+    this.#id = sockets.watch(fd, { onEvents: (events) => this.#onEvents(events) })
+  }
+
+  start(owner: TransportOwner | null): void {
+    this.#owner = owner
+    if (owner === null) this.destroy()
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes
+  }
+
+  pause(): void {
+    if (!this.#reading) return
+    this.#reading = false
+    this.#updateInterest()
+  }
+
+  resume(): void {
+    if (this.#reading || this.#left !== null) return
+    this.#reading = true
+    this.#updateInterest()
+  }
+
+  drainReceived(): void {
+    const left = this.#left
+    const owner = this.#owner
+    if (left === null || owner === null) return
+    this.#left = null
+    const taken = owner.receiver.accept(left, 0, left.length)
+    if (taken < left.length && !this.#isClosed) this.#left = left.subarray(taken)
+    owner.onReceived()
+  }
+
+  send(chunks: Uint8Array[], onSent: () => void): void {
+    if (this.#isClosed) {
+      onSent()
+      return
+    }
+    let bytes = 0
+    for (const chunk of chunks) bytes += chunk.length
+    this.#queue.push({ chunks, onSent, bytes })
+    this.#queuedBytes += bytes
+    if (!this.#wantsWritable) this.#sendQueued()
+  }
+
+  destroy(): void {
+    this.#close(null)
+  }
+
+  end(): void {
+    this.#endWhenSent = true
+    if (this.#queue.length === 0) this.#close(null)
+  }
+
+  #onEvents(events: number): void {
+    if ((events & WRITABLE) !== 0) this.#sendQueued()
+    if (this.#isClosed) return
+    if ((events & READABLE) !== 0 && this.#reading) this.#receive()
+    else if ((events & BROKEN) !== 0) this.#close(null)
+  }
+
+  #receive(): void {
+    const owner = this.#owner
+    if (owner === null) return
+    const { addon, arena, spillOffset } = this.#sockets
+    const { receiver } = owner
+    for (let i = 0; i < RECEIVES_PER_EVENT && this.#reading && !this.#isClosed; i++) {
+      const direct = receiver.directLength
+      const isLarge = receiver.trustedBytes >= LARGE_FRAME_BYTES
+      const spill = isLarge ? SMALL_SPILL_BYTES : SPILL_BYTES
+      const at = direct > 0 ? receiver.directOffset : spillOffset
+      const count = addon.tcpReceive(this.#fd, arena.bytes, at, direct, spillOffset, spill)
+      if (count <= 0) {
+        if (count === 0 || !isRetry(-count)) this.#close(count === 0 ? null : errorOf(-count))
+        return
+      }
+      if (direct > 0) receiver.advance(Math.min(count, direct))
+      if (count > direct) this.#acceptSpill(owner, count - direct)
+      owner.onReceived()
+      if (count < direct + spill) return // The socket is empty.
+    }
+  }
+
+  #acceptSpill(owner: TransportOwner, count: number): void {
+    const { arena, spillOffset } = this.#sockets
+    const end = spillOffset + count
+    const taken = owner.receiver.accept(arena.bytes, spillOffset, end)
+    // The spill serves the next stream: what was not taken is kept apart (64 KB at most).
+    if (taken < end && !this.#isClosed) this.#left = copyOf(arena.bytes, taken, end)
+  }
+
+  #sendQueued(): void {
+    while (this.#queue.length > 0 && !this.#isClosed) {
+      const send = this.#queue[0] as QueuedSend
+      const { chunks } = send
+      const result = this.#sockets.addon.tcpSend(this.#fd, chunks, this.#chunk, this.#skip)
+      if (result < 0) {
+        if (isRetry(-result)) this.#wantWritable(true)
+        else this.#close(errorOf(-result))
+        return
+      }
+      this.#queuedBytes -= result
+      if (!this.#advance(chunks, result)) continue
+      this.#chunk = 0
+      this.#skip = 0
+      this.#queue.shift()
+      send.onSent()
+    }
+    if (this.#isClosed) return
+    this.#wantWritable(false)
+    if (this.#endWhenSent) this.#close(null)
+  }
+
+  /** Moves past `count` sent bytes; true when all chunks have left. */
+  #advance(chunks: readonly Uint8Array[], count: number): boolean {
+    let left = count
+    while (this.#chunk < chunks.length) {
+      const rest = (chunks[this.#chunk] as Uint8Array).length - this.#skip
+      if (left < rest) {
+        this.#skip += left
+        return false
+      }
+      left -= rest
+      this.#chunk++
+      this.#skip = 0
+    }
+    return true
+  }
+
+  #wantWritable(wanted: boolean): void {
+    if (this.#wantsWritable === wanted) return
+    this.#wantsWritable = wanted
+    this.#updateInterest()
+  }
+
+  #updateInterest(): void {
+    if (this.#isClosed) return
+    const wanted = { readable: this.#reading, writable: this.#wantsWritable }
+    this.#sockets.interest(this.#id, this.#fd, wanted)
+  }
+
+  #close(error: Error | null): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#left = null
+    this.#sockets.unwatch(this.#id, this.#fd)
+    this.#sockets.addon.closeFd(this.#fd)
+    for (const send of this.#queue.splice(0)) send.onSent()
+    this.#queuedBytes = 0
+    this.#owner?.onClosed(error)
+  }
+}
+
+const EINTR = 4
+const EAGAIN = 11
+
+function isRetry(errno: number): boolean {
+  return errno === EAGAIN || errno === EINTR
+}
+
+function errorOf(errno: number): Error {
+  return new Error(`socket error ${errno}`)
+}

@@ -1,0 +1,151 @@
+import { pino } from 'pino'
+import { loadNative } from '../base/native.ts'
+import type { Broker } from '../broker/broker.ts'
+import { type StartedBroker, startBroker, type WakerParts } from '../broker/start-broker.ts'
+import type { BrokerConfig } from '../config/broker-config.ts'
+import type { Logger } from '../metrics/logger.ts'
+import { MetricsRegistry } from '../metrics/registry.ts'
+import { WaitAsyncParker } from '../ring/doorbell.ts'
+import { type HubWaker, waitAsyncWaker } from '../shard/shard-hub.ts'
+import { HttpServer } from './http-server.ts'
+import { KafkaListener, type Listen } from './kafka-listener.ts'
+import { NativeSockets } from './native-sockets.ts'
+import { listenNet } from './net-transport.ts'
+
+/**
+ * A whole broker process: starts the broker, opens its doors, says so, and closes everything in order
+ * when asked to stop. Runs on main.
+ */
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const
+
+/** Runs until a signal asks to stop. Throws when the broker cannot start. */
+export async function runBroker(config: BrokerConfig): Promise<void> {
+  const startedMs = performance.now()
+  const logger = pino({
+    name: 'millrace',
+    base: null,
+    level: config.get('millrace.log.level'),
+    timestamp: pino.stdTimeFunctions.isoTime,
+  })
+  const process_ = new BrokerProcess(config, logger)
+  const stopped = process_.stopOnSignal()
+  await process_.start(startedMs)
+  await stopped
+}
+
+class BrokerProcess {
+  readonly #config: BrokerConfig
+  readonly #logger: Logger
+  readonly #metrics = new MetricsRegistry()
+  #http: HttpServer | null = null
+  #kafka: KafkaListener | null = null
+  #started: StartedBroker | null = null
+  #broker: Broker | null = null
+  #sockets: NativeSockets | null = null
+
+  constructor(config: BrokerConfig, logger: Logger) {
+    this.#config = config
+    this.#logger = logger
+  }
+
+  async start(startedMs: number): Promise<void> {
+    const httpPort = await this.#openHttp()
+    const started = await startBroker({
+      config: this.#config,
+      logger: this.#logger,
+      makeWaker: (parts) => this.#makeWaker(parts),
+      onCrash: (shard, error) => crash(`shard ${shard} failed`, error),
+    })
+    this.#started = started
+    const listeners = await this.#openKafka(started.broker)
+    this.#broker = started.broker
+    this.#logger.info(
+      {
+        node: this.#config.get('node.id'),
+        cluster: started.broker.clusterId,
+        tier: started.tier,
+        shards: started.shards,
+        directories: this.#config.logDirs,
+        kafka: listeners,
+        http: httpPort,
+        topics: started.broker.image.topicsByName.size,
+        partitions: started.broker.image.partitions.count,
+        startMs: Math.round(performance.now() - startedMs),
+        processMs: Math.round(performance.now()),
+      },
+      `ready: tier ${started.tier} (${started.tierReason})`,
+    )
+  }
+
+  /** Resolves when a signal has come and everything is closed. A second signal ends at once. */
+  stopOnSignal(): Promise<void> {
+    return new Promise((resolve) => {
+      let isStopping = false
+      for (const signal of STOP_SIGNALS) {
+        process.on(signal, () => {
+          if (isStopping) process.exit(1)
+          isStopping = true
+          this.#logger.info({ signal }, 'stopping')
+          void this.#stop().then(resolve, (error: unknown) => crash('stopping failed', error))
+        })
+      }
+    })
+  }
+
+  async #stop(): Promise<void> {
+    this.#broker = null
+    await this.#kafka?.close()
+    await this.#http?.close()
+    await this.#started?.stop()
+    this.#sockets?.close()
+    this.#logger.info({}, 'stopped: every log is closed in order')
+  }
+
+  async #openHttp(): Promise<string | null> {
+    const at = this.#config.httpListener
+    if (at === null) return null
+    this.#http = new HttpServer({
+      host: at.host,
+      port: at.port,
+      metrics: this.#metrics,
+      broker: () => this.#broker,
+    })
+    return `${at.host}:${await this.#http.listen()}`
+  }
+
+  async #openKafka(broker: Broker): Promise<string[]> {
+    const kafka = new KafkaListener(broker)
+    this.#kafka = kafka
+    const bound: string[] = []
+    const sockets = this.#sockets
+    sockets?.useArena(broker.arena)
+    const listen: Listen =
+      sockets === null ? listenNet : (host, port, onAccept) => sockets.listen(host, port, onAccept)
+    for (const { name, host, port } of this.#config.listeners) {
+      const listener = await kafka.listen(listen, { name, host, port })
+      const advertised = this.#config.advertisedListeners.find((entry) => entry.name === name)
+      broker.endpoints.set(name, {
+        host: advertised?.host ?? host,
+        port: advertised === undefined || advertised.port === 0 ? listener.port : advertised.port,
+      })
+      bound.push(`${name}://${host}:${listener.port}`)
+    }
+    return bound
+  }
+
+  #makeWaker(parts: WakerParts): HubWaker {
+    const addon = parts.tier === 'portable' ? null : loadNative()
+    if (addon !== null) {
+      this.#sockets = new NativeSockets(addon)
+      return this.#sockets.waker(parts.mainCell, parts)
+    }
+    return waitAsyncWaker(new WaitAsyncParker(parts.mainCell, parts.allEmpty), parts.pump)
+  }
+}
+
+/** Our own bug, or a thread that died: says so and ends. Half a broker must not go on serving. */
+function crash(what: string, error: unknown): never {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  process.stderr.write(`millrace: ${what}; the broker stops now\n${text}\n`)
+  process.exit(70)
+}

@@ -1,0 +1,92 @@
+import type { Uuid } from '../base/uuid.ts'
+import type { LogHint, LogOptions } from '../storage/log-types.ts'
+
+/**
+ * Control messages between main and a shard: everything that is not an append, a read or a wake.
+ * They are rare, so they are plain objects in msgpackr. Each request gets one reply with its token.
+ */
+export type ControlRequest =
+  /** Makes partitions known. Their files are opened at the first use, or now when `recover`. */
+  | {
+      readonly kind: 'open'
+      readonly recover: boolean
+      /** Shared by all partitions of the message: one topic's. */
+      readonly options: LogOptions
+      readonly partitions: readonly OpenPartition[]
+    }
+  /** Forgets a partition and removes its directory. */
+  | { readonly kind: 'delete'; readonly handle: number }
+  | { readonly kind: 'configure'; readonly handle: number; readonly options: LogOptions }
+  | { readonly kind: 'offset-for-timestamp'; readonly handle: number; readonly timestampMs: number }
+  | { readonly kind: 'max-timestamp'; readonly handle: number }
+  | { readonly kind: 'delete-records'; readonly handle: number; readonly beforeOffset: number }
+  | { readonly kind: 'end-offset-for-epoch'; readonly handle: number; readonly leaderEpoch: number }
+  | { readonly kind: 'offsets'; readonly handle: number }
+  | { readonly kind: 'stats' }
+  /** Writes the checkpoint tables now. */
+  | { readonly kind: 'checkpoint' }
+  /** Closes every log cleanly and leaves the clean-shutdown mark; nothing is served after it. */
+  | { readonly kind: 'shutdown' }
+
+export interface OpenPartition {
+  /** Index in main's partition table: names the partition in every other message. */
+  readonly handle: number
+  readonly topicId: Uuid
+  readonly partition: number
+  /** The log directory (one of `log.dirs`) and the partition's own directory below it. */
+  readonly logDirectory: string
+  readonly directory: string
+  /** What the checkpoints know; null when nothing: the whole log is scanned. */
+  readonly hint: LogHint | null
+  readonly leaderEpoch: number
+}
+
+/** The offsets that any answer about a partition may need. */
+export interface PartitionOffsets {
+  readonly logStartOffset: number
+  readonly logEndOffset: number
+  readonly highWatermark: number
+  readonly lastStableOffset: number
+}
+
+export type ControlReply =
+  | { readonly kind: 'ok' }
+  | { readonly kind: 'failed'; readonly errorCode: number; readonly message: string }
+  | ({ readonly kind: 'offsets' } & PartitionOffsets)
+  /** The batch that a look-up by time found, in an egress extent that main gives back. */
+  | {
+      readonly kind: 'batch'
+      readonly offset: number
+      readonly length: number
+      readonly generation: number
+    }
+  /** No batch is as late as that. */
+  | { readonly kind: 'no-batch' }
+  | { readonly kind: 'epoch'; readonly leaderEpoch: number; readonly endOffset: number }
+  | { readonly kind: 'stats'; readonly stats: ShardStats }
+
+export interface ShardStats {
+  readonly partitions: number
+  readonly openLogs: number
+  readonly logBytes: number
+  readonly appends: number
+  readonly appendedBytes: number
+  readonly reads: number
+  readonly readBytes: number
+  readonly flushes: number
+  readonly turns: number
+  readonly parks: number
+  readonly egressBytesInUse: number
+  readonly threadCpuMicros: number
+}
+
+/** What a shard says of its own accord. */
+export type ShardEvent =
+  | { readonly kind: 'warning'; readonly message: string }
+  | {
+      readonly kind: 'recovery'
+      readonly partitionsDone: number
+      readonly partitionsTotal: number
+      readonly bytesScanned: number
+    }
+  | { readonly kind: 'directory-failed'; readonly logDirectory: string; readonly message: string }

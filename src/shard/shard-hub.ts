@@ -1,0 +1,87 @@
+import type { EventfdArm, WaitAsyncParker } from '../ring/doorbell.ts'
+import type { ShardHost } from './shard-host.ts'
+
+/**
+ * Main's pump over all shards: hands out answers, publishes requests, and asks to be woken when
+ * there is nothing to do. Runs on main, never blocks.
+ */
+export interface HubWaker {
+  /** Asks for one `pump` at the next answer; false when one is there already. */
+  arm(): boolean
+}
+
+/** Without the addon: `Atomics.waitAsync`. */
+export function waitAsyncWaker(parker: WaitAsyncParker, pump: () => void): HubWaker {
+  return { arm: () => parker.arm(pump) }
+}
+
+/** With the addon: the gateway's poller watches the eventfd and calls `ShardHub.onSignal`. */
+export function eventfdWaker(arm: EventfdArm): HubWaker {
+  return { arm: () => arm.arm() }
+}
+
+/** Rounds of answers handed out before Node's event loop gets its turn. */
+const ROUNDS_MAX = 16
+
+export class ShardHub {
+  readonly host: ShardHost
+  #waker: HubWaker | null = null
+  #isScheduled = false
+  #isPumping = false
+  readonly #afterPump: (() => void)[] = []
+
+  constructor(host: ShardHost) {
+    this.host = host
+  }
+
+  /** Starts pumping. Before it nothing that a shard says is heard. */
+  start(waker: HubWaker): void {
+    this.#waker = waker
+    this.pump()
+  }
+
+  /** Runs after each pump: for whoever waits for memory or room in a lane. */
+  onPumped(callback: () => void): void {
+    this.#afterPump.push(callback)
+  }
+
+  /** True while a shard's lane has no room: sockets should not be read. */
+  get isCongested(): boolean {
+    for (const proxy of this.host.proxies) if (proxy.isCongested) return true
+    return false
+  }
+
+  /** Publishes the requests written since the last call, with one wake a shard at most. */
+  flush(): void {
+    for (const proxy of this.host.proxies) proxy.flush()
+  }
+
+  readonly pump = (): void => {
+    if (this.#isPumping || this.#waker === null) return
+    this.#isPumping = true
+    try {
+      for (let round = 0; round < ROUNDS_MAX; round++) {
+        this.#poll()
+        if (this.#waker.arm()) return
+      }
+      this.#schedule()
+    } finally {
+      this.#isPumping = false
+    }
+  }
+
+  #poll(): void {
+    for (const proxy of this.host.proxies) proxy.poll()
+    for (const callback of this.#afterPump) callback()
+    this.flush()
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      this.pump()
+    })
+  }
+}

@@ -1,0 +1,352 @@
+import { Packr } from 'msgpackr'
+import { assert } from '../base/assert.ts'
+import { copyOf } from '../base/bytes.ts'
+import type { Doorbell } from '../ring/doorbell.ts'
+import type { LaneReader, LaneWriter } from '../ring/lane.ts'
+import type { ControlReply, ControlRequest, ShardEvent } from './control.ts'
+import * as layout from './messages-layout.ts'
+
+/**
+ * Main's side of one shard: writes requests into the lane, keeps what waits for an answer, and hands
+ * the answers out. Runs on main; never blocks.
+ *
+ * When the lane is full, requests queue here in order. That queue is bounded by what may be in
+ * flight at all (connections × requests each, and the arena); while it is not empty `isCongested`
+ * tells the gateway to stop reading sockets.
+ */
+export interface AppendSink {
+  /** The bytes are in the log and the extent is free; at most once, and only if `onAppended` waits. */
+  onWritten(index: number): void
+  onAppended(result: AppendOutcome, index: number): void
+}
+
+/** Valid during the callback only: the proxy reuses it. */
+export interface AppendOutcome {
+  errorCode: number
+  baseOffset: number
+  logStartOffset: number
+  appendTimeMs: number
+}
+
+export interface ReadSink {
+  onRead(result: ReadOutcome, index: number): void
+  /** Something lies at the watched offset now (or the partition went away). */
+  onWake(index: number): void
+}
+
+/** Valid during the callback only. The sink owns the extent and gives it back with `release`. */
+export interface ReadOutcome {
+  errorCode: number
+  highWatermark: number
+  lastStableOffset: number
+  logStartOffset: number
+  offset: number
+  length: number
+  generation: number
+  flags: number
+}
+
+/** A read result's place in the egress arena, as the shard named it. */
+export interface LentExtent {
+  readonly offset: number
+  readonly length: number
+  readonly generation: number
+}
+
+export interface AppendRequest {
+  readonly handle: number
+  /** The run of batches, inside the extent. */
+  readonly offset: number
+  readonly length: number
+  readonly extentOffset: number
+  readonly generation: number
+  readonly leaderEpoch: number
+}
+
+export interface ReadRequest {
+  readonly handle: number
+  readonly fetchOffset: number
+  readonly bytesMax: number
+  readonly flags: number
+}
+
+interface PendingAppend {
+  readonly sink: AppendSink
+  readonly index: number
+}
+
+interface PendingRead {
+  readonly sink: ReadSink
+  readonly index: number
+  readonly handle: number
+}
+
+const DRAIN_LIMIT = 4096
+
+export class ShardProxy {
+  readonly index: number
+  /** The shard's egress arena: read results lie in it. */
+  readonly egress: Uint8Array
+  readonly #requests: LaneWriter
+  readonly #answers: LaneReader
+  readonly #doorbell: Doorbell
+  readonly #onEvent: (event: ShardEvent) => void
+  readonly #packr = new Packr({ useRecords: false })
+  readonly #appends = new Map<number, PendingAppend>()
+  readonly #reads = new Map<number, PendingRead>()
+  readonly #watches = new Map<number, PendingRead>()
+  readonly #controls = new Map<number, (reply: ControlReply) => void>()
+  readonly #overflow: (() => boolean)[] = []
+  readonly #appended: AppendOutcome = {
+    errorCode: 0,
+    baseOffset: 0,
+    logStartOffset: 0,
+    appendTimeMs: 0,
+  }
+  readonly #read: ReadOutcome = {
+    errorCode: 0,
+    highWatermark: 0,
+    lastStableOffset: 0,
+    logStartOffset: 0,
+    offset: 0,
+    length: 0,
+    generation: 0,
+    flags: 0,
+  }
+  #nextToken = 1
+  #lentBytes = 0
+  #uncommitted = false
+
+  constructor(parts: {
+    index: number
+    egress: Uint8Array
+    requests: LaneWriter
+    answers: LaneReader
+    doorbell: Doorbell
+    onEvent: (event: ShardEvent) => void
+  }) {
+    this.index = parts.index
+    this.egress = parts.egress
+    this.#requests = parts.requests
+    this.#answers = parts.answers
+    this.#doorbell = parts.doorbell
+    this.#onEvent = parts.onEvent
+  }
+
+  /** True while requests wait for room in the lane. */
+  get isCongested(): boolean {
+    return this.#overflow.length > 0
+  }
+
+  /** Bytes of read results that have not been released. */
+  get lentBytes(): number {
+    return this.#lentBytes
+  }
+
+  get inFlight(): number {
+    return this.#appends.size + this.#reads.size + this.#controls.size
+  }
+
+  append(request: AppendRequest, sink: AppendSink, index: number): void {
+    const token = this.#token()
+    this.#appends.set(token, { sink, index })
+    if (this.#overflow.length === 0 && this.#writeAppend(token, request)) this.#uncommitted = true
+    else this.#overflow.push(() => this.#writeAppend(token, request))
+  }
+
+  /** Returns the token, which names the watch when READ_WATCH is asked for. */
+  read(request: ReadRequest, sink: ReadSink, index: number): number {
+    const token = this.#token()
+    this.#reads.set(token, { sink, index, handle: request.handle })
+    if (this.#overflow.length === 0 && this.#writeRead(token, request)) this.#uncommitted = true
+    else this.#overflow.push(() => this.#writeRead(token, request))
+    return token
+  }
+
+  /** Ends a watch; unknown or spent tokens are fine. */
+  unwatch(token: number): void {
+    const watch = this.#watches.get(token)
+    if (watch === undefined) return
+    this.#watches.delete(token)
+    this.#submit(() => {
+      const at = this.#requests.claim(layout.UNWATCH, layout.UNWATCH_BYTES)
+      if (at < 0) return false
+      this.#requests.view.setUint32(at, token, true)
+      this.#requests.view.setUint32(at + 4, watch.handle, true)
+      return true
+    })
+  }
+
+  /** Gives a read's extent back to the shard. */
+  release(extent: LentExtent): void {
+    const { offset, generation } = extent
+    this.#lentBytes -= extent.length
+    this.#submit(() => {
+      const at = this.#requests.claim(layout.RELEASE, layout.RELEASE_BYTES)
+      if (at < 0) return false
+      this.#requests.view.setUint32(at, offset, true)
+      this.#requests.view.setUint32(at + 4, generation, true)
+      return true
+    })
+  }
+
+  control(request: ControlRequest): Promise<ControlReply> {
+    const token = this.#token()
+    const body = this.#packr.pack(request)
+    return new Promise((resolve) => {
+      this.#controls.set(token, resolve)
+      this.#submit(() => this.#writeControl(token, body))
+      this.flush()
+    })
+  }
+
+  /** Publishes what has been written since the last call and wakes the shard if it is parked. */
+  flush(): void {
+    if (!this.#uncommitted) return
+    this.#uncommitted = false
+    this.#requests.commit()
+    this.#doorbell.ring()
+  }
+
+  /** Hands out the answers that have arrived; returns how many. */
+  poll(): number {
+    const count = this.#answers.drain(DRAIN_LIMIT, this.#onAnswer)
+    while (this.#overflow.length > 0 && (this.#overflow[0] as () => boolean)()) {
+      this.#overflow.shift()
+      this.#uncommitted = true
+    }
+    this.flush()
+    return count
+  }
+
+  hasAnswers(): boolean {
+    return !this.#answers.isEmpty()
+  }
+
+  #token(): number {
+    const token = this.#nextToken
+    this.#nextToken = token === 0xffff_ffff ? 1 : token + 1
+    return token
+  }
+
+  #submit(write: () => boolean): void {
+    if (this.#overflow.length === 0 && write()) {
+      this.#uncommitted = true
+      return
+    }
+    this.#overflow.push(write)
+  }
+
+  #writeAppend(token: number, request: AppendRequest): boolean {
+    const at = this.#requests.claim(layout.APPEND, layout.APPEND_BYTES)
+    if (at < 0) return false
+    const view = this.#requests.view
+    view.setUint32(at, token, true)
+    view.setUint32(at + 4, request.handle, true)
+    view.setUint32(at + 8, request.offset, true)
+    view.setUint32(at + 12, request.length, true)
+    view.setUint32(at + 16, request.generation, true)
+    view.setInt32(at + 20, request.leaderEpoch, true)
+    view.setUint32(at + 24, request.extentOffset, true)
+    return true
+  }
+
+  #writeRead(token: number, request: ReadRequest): boolean {
+    const at = this.#requests.claim(layout.READ, layout.READ_BYTES)
+    if (at < 0) return false
+    const view = this.#requests.view
+    view.setUint32(at, token, true)
+    view.setUint32(at + 4, request.handle, true)
+    view.setFloat64(at + 8, request.fetchOffset, true)
+    view.setUint32(at + 16, request.bytesMax, true)
+    view.setUint32(at + 20, request.flags, true)
+    return true
+  }
+
+  #writeControl(token: number, body: Uint8Array): boolean {
+    const at = this.#requests.claim(layout.CONTROL, layout.CONTROL_HEADER_BYTES + body.length)
+    if (at < 0) return false
+    this.#requests.view.setUint32(at, token, true)
+    this.#requests.view.setUint32(at + 4, body.length, true)
+    this.#requests.bytes.set(body, at + layout.CONTROL_HEADER_BYTES)
+    return true
+  }
+
+  readonly #onAnswer = (type: number, at: number): void => {
+    const token = this.#answers.view.getUint32(at, true)
+    switch (type) {
+      case layout.APPENDED:
+        this.#onAppended(token, at)
+        return
+      case layout.READ_DONE:
+        this.#onReadDone(token, at)
+        return
+      case layout.WRITTEN: {
+        const pending = this.#appends.get(token)
+        assert(pending !== undefined, `written token ${token} is unknown`)
+        pending.sink.onWritten(pending.index)
+        return
+      }
+      case layout.WAKE: {
+        const watch = this.#watches.get(token)
+        if (watch === undefined) return // The waiter gave up meanwhile.
+        this.#watches.delete(token)
+        watch.sink.onWake(watch.index)
+        return
+      }
+      case layout.REPLY: {
+        const resolve = this.#controls.get(token)
+        assert(resolve !== undefined, `reply to an unknown control token ${token}`)
+        this.#controls.delete(token)
+        const reply = this.#unpack(at) as ControlReply
+        if (reply.kind === 'batch') this.#lentBytes += reply.length
+        resolve(reply)
+        return
+      }
+      case layout.EVENT:
+        this.#onEvent(this.#unpack(at) as ShardEvent)
+        return
+      default:
+        assert(false, `unknown answer type ${type}`)
+    }
+  }
+
+  #onAppended(token: number, at: number): void {
+    const pending = this.#appends.get(token)
+    assert(pending !== undefined, `append token ${token} is unknown`)
+    this.#appends.delete(token)
+    const view = this.#answers.view
+    const result = this.#appended
+    result.errorCode = view.getInt32(at + 4, true)
+    result.baseOffset = view.getFloat64(at + 8, true)
+    result.logStartOffset = view.getFloat64(at + 16, true)
+    result.appendTimeMs = view.getFloat64(at + 24, true)
+    pending.sink.onAppended(result, pending.index)
+  }
+
+  #onReadDone(token: number, at: number): void {
+    const pending = this.#reads.get(token)
+    assert(pending !== undefined, `read token ${token} is unknown`)
+    this.#reads.delete(token)
+    const view = this.#answers.view
+    const result = this.#read
+    result.errorCode = view.getInt32(at + 4, true)
+    result.highWatermark = view.getFloat64(at + 8, true)
+    result.lastStableOffset = view.getFloat64(at + 16, true)
+    result.logStartOffset = view.getFloat64(at + 24, true)
+    result.offset = view.getUint32(at + 32, true)
+    result.length = view.getUint32(at + 36, true)
+    result.generation = view.getUint32(at + 40, true)
+    result.flags = view.getUint32(at + 44, true)
+    this.#lentBytes += result.length
+    if ((result.flags & layout.READ_WATCHING) !== 0) this.#watches.set(token, pending)
+    pending.sink.onRead(result, pending.index)
+  }
+
+  #unpack(at: number): unknown {
+    const length = this.#answers.view.getUint32(at + 4, true)
+    const from = at + layout.CONTROL_HEADER_BYTES
+    // Copied first: strings are decoded from it, and the lane's memory is shared.
+    return this.#packr.unpack(copyOf(this.#answers.bytes, from, from + length))
+  }
+}

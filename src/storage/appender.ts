@@ -1,0 +1,423 @@
+/**
+ * Appends: validate, check sequences, assign offsets, place in segments, write. Staging is memory
+ * only; `write` touches the disk once for everything staged and either all of it is in the log
+ * afterwards or nothing is: offsets, producer state, epochs, indexes, files and file sizes go back.
+ */
+import { assert } from '../base/assert.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode, errorInfo } from '../errors/error-code.ts'
+import {
+  STAMP_ALLOW_CONTROL,
+  STAMP_APPEND_TIME_MS,
+  STAMP_BASE_OFFSET,
+  STAMP_BATCH_BYTES_MAX,
+  STAMP_LEADER_EPOCH,
+  STAMP_TIMESTAMP_MAX,
+  STAMP_WORDS,
+} from '../record/batch-engine.ts'
+import {
+  CONTROL_BIT,
+  INFO_ATTRIBUTES,
+  INFO_BASE_OFFSET,
+  INFO_BASE_SEQUENCE,
+  INFO_BYTES,
+  INFO_MAX_TIMESTAMP,
+  INFO_POSITION,
+  INFO_PRODUCER_EPOCH,
+  INFO_PRODUCER_ID,
+  INFO_RECORDS_COUNT,
+  INFO_WORDS,
+  TRANSACTIONAL_BIT,
+} from '../record/batch-layout.ts'
+import { isOutOfSpace } from './file-io.ts'
+import type { ByteRange, FileId } from './files.ts'
+import type { Flusher } from './flusher.ts'
+import type { EpochsMark } from './leader-epochs.ts'
+import type { LogCore } from './log-core.ts'
+import type { AppendResult } from './log-types.ts'
+import { PageCacheWindow } from './page-cache-window.ts'
+import { newProducerBatch, type ProducerBatch } from './producer-state.ts'
+import {
+  type IndexedBatch,
+  RELATIVE_OFFSET_MAX,
+  SEGMENT_BYTES_LIMIT,
+  Segment,
+  type SegmentMark,
+} from './segment.ts'
+import { StagedWrites } from './staged-writes.ts'
+
+/** Batches of one run; more are refused by the engine. */
+const BATCHES_PER_RUN_MAX = 1024
+
+/** Reused by every log of the thread: all live only during one `append`. */
+const STAMP = new Float64Array(STAMP_WORDS)
+const INFO = new Float64Array(BATCHES_PER_RUN_MAX * INFO_WORDS)
+const BATCH: ProducerBatch = newProducerBatch()
+const PLACED = { bytes: 0, lastOffset: 0, maxTimestamp: 0 }
+
+/** What is true of the log before anything staged. */
+interface StageMark {
+  readonly segmentCount: number
+  readonly last: Segment | null
+  readonly lastMark: SegmentMark | null
+  readonly wasLastSealed: boolean
+}
+
+interface AppendTerms {
+  readonly leaderEpoch: number
+  readonly nowMs: number
+  readonly allowControl: boolean
+}
+
+interface Sealed {
+  readonly segment: Segment
+  /** First offset after the segment. */
+  readonly endOffset: number
+  /** Producer state as of there. */
+  readonly snapshot: Uint8Array
+}
+
+export class Appender {
+  readonly #core: LogCore
+  readonly #flusher: Flusher
+  readonly #staged = new StagedWrites()
+  readonly #window: PageCacheWindow
+  readonly #sealed: Sealed[] = []
+  readonly #open: (segment: Segment) => FileId
+  #mark: StageMark | null = null
+  #epochsMark: EpochsMark | null = null
+  /** Next offset to assign: the log end plus what is staged. */
+  #stagedEnd = 0
+  #isRollDue = false
+
+  constructor(core: LogCore, flusher: Flusher) {
+    this.#core = core
+    this.#flusher = flusher
+    this.#window = new PageCacheWindow(core.context.files)
+    this.#open = (segment) => core.segments.open(segment)
+  }
+
+  get hasStaged(): boolean {
+    return this.#mark !== null
+  }
+
+  /** The next append starts a new segment. */
+  rollNext(): void {
+    this.#isRollDue = true
+  }
+
+  append(run: ByteRange, leaderEpoch: number, out: AppendResult, allowControl: boolean): void {
+    const core = this.#core
+    out.errorCode = ErrorCode.NONE
+    out.errorMessage = null
+    out.baseOffset = -1
+    out.endOffset = -1
+    out.appendTimeMs = -1
+    out.duplicate = false
+    const nowMs = core.context.clock.wallMs()
+    const count = this.#prepare(run, { leaderEpoch, nowMs, allowControl }, out)
+    if (count === 0) return
+    out.baseOffset = this.#stagedEnd
+    out.appendTimeMs = STAMP[STAMP_APPEND_TIME_MS] as number
+    this.#stage(run, { count, leaderEpoch, nowMs })
+    out.endOffset = this.#stagedEnd
+  }
+
+  /** Checks everything; the number of batches to stage, or 0 when `out` is the answer already. */
+  #prepare(run: ByteRange, how: AppendTerms, out: AppendResult): number {
+    const core = this.#core
+    if (core.failure !== null) {
+      return refuse(out, ErrorCode.KAFKA_STORAGE_ERROR, core.failure.message)
+    }
+    try {
+      core.wake()
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      return refuse(out, ErrorCode.KAFKA_STORAGE_ERROR, error.message)
+    }
+    if (how.leaderEpoch < core.epochs.latest) return refuse(out, ErrorCode.FENCED_LEADER_EPOCH)
+    if (this.#mark === null) this.#stagedEnd = core.logEndOffset
+    const count = this.#validate(run, how)
+    if (count < 0) return refuse(out, -count as ErrorCode)
+    const code = this.#checkSizesAndTimes(count, how.nowMs)
+    if (code !== ErrorCode.NONE) return refuse(out, code)
+    return this.#checkProducers(count, how.nowMs, out) ? count : 0
+  }
+
+  #validate(run: ByteRange, { leaderEpoch, nowMs, allowControl }: AppendTerms): number {
+    const { options, context } = this.#core
+    STAMP[STAMP_BASE_OFFSET] = this.#stagedEnd
+    STAMP[STAMP_LEADER_EPOCH] = leaderEpoch
+    STAMP[STAMP_APPEND_TIME_MS] = options.timestampType === 'LogAppendTime' ? nowMs : -1
+    STAMP[STAMP_BATCH_BYTES_MAX] = options.batchBytesMax
+    STAMP[STAMP_TIMESTAMP_MAX] = Math.min(
+      nowMs + options.timestampAfterMaxMs,
+      Number.MAX_SAFE_INTEGER,
+    )
+    STAMP[STAMP_ALLOW_CONTROL] = allowControl ? 1 : 0
+    return context.engine.validateAndStamp(run.bytes, run.offset, run.length, STAMP, INFO)
+  }
+
+  #checkSizesAndTimes(count: number, nowMs: number): ErrorCode {
+    const { options } = this.#core
+    const segmentBytesMax = Math.min(options.segmentBytes, SEGMENT_BYTES_LIMIT)
+    const timestampMin =
+      options.timestampType === 'CreateTime' ? nowMs - options.timestampBeforeMaxMs : -Infinity
+    for (let i = 0; i < count; i++) {
+      if (info(i, INFO_BYTES) > segmentBytesMax) return ErrorCode.RECORD_LIST_TOO_LARGE
+      const timestamp = info(i, INFO_MAX_TIMESTAMP)
+      if (timestamp >= 0 && timestamp < timestampMin) return ErrorCode.INVALID_TIMESTAMP
+    }
+    return ErrorCode.NONE
+  }
+
+  /**
+   * Checks each batch against the state that the batches before it leave. False when the run must
+   * not be staged: refused, or in the log already.
+   */
+  #checkProducers(count: number, nowMs: number, out: AppendResult): boolean {
+    const { producers } = this.#core
+    const mark = producers.mark()
+    let duplicates = 0
+    for (let i = 0; i < count; i++) {
+      if (info(i, INFO_PRODUCER_ID) < 0) continue
+      const batch = producerBatch(i)
+      if (producers.findDuplicate(batch)) {
+        if (duplicates++ === 0) out.baseOffset = producers.duplicateBaseOffset
+        out.endOffset = producers.duplicateLastOffset + 1
+        if (this.#core.options.timestampType === 'LogAppendTime') {
+          out.appendTimeMs = producers.duplicateTimestamp
+        }
+        continue
+      }
+      const code = producers.check(batch)
+      if (code !== ErrorCode.NONE) {
+        producers.rollback(mark)
+        refuse(out, code)
+        return false
+      }
+      // The next batch of the run is checked as if this one were in the log.
+      if (count > 1) this.#applyProducer(batch, nowMs)
+    }
+    // Staging applies them for good, each in its place: a roll in between takes a snapshot.
+    producers.rollback(mark)
+    if (duplicates === 0) return true
+    if (duplicates === count) {
+      out.duplicate = true
+    } else {
+      // A retry repeats a run as it was: partly new means that a sequence was reused.
+      out.appendTimeMs = -1
+      refuse(out, ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    }
+    return false
+  }
+
+  #applyProducer(batch: ProducerBatch, nowMs: number): void {
+    this.#core.producers.save(batch.producerId)
+    this.#core.producers.apply(batch, nowMs)
+  }
+
+  // —— staging ——
+
+  #stage(
+    run: ByteRange,
+    { count, leaderEpoch, nowMs }: { count: number; leaderEpoch: number; nowMs: number },
+  ): void {
+    const core = this.#core
+    this.#mark ??= this.#newMark()
+    if (leaderEpoch > core.epochs.latest) {
+      this.#epochsMark ??= core.epochs.mark()
+      core.epochs.assign(leaderEpoch, this.#stagedEnd)
+    }
+    const { indexIntervalBytes } = core.options
+    const placed = PLACED
+    for (let i = 0; i < count; i++) {
+      placed.bytes = info(i, INFO_BYTES)
+      placed.lastOffset = this.#stagedEnd + info(i, INFO_RECORDS_COUNT) - 1
+      placed.maxTimestamp = info(i, INFO_MAX_TIMESTAMP)
+      const segment = this.#segmentFor(placed)
+      segment.index(segment.stagedBytes, placed, indexIntervalBytes)
+      this.#staged.add(segment, run.bytes, run.offset + info(i, INFO_POSITION), placed.bytes)
+      segment.stagedBytes += placed.bytes
+      this.#stagedEnd = placed.lastOffset + 1
+      if (info(i, INFO_PRODUCER_ID) >= 0) this.#applyProducer(producerBatch(i), nowMs)
+    }
+  }
+
+  #newMark(): StageMark {
+    const { segments } = this.#core
+    const last = segments.last ?? null
+    return {
+      segmentCount: segments.all.length,
+      last,
+      lastMark: last === null || last.indexes === null ? null : last.mark(),
+      wasLastSealed: last?.isSealed ?? false,
+    }
+  }
+
+  /** The segment that takes the batch; a new one when the last must be rolled first. */
+  #segmentFor(batch: IndexedBatch): Segment {
+    const { segments, context } = this.#core
+    const last = segments.last
+    if (last !== undefined && !last.isSealed && !this.#mustRoll(last, batch)) {
+      if (last.firstAppendMs === Infinity) last.firstAppendMs = context.clock.monotonicMs()
+      return last
+    }
+    if (last !== undefined && !last.isSealed) {
+      last.completeTimeIndex()
+      segments.seal(last)
+      const snapshot = this.#core.encodeSnapshot()
+      this.#sealed.push({ segment: last, endOffset: this.#stagedEnd, snapshot })
+    }
+    this.#isRollDue = false
+    const segment = new Segment(this.#stagedEnd, false)
+    segment.firstAppendMs = context.clock.monotonicMs()
+    segments.all.push(segment)
+    return segment
+  }
+
+  #mustRoll(segment: Segment, batch: IndexedBatch): boolean {
+    if (segment.stagedBytes === 0) {
+      return batch.lastOffset - segment.baseOffset > RELATIVE_OFFSET_MAX
+    }
+    const { options } = this.#core
+    const bytesMax = Math.min(options.segmentBytes, SEGMENT_BYTES_LIMIT)
+    if (this.#isRollDue || segment.stagedBytes + batch.bytes > bytesMax) return true
+    if (batch.lastOffset - segment.baseOffset > RELATIVE_OFFSET_MAX) return true
+    if (segment.isIndexFull(options.segmentIndexBytes)) return true
+    const { firstTimestamp } = segment
+    return firstTimestamp >= 0 && batch.maxTimestamp - firstTimestamp > options.segmentMs
+  }
+
+  // —— writing ——
+
+  write(): void {
+    const mark = this.#mark
+    if (mark === null) return
+    const core = this.#core
+    try {
+      core.createDirectory()
+      for (let i = mark.segmentCount; i < core.segments.all.length; i++) {
+        this.#create(core.segments.all[i] as Segment)
+      }
+      this.#staged.write(core.context.files, this.#open)
+    } catch (error) {
+      this.#rollback(mark, error)
+      throw error
+    }
+    this.#commit(mark)
+  }
+
+  #create(segment: Segment): void {
+    const core = this.#core
+    core.isDirectoryDirty = true
+    const file = core.segments.open(segment)
+    if (core.context.files.size(file) !== 0) core.context.files.truncate(file, 0)
+    if (core.options.preallocate) core.context.files.preallocate(file, core.options.segmentBytes)
+  }
+
+  #commit(mark: StageMark): void {
+    const core = this.#core
+    const { all } = core.segments
+    const first = mark.last !== null && mark.last.stagedBytes > mark.last.bytes ? 1 : 0
+    for (let i = mark.segmentCount - first; i < all.length; i++) {
+      const segment = all[i] as Segment
+      core.bytes += segment.stagedBytes - segment.bytes
+      segment.bytes = segment.stagedBytes
+      segment.isDirty = true
+      const { writeBehindBytes, pageCacheWindowBytes } = core.options
+      this.#window.advance(segment, writeBehindBytes, pageCacheWindowBytes)
+    }
+    core.logEndOffset = this.#stagedEnd
+    core.isChanged = true
+    core.producers.commit()
+    this.#endStage()
+    this.#flusher.noteWrite(core.context.clock.monotonicMs())
+    for (const sealed of this.#sealed) this.#finishSealed(sealed)
+    this.#sealed.length = 0
+    this.#flusher.updateHighWatermark()
+  }
+
+  /** Indexes and snapshot of a sealed segment. Both can be rebuilt: a full disk may refuse them. */
+  #finishSealed(sealed: Sealed): void {
+    const core = this.#core
+    try {
+      core.segments.writeIndexes(sealed.segment)
+      core.writeSnapshot(sealed.endOffset, sealed.snapshot, false)
+    } catch (error) {
+      if (!isOutOfSpace(error)) {
+        if (error instanceof Error) core.fail(error)
+        throw error
+      }
+      core.warn(`no room for the producer snapshot at offset ${sealed.endOffset}`)
+    }
+  }
+
+  #rollback(mark: StageMark, error: unknown): void {
+    const core = this.#core
+    core.producers.rollback(0)
+    if (this.#epochsMark !== null) core.epochs.rollback(this.#epochsMark)
+    const { segments } = core
+    try {
+      while (segments.all.length > mark.segmentCount) {
+        const segment = segments.all.pop() as Segment
+        const wasCreated = segment.isCreated
+        segments.unseal(segment)
+        if (wasCreated) segments.remove(segment)
+      }
+      const { last, lastMark } = mark
+      if (last !== null && lastMark !== null) {
+        if (!mark.wasLastSealed) segments.unseal(last)
+        last.rollback(lastMark)
+        const file = segments.open(last)
+        if (core.context.files.size(file) !== last.bytes) {
+          core.context.files.truncate(file, last.bytes)
+        }
+      }
+      if (!isOutOfSpace(error)) core.fail(error instanceof Error ? error : new Error(String(error)))
+    } catch (second) {
+      // What is on disk now is not what the log says: recovery at the next start sorts it out.
+      core.fail(second instanceof Error ? second : new Error(String(second)))
+    }
+    this.#sealed.length = 0
+    this.#endStage()
+  }
+
+  #endStage(): void {
+    this.#staged.clear()
+    this.#mark = null
+    this.#epochsMark = null
+    assert(this.#core.producers.mark() === 0)
+  }
+
+  /** The file sizes changed under the window. */
+  resetWindow(): void {
+    this.#window.reset()
+  }
+}
+
+function info(batch: number, word: number): number {
+  return INFO[batch * INFO_WORDS + word] as number
+}
+
+function producerBatch(index: number): ProducerBatch {
+  const attributes = info(index, INFO_ATTRIBUTES)
+  BATCH.producerId = info(index, INFO_PRODUCER_ID)
+  BATCH.producerEpoch = info(index, INFO_PRODUCER_EPOCH)
+  BATCH.baseSequence = info(index, INFO_BASE_SEQUENCE)
+  BATCH.baseOffset = info(index, INFO_BASE_OFFSET)
+  BATCH.lastOffsetDelta = info(index, INFO_RECORDS_COUNT) - 1
+  BATCH.maxTimestamp = info(index, INFO_MAX_TIMESTAMP)
+  BATCH.isTransactional = (attributes & TRANSACTIONAL_BIT) !== 0
+  BATCH.isControl = (attributes & CONTROL_BIT) !== 0
+  return BATCH
+}
+
+/** Fills a refusal; always 0. */
+function refuse(out: AppendResult, code: ErrorCode, message: string | null = null): 0 {
+  out.errorCode = code
+  out.errorMessage = message ?? errorInfo(code).message
+  out.baseOffset = -1
+  out.endOffset = -1
+  return 0
+}

@@ -1,0 +1,203 @@
+/**
+ * What a log directory remembers of its logs from one run to the next, in one table a shard:
+ *
+ *   recovery-checkpoint-<shard>   written now and then while the shard runs
+ *   clean-checkpoint-<shard>      written after every log of the shard was closed in order
+ *   recovery-checkpoint-start     everything known when the broker started, written by main
+ *
+ * A table: 0 magic u32 'MRCP' │ 4 version i16 = 1 │ 6 reserved i16 │ 8 entries i32 │ 12 entries
+ *          of 56 bytes │ crc32c u32 of all before it.
+ * An entry: 0 topicId 16 bytes │ 16 partition i32 │ 20 recoveryPoint i64 │ 28 logStartOffset i64
+ *           │ 36 logEndOffset i64 │ 44 truncations u32 │ 48 bytes i64
+ *
+ * Partitions change shards between runs, so several tables may speak of one partition. Which one is
+ * newer need not be known: see `merge`.
+ */
+import { readInt64, viewOf, writeInt64 } from '../base/bytes.ts'
+import { type Uuid, uuidFromHex, uuidToHex } from '../base/uuid.ts'
+import { crc32c } from '../record/crc32c.ts'
+import { readWhole, replaceDurably } from './file-io.ts'
+import type { Files } from './files.ts'
+import type { LogHint } from './log-types.ts'
+import { joinPath } from './segment-names.ts'
+
+const RECOVERY_PREFIX = 'recovery-checkpoint-'
+const CLEAN_PREFIX = 'clean-checkpoint-'
+const START_NAME = `${RECOVERY_PREFIX}start`
+const TABLE_NAME = /^(?:clean-checkpoint-\d+|recovery-checkpoint-(?:\d+|start))$/
+
+const MAGIC = 0x4d524350
+const VERSION = 1
+const HEADER_BYTES = 12
+const ENTRY_BYTES = 56
+const CRC_BYTES = 4
+
+export interface CheckpointEntry {
+  readonly topicId: Uuid
+  readonly partition: number
+  readonly hint: LogHint
+}
+
+export interface CheckpointTable {
+  readonly logDirectory: string
+  readonly shard: number
+  /** Every log of the shard is closed: the table is its clean-shutdown mark. */
+  readonly clean: boolean
+  readonly entries: readonly CheckpointEntry[]
+}
+
+export interface Checkpoints {
+  /** By `checkpointKey`. A partition that is not there must be scanned. */
+  readonly hints: Map<string, LogHint>
+  /** The last run left clean marks and nothing that contradicts them. Informs; hints decide. */
+  readonly clean: boolean
+}
+
+export function checkpointKey(topicId: Uuid, partition: number): string {
+  return `${topicId}-${partition}`
+}
+
+/** Replaces a shard's table in a log directory, durably. Throws BrokerError. */
+export function writeCheckpoint(files: Files, table: CheckpointTable): void {
+  const { logDirectory, shard } = table
+  const bytes = encodeTable(table.entries)
+  if (!table.clean) {
+    replaceDurably(files, logDirectory, RECOVERY_PREFIX + shard, bytes)
+    return
+  }
+  replaceDurably(files, logDirectory, CLEAN_PREFIX + shard, bytes)
+  // Everything it could say is said better now.
+  files.remove(joinPath(logDirectory, RECOVERY_PREFIX + shard))
+  files.syncDirectory(logDirectory)
+}
+
+/** What all tables of a log directory know together. Throws BrokerError only when the disk refuses. */
+export function readCheckpoints(
+  files: Files,
+  logDirectory: string,
+  onWarning: (message: string) => void = () => {},
+): Checkpoints {
+  const merged = new Map<string, LogHint>()
+  let clean = false
+  let isContradicted = false
+  for (const name of tableNames(files, logDirectory)) {
+    const isCleanTable = name.startsWith(CLEAN_PREFIX)
+    if (isCleanTable) clean = true
+    else if (name !== START_NAME) isContradicted = true
+    const bytes = readWhole(files, joinPath(logDirectory, name))
+    const entries = bytes === null ? null : decodeTable(bytes, isCleanTable)
+    if (entries === null) {
+      isContradicted = true
+      onWarning(`${joinPath(logDirectory, name)} is damaged: its partitions are scanned`)
+      continue
+    }
+    for (const entry of entries) {
+      const key = checkpointKey(entry.topicId, entry.partition)
+      const other = merged.get(key)
+      merged.set(key, other === undefined ? entry.hint : merge(other, entry.hint))
+    }
+  }
+  return { hints: merged, clean: clean && !isContradicted }
+}
+
+/**
+ * Takes back every clean mark, durably: call it at start, after reading and before any log is opened.
+ * What the marks said lives on as recovery points, in one table that replaces all others.
+ */
+export function removeCleanMarks(files: Files, logDirectory: string): void {
+  const names = tableNames(files, logDirectory)
+  if (names.length === 0 || (names.length === 1 && names[0] === START_NAME)) return
+  const known = readCheckpoints(files, logDirectory)
+  const entries: CheckpointEntry[] = []
+  for (const [key, hint] of known.hints) {
+    // After an orderly stop the marks name every partition there is: forget what was deleted.
+    if (known.clean && !hint.clean) continue
+    const dash = key.lastIndexOf('-')
+    entries.push({ topicId: key.slice(0, dash), partition: Number(key.slice(dash + 1)), hint })
+  }
+  replaceDurably(files, logDirectory, START_NAME, encodeTable(entries))
+  for (const name of names) {
+    if (name !== START_NAME) files.remove(joinPath(logDirectory, name))
+  }
+  files.syncDirectory(logDirectory)
+}
+
+/**
+ * The stronger of two true statements about one log. A recovery point says "flushed up to here, after
+ * so many truncations": with equal counts both are true and the larger says more; with different
+ * counts only the one that knows of the later truncation still holds. A log start never goes back
+ * except by a truncation. A clean mark is the last word, since all marks go before any log is opened.
+ */
+export function merge(a: LogHint, b: LogHint): LogHint {
+  if (a.clean !== b.clean) return a.clean ? a : b
+  if (a.truncations !== b.truncations) return a.truncations > b.truncations ? a : b
+  const further = a.logEndOffset >= b.logEndOffset ? a : b
+  return {
+    // Two clean marks that differ contradict each other: neither is believed.
+    clean: a.clean && a.logEndOffset === b.logEndOffset && a.logStartOffset === b.logStartOffset,
+    recoveryPoint: Math.max(a.recoveryPoint, b.recoveryPoint),
+    logStartOffset: Math.max(a.logStartOffset, b.logStartOffset),
+    logEndOffset: further.logEndOffset,
+    truncations: a.truncations,
+    bytes: further.bytes,
+  }
+}
+
+/** In a fixed order, so that runs of the simulator do not depend on the disk's. */
+function tableNames(files: Files, logDirectory: string): string[] {
+  return files
+    .list(logDirectory)
+    .filter((name) => TABLE_NAME.test(name))
+    .sort()
+}
+
+function encodeTable(entries: readonly CheckpointEntry[]): Uint8Array {
+  const bytes = new Uint8Array(HEADER_BYTES + entries.length * ENTRY_BYTES + CRC_BYTES)
+  const view = viewOf(bytes)
+  view.setUint32(0, MAGIC)
+  view.setInt16(4, VERSION)
+  view.setInt32(8, entries.length)
+  let at = HEADER_BYTES
+  for (const { topicId, partition, hint } of entries) {
+    const hex = uuidToHex(topicId)
+    for (let i = 0; i < 16; i++) bytes[at + i] = Number.parseInt(hex.slice(i * 2, i * 2 + 2), 16)
+    view.setInt32(at + 16, partition)
+    writeInt64(view, at + 20, hint.recoveryPoint)
+    writeInt64(view, at + 28, hint.logStartOffset)
+    writeInt64(view, at + 36, hint.logEndOffset)
+    view.setUint32(at + 44, hint.truncations)
+    writeInt64(view, at + 48, hint.bytes)
+    at += ENTRY_BYTES
+  }
+  view.setUint32(at, crc32c(bytes, 0, at))
+  return bytes
+}
+
+/** Null when the bytes are not a whole table. */
+function decodeTable(bytes: Uint8Array, clean: boolean): CheckpointEntry[] | null {
+  if (bytes.length < HEADER_BYTES + CRC_BYTES) return null
+  const view = viewOf(bytes)
+  const count = view.getInt32(8)
+  const end = HEADER_BYTES + count * ENTRY_BYTES
+  if (view.getUint32(0) !== MAGIC || view.getInt16(4) !== VERSION) return null
+  if (count < 0 || end + CRC_BYTES !== bytes.length) return null
+  if (crc32c(bytes, 0, end) >>> 0 !== view.getUint32(end)) return null
+  const entries: CheckpointEntry[] = []
+  for (let at = HEADER_BYTES; at < end; at += ENTRY_BYTES) {
+    let hex = ''
+    for (let i = 0; i < 16; i++) hex += (bytes[at + i] as number).toString(16).padStart(2, '0')
+    entries.push({
+      topicId: uuidFromHex(hex),
+      partition: view.getInt32(at + 16),
+      hint: {
+        clean,
+        recoveryPoint: readInt64(view, at + 20),
+        logStartOffset: readInt64(view, at + 28),
+        logEndOffset: readInt64(view, at + 36),
+        truncations: view.getUint32(at + 44),
+        bytes: readInt64(view, at + 48),
+      },
+    })
+  }
+  return entries
+}

@@ -1,0 +1,150 @@
+/**
+ * When a log's data must become durable, and what is durable (flush.messages, flush.ms, rolled
+ * segments). One flush covers every dirty file of the log; its token comes back once per file. A
+ * failed flush marks the log failed for ever: after it the kernel may report pages as clean that
+ * never reached the disk (Rebello et al., ATC 2020), so nothing is retried.
+ */
+import { assert } from '../base/assert.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { FileId } from './files.ts'
+import type { LogCore } from './log-core.ts'
+import type { Segment } from './segment.ts'
+
+export class Flusher {
+  readonly #core: LogCore
+  #token = -1
+  /** Reports still to come. */
+  #pending = 0
+  #flushing: Segment[] = []
+  /** Index files that the flush covers: closed when it is over. */
+  #flushingFiles: FileId[] = []
+  /** What the flush under way will make durable; exclusive. */
+  #target = 0
+  #targetPosition = 0
+  /** When the oldest write was made that no started flush covers; monotonic, Infinity when none. */
+  #dirtySinceMs = Infinity
+
+  constructor(core: LogCore) {
+    this.#core = core
+  }
+
+  get isFlushing(): boolean {
+    return this.#pending > 0
+  }
+
+  noteWrite(nowMs: number): void {
+    if (nowMs < this.#dirtySinceMs) this.#dirtySinceMs = nowMs
+  }
+
+  /** A truncation or recovery made everything durable. */
+  reset(): void {
+    this.#dirtySinceMs = Infinity
+  }
+
+  /**
+   * Moves the high watermark after a write or a flush: to the log end, unless flush.messages asks
+   * for a flush that is not done yet.
+   */
+  updateHighWatermark(): void {
+    const core = this.#core
+    if (core.logEndOffset - core.recoveryPoint < core.options.flushMessages) {
+      core.highWatermark = core.logEndOffset
+      core.highWatermarkPosition = core.endPosition()
+    } else if (core.recoveryPoint > core.highWatermark) {
+      core.highWatermark = core.recoveryPoint
+      core.highWatermarkPosition = this.#targetPosition
+    }
+  }
+
+  isDue(nowMs: number): boolean {
+    const core = this.#core
+    if (this.isFlushing || core.failure !== null) return false
+    const unflushed = core.logEndOffset - core.recoveryPoint
+    if (unflushed === 0) return false
+    if (unflushed >= core.options.flushMessages) return true
+    if (nowMs >= this.#dirtySinceMs + core.options.flushMs) return true
+    // A sealed segment is done with: flushing it moves the recovery point past it.
+    return core.segments.all.some((segment) => segment.isSealed && segment.isDirty)
+  }
+
+  deadlineMs(): number {
+    if (this.isFlushing || this.#core.failure !== null) return Infinity
+    return this.#dirtySinceMs + this.#core.options.flushMs
+  }
+
+  start(token: number): number {
+    const core = this.#core
+    assert(!this.isFlushing && core.failure === null)
+    return core.orFail(() => {
+      const { files } = core.context
+      // Names first: durable bytes in a file that nobody finds are lost.
+      core.epochs.write(files, core.directory)
+      core.syncDirectory()
+      this.#token = token
+      this.#target = core.logEndOffset
+      this.#targetPosition = core.endPosition()
+      this.#dirtySinceMs = Infinity
+      for (const segment of core.segments.all) {
+        if (!segment.isDirty) continue
+        files.flush(core.segments.open(segment), token)
+        this.#pending++
+        segment.isDirty = false
+        segment.isFlushing = true
+        this.#flushing.push(segment)
+        for (const file of segment.unflushedFiles) {
+          files.flush(file, token)
+          this.#pending++
+          this.#flushingFiles.push(file)
+        }
+        segment.unflushedFiles = []
+      }
+      return this.#pending
+    })
+  }
+
+  /** True when this was the last report of the flush. */
+  onFlushed(token: number, error: Error | null): boolean {
+    const core = this.#core
+    assert(token === this.#token && this.#pending > 0, 'a report of a flush that was not started')
+    this.#pending--
+    if (error !== null) {
+      const what = `flush ${core.directory}; its directory is offline until a restart`
+      core.fail(new BrokerError(ErrorCode.KAFKA_STORAGE_ERROR, what, error))
+    }
+    if (this.#pending > 0) return false
+    for (const segment of this.#flushing) segment.isFlushing = false
+    for (const file of this.#flushingFiles) core.context.files.close(file)
+    this.#flushing = []
+    this.#flushingFiles = []
+    if (core.failure === null) {
+      core.recoveryPoint = this.#target
+      this.updateHighWatermark()
+    }
+    return true
+  }
+
+  /** Makes everything durable and waits for it: on close, after a truncation, in recovery. */
+  flushNow(): void {
+    const core = this.#core
+    assert(!this.isFlushing)
+    core.orFail(() => {
+      const { files } = core.context
+      if (core.doesDirectoryExist) {
+        core.epochs.write(files, core.directory)
+        core.syncDirectory()
+      }
+      for (const segment of core.segments.all) {
+        if (segment.isDirty) files.flushNow(core.segments.open(segment))
+        segment.isDirty = false
+        for (const file of segment.unflushedFiles) {
+          files.flushNow(file)
+          files.close(file)
+        }
+        segment.unflushedFiles = []
+      }
+      core.recoveryPoint = core.logEndOffset
+      this.#dirtySinceMs = Infinity
+    })
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * Changes to what a log already holds: its tail is truncated (a follower that reconciles with its
+ * leader), its head is deleted (DeleteRecords). Each is durable in the order that makes a crash at any
+ * point harmless: what is about to become untrue is first declared so.
+ */
+import { assert } from '../base/assert.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { Flusher } from './flusher.ts'
+import type { LogCore } from './log-core.ts'
+import type { LogReader } from './log-reader.ts'
+import type { Segment } from './segment.ts'
+import { LOG_SUFFIX } from './segment-names.ts'
+
+export class LogEdits {
+  readonly #core: LogCore
+  readonly #flusher: Flusher
+  readonly #reader: LogReader
+
+  constructor(core: LogCore, flusher: Flusher, reader: LogReader) {
+    this.#core = core
+    this.#flusher = flusher
+    this.#reader = reader
+  }
+
+  /** See PartitionLog.truncateTo. */
+  truncateTo(offset: number): void {
+    const core = this.#core
+    assert(offset >= core.logStartOffset && !this.#flusher.isFlushing)
+    if (offset >= core.logEndOffset) return
+    core.wake()
+    const { segments } = core
+    const index = segments.find(offset)
+    const segment = segments.all[index] as Segment
+    const position = this.#reader.positionOf(segment, offset)
+    const endOffset = this.#baseOffsetAt(segment, position)
+    core.orFail(() => {
+      if (core.recoveryPoint > endOffset) core.noteTruncation(endOffset)
+      // Later segments first and durably: a crash must not leave a hole with segments behind it.
+      while (segments.all.length > index + 1) {
+        const later = segments.all.pop() as Segment
+        core.bytes -= segments.bytesOf(later)
+        segments.remove(later)
+      }
+      core.dropSnapshotsAbove(endOffset)
+      core.isDirectoryDirty = true
+      core.syncDirectory()
+      this.#shorten(segment, position)
+      core.epochs.truncateTo(endOffset)
+      core.logEndOffset = endOffset
+      core.logStartOffset = Math.min(core.logStartOffset, endOffset)
+      this.#settle()
+    })
+  }
+
+  /** See PartitionLog.truncateFullyAndStartAt. */
+  truncateFullyAndStartAt(offset: number): void {
+    const core = this.#core
+    assert(Number.isSafeInteger(offset) && offset >= 0 && !this.#flusher.isFlushing)
+    core.wake()
+    core.orFail(() => {
+      core.noteTruncation(Math.min(offset, core.logStartOffset))
+      for (const segment of core.segments.all.splice(0)) core.segments.remove(segment)
+      core.dropSnapshotsAbove(-1)
+      core.isDirectoryDirty = true
+      core.syncDirectory()
+      core.epochs.clear()
+      core.logEndOffset = offset
+      core.logStartOffset = offset
+      core.bytes = 0
+      core.writeState({ logStartOffset: offset })
+      this.#settle()
+    })
+  }
+
+  /** See PartitionLog.deleteRecordsTo. */
+  deleteRecordsTo(offset: number): ErrorCode {
+    const core = this.#core
+    if (offset > core.highWatermark || offset < 0) return ErrorCode.OFFSET_OUT_OF_RANGE
+    if (core.failure !== null) return ErrorCode.KAFKA_STORAGE_ERROR
+    if (offset <= core.logStartOffset) return ErrorCode.NONE
+    core.loadEpochs()
+    core.writeState({ logStartOffset: offset })
+    core.logStartOffset = offset
+    core.isChanged = true
+    core.epochs.startAt(offset)
+    this.removeObsolete()
+    return ErrorCode.NONE
+  }
+
+  /** Removes segments that lie wholly below the log start, unless a flush still uses them. */
+  removeObsolete(): void {
+    const core = this.#core
+    const { all } = core.segments
+    while (all.length > 1 && (all[1] as Segment).baseOffset <= core.logStartOffset) {
+      const oldest = all[0] as Segment
+      if (oldest.isFlushing) return
+      core.bytes -= core.segments.bytesOf(oldest)
+      core.segments.remove(oldest)
+      all.shift()
+      core.isDirectoryDirty = true
+    }
+  }
+
+  /** Cuts the file and everything derived from it; the segment takes appends again. */
+  #shorten(segment: Segment, position: number): void {
+    const core = this.#core
+    const { segments } = core
+    core.bytes -= segments.bytesOf(segment) - position
+    segments.unseal(segment)
+    for (const file of segment.unflushedFiles) core.context.files.close(file)
+    segment.unflushedFiles = []
+    segments.removeSideFiles(segment)
+    const file = segments.open(segment)
+    core.context.files.truncate(file, position)
+    segment.bytes = position
+    segment.stagedBytes = position
+    segment.isDirty = true
+    segments.rebuild(segment, file, core.options.indexIntervalBytes)
+    segment.isIndexDirty = true
+  }
+
+  /** Makes the shorter log durable and everything in memory agree with it. */
+  #settle(): void {
+    const core = this.#core
+    core.isChanged = true
+    this.#reader.reset()
+    core.rebuildProducers(core.logEndOffset)
+    core.recoveryPoint = Math.min(core.recoveryPoint, core.logEndOffset)
+    this.#flusher.flushNow()
+    core.resetToEnd()
+  }
+
+  #baseOffsetAt(segment: Segment, position: number): number {
+    const core = this.#core
+    const { scanner } = core
+    scanner.start(core.segments.open(segment), position, segment.bytes)
+    if (!scanner.next())
+      throw core.corrupt(`${core.segments.path(segment, LOG_SUFFIX)}: ${position}`)
+    return scanner.baseOffset
+  }
+}

@@ -1,0 +1,155 @@
+/**
+ * What goes into a partition log and what comes out of it: the context it runs in, its options, what
+ * a checkpoint remembers of it, and the objects that appends and reads reuse. Types only, so that the
+ * parts of the log can share them without importing the log.
+ */
+
+import type { Clock } from '../base/clock.ts'
+import type { ErrorCode } from '../errors/error-code.ts'
+import type { BatchEngine } from '../record/batch-engine.ts'
+import type { FileId, Files } from './files.ts'
+
+/** The world as a log sees it. One context serves every log of a thread. */
+export interface LogContext {
+  readonly files: Files
+  readonly clock: Clock
+  readonly engine: BatchEngine
+  /** Something an operator should read: a cut tail, a checkpoint that is not to be trusted. */
+  readonly onWarning: (message: string) => void
+  /** Bytes scanned of one log and to scan at most, at the start and the end of each segment. */
+  readonly onRecoveryProgress?: (directory: string, bytesDone: number, bytesTotal: number) => void
+}
+
+export interface LogOptions {
+  /** A segment never grows past this; at most 2^31 − 1, since index positions are signed 32-bit. */
+  readonly segmentBytes: number
+  readonly segmentMs: number
+  /** Size limit of an index file; a full index rolls the segment. */
+  readonly segmentIndexBytes: number
+  readonly indexIntervalBytes: number
+  /** Whole batch, its 12 prefix bytes included. */
+  readonly batchBytesMax: number
+  /** Records; Infinity = the log never asks for a flush because of its count. 1 = before every ack. */
+  readonly flushMessages: number
+  readonly flushMs: number
+  readonly timestampType: 'CreateTime' | 'LogAppendTime'
+  readonly timestampBeforeMaxMs: number
+  readonly timestampAfterMaxMs: number
+  readonly preallocate: boolean
+  readonly producerIdExpirationMs: number
+  /** How much of the hot tail stays in the page cache. */
+  readonly pageCacheWindowBytes: number
+  /** Write-behind step: how much may be dirty before the disk is told to start. */
+  readonly writeBehindBytes: number
+}
+
+/** Kafka's defaults, and the page-cache window of the performance notes. */
+export const DEFAULT_LOG_OPTIONS: LogOptions = {
+  segmentBytes: 1024 * 1024 * 1024,
+  segmentMs: 7 * 24 * 3600 * 1000,
+  segmentIndexBytes: 10 * 1024 * 1024,
+  indexIntervalBytes: 4096,
+  batchBytesMax: 1024 * 1024 + 12,
+  flushMessages: Infinity,
+  flushMs: Infinity,
+  timestampType: 'CreateTime',
+  timestampBeforeMaxMs: Infinity,
+  timestampAfterMaxMs: 3600 * 1000,
+  preallocate: false,
+  producerIdExpirationMs: 24 * 3600 * 1000,
+  pageCacheWindowBytes: 64 * 1024 * 1024,
+  writeBehindBytes: 16 * 1024 * 1024,
+}
+
+/**
+ * What a checkpoint knows of a log: statements that were true when it was written and that time
+ * cannot make dangerous (see README, "Hints"). Null instead of a hint = nothing is known: full scan.
+ */
+export interface LogHint {
+  /** The log was closed in order and nobody opened it since: nothing needs to be scanned. */
+  readonly clean: boolean
+  /** Everything below was durable; exclusive. */
+  readonly recoveryPoint: number
+  readonly logStartOffset: number
+  /** Exact when clean, else the value at the time. */
+  readonly logEndOffset: number
+  /** How often the log's tail had been truncated: a recovery point outlives no truncation. */
+  readonly truncations: number
+  /** Size of all segments; guides the partition → shard map, and is exact when clean. */
+  readonly bytes: number
+}
+
+/** Filled by `append`; the caller owns and reuses it. */
+export interface AppendResult {
+  errorCode: ErrorCode
+  errorMessage: string | null
+  baseOffset: number
+  /** Exclusive: acknowledge once highWatermark ≥ this. */
+  endOffset: number
+  /** −1 = CreateTime. */
+  appendTimeMs: number
+  /** The run is in the log already; offsets are those of the first time. */
+  duplicate: boolean
+}
+
+export function newAppendResult(): AppendResult {
+  return {
+    errorCode: 0,
+    errorMessage: null,
+    baseOffset: -1,
+    endOffset: -1,
+    appendTimeMs: -1,
+    duplicate: false,
+  }
+}
+
+/**
+ * Where the bytes of a read lie. Reused by the log: valid until its next `locate`, write, truncation
+ * or deletion. `length` 0 = nothing to read yet.
+ */
+export interface ReadLocation {
+  readonly file: FileId
+  /** In the file; where the batch that holds `offset` starts. */
+  readonly position: number
+  /** Bytes to read; the last batch among them may be partial (`read` trims it), the first is not. */
+  readonly length: number
+  /** The offset asked for. */
+  readonly offset: number
+  readonly segmentBaseOffset: number
+  /** The first batch is larger than maxBytes and minOneBatch was not asked for; length is then 0. */
+  readonly tooSmall: boolean
+}
+
+export interface LocateOptions {
+  /** Return the first batch even when it is larger than maxBytes. */
+  readonly minOneBatch: boolean
+  readonly upTo: ReadBound
+}
+export type ReadBound = 'highWatermark' | 'logEnd'
+
+/** A batch found by timestamp; look inside with `firstRecordAtOrAfter` (record-search.ts). */
+export interface TimestampedBatch {
+  readonly file: FileId
+  readonly position: number
+  readonly bytes: number
+  readonly baseOffset: number
+  readonly lastOffset: number
+  readonly leaderEpoch: number
+  readonly maxTimestamp: number
+  readonly attributes: number
+}
+
+export interface EpochEnd {
+  /** −1 when the epoch is newer than any the log knows. */
+  readonly epoch: number
+  /** Exclusive; −1 with epoch −1. */
+  readonly endOffset: number
+}
+
+/** What a full scan saw; `problems` is empty for a sound log. */
+export interface LogReport {
+  readonly segments: number
+  readonly batches: number
+  readonly bytes: number
+  readonly problems: readonly string[]
+}

@@ -1,0 +1,364 @@
+/**
+ * One partition's log: batches in segments, indexes, producer state, leader epochs, what is durable
+ * and what readers may see. Owned by one thread, synchronous throughout; disk, time and batch work are
+ * arguments, so that the simulator runs this very code. This file only joins the parts:
+ *
+ *   appender  validate, sequence, place, write │ log-reader, time-lookup  find and read
+ *   flusher   durability, high watermark       │ log-edits  truncate, delete records
+ *   recovery  open after a crash               │ log-core   the offsets and state they share
+ */
+import { assert } from '../base/assert.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import { Appender } from './appender.ts'
+import type { ByteRange } from './files.ts'
+import { Flusher } from './flusher.ts'
+import { LogCore } from './log-core.ts'
+import { LogEdits } from './log-edits.ts'
+import { LogReader } from './log-reader.ts'
+import type {
+  AppendResult,
+  EpochEnd,
+  LocateOptions,
+  LogContext,
+  LogHint,
+  LogOptions,
+  LogReport,
+  ReadBound,
+  ReadLocation,
+  TimestampedBatch,
+} from './log-types.ts'
+import { verifyLog } from './log-verifier.ts'
+import type { ProducerState } from './producer-state.ts'
+import { openLog } from './recovery.ts'
+import { NO_FILE } from './segment.ts'
+import { TimeLookup } from './time-lookup.ts'
+
+export * from './log-types.ts'
+export { firstRecordAtOrAfter, hasAppendTime, type TimestampedRecord } from './time-lookup.ts'
+
+/** As Kafka's producer.id.expiration.check.interval.ms. */
+const EXPIRY_INTERVAL_MS = 600_000
+
+export interface LogSetup {
+  readonly directory: string
+  readonly options: LogOptions
+  readonly hint: LogHint | null
+}
+
+export class PartitionLog {
+  readonly #core: LogCore
+  readonly #flusher: Flusher
+  readonly #appender: Appender
+  readonly #reader: LogReader
+  readonly #times: TimeLookup
+  readonly #edits: LogEdits
+  #nextExpiryMs: number
+  #isClosed = false
+  /** Deleted while a flush was under way: the files go with its last report. */
+  #isRemovalDue = false
+
+  private constructor(core: LogCore) {
+    this.#core = core
+    this.#flusher = new Flusher(core)
+    this.#appender = new Appender(core, this.#flusher)
+    this.#reader = new LogReader(core)
+    this.#times = new TimeLookup(core, this.#reader)
+    this.#edits = new LogEdits(core, this.#flusher, this.#reader)
+    this.#nextExpiryMs = core.context.clock.monotonicMs() + EXPIRY_INTERVAL_MS
+  }
+
+  /**
+   * Opens a log; creates nothing: a log never written to owns no file and no directory. Recovers when
+   * the hint is not clean; afterwards everything in the log is durable. Throws BrokerError when the
+   * disk refuses, or when data below the recovery point is damaged (which no start may hide).
+   */
+  static open(context: LogContext, setup: LogSetup): PartitionLog {
+    const core = new LogCore(context, setup.directory, setup.options)
+    const log = new PartitionLog(core)
+    openLog(core, log.#flusher, setup.hint)
+    return log
+  }
+
+  get directory(): string {
+    return this.#core.directory
+  }
+
+  get options(): LogOptions {
+    return this.#core.options
+  }
+
+  /** New options count from the next append on. */
+  configure(options: LogOptions): void {
+    this.#core.options = options
+  }
+
+  /** First readable offset, inclusive. */
+  get logStartOffset(): number {
+    return this.#core.logStartOffset
+  }
+
+  /** Next offset after what is written; staged batches do not count yet. */
+  get logEndOffset(): number {
+    return this.#core.logEndOffset
+  }
+
+  /** First offset that readers may not see; exclusive. Goes back only with a truncation. */
+  get highWatermark(): number {
+    return this.#core.highWatermark
+  }
+
+  /** Start of the oldest open transaction, else the high watermark; never above it. */
+  get lastStableOffset(): number {
+    const { highWatermark, producers } = this.#core
+    if (producers.openTransactions === 0) return highWatermark
+    return Math.min(highWatermark, producers.firstOpenTransactionOffset())
+  }
+
+  /** Durable up to here, exclusive. */
+  get recoveryPoint(): number {
+    return this.#core.recoveryPoint
+  }
+
+  get bytes(): number {
+    return this.#core.bytes
+  }
+
+  get segmentCount(): number {
+    return this.#core.segments.all.length
+  }
+
+  /** Why the log takes nothing any more (the disk failed), or null. Never goes back to null. */
+  get failure(): Error | null {
+    return this.#core.failure
+  }
+
+  get failed(): boolean {
+    return this.#core.failure !== null
+  }
+
+  /** −1 when the log holds none. */
+  get latestEpoch(): number {
+    this.#core.loadEpochs()
+    return this.#core.epochs.latest
+  }
+
+  /** For tests and DescribeProducers; not to be changed. Wakes the log. */
+  get producers(): ProducerState {
+    this.#core.wake()
+    return this.#core.producers
+  }
+
+  // —— appending ——
+
+  /**
+   * Validates a run, checks sequences, assigns offsets and stages it: its bytes must stay as they are
+   * until `writeStaged` returns. Never throws for a client's mistake or a failing disk: the answer is
+   * in `out`. A duplicate is answered with its first offsets and stages nothing.
+   */
+  append(run: ByteRange, leaderEpoch: number, out: AppendResult, allowControl = false): void {
+    assert(!this.#isClosed)
+    this.#appender.append(run, leaderEpoch, out, allowControl)
+  }
+
+  get hasStaged(): boolean {
+    return this.#appender.hasStaged
+  }
+
+  /**
+   * Writes what is staged, all or nothing. Throws BrokerError when the disk refuses: after "no space"
+   * nothing staged is in the log, which goes on working; after any other error the log is `failed`
+   * and only the next start tells what is in it.
+   */
+  writeStaged(): void {
+    this.#appender.write()
+  }
+
+  // —— durability ——
+
+  /** True when the policy (flush.messages, flush.ms, a rolled segment) wants a flush now. */
+  flushDue(nowMs: number): boolean {
+    return this.#flusher.isDue(nowMs)
+  }
+
+  /**
+   * Starts a flush of everything written so far; at most one is under way. `files.drainFlushes` gives
+   * the token back once per file: hand each report to `onFlushed`. Returns how many will come. Throws
+   * BrokerError when the disk refuses; the log is then `failed`.
+   */
+  startFlush(token: number): number {
+    return this.#flusher.start(token)
+  }
+
+  /** A report of a flush. An error marks the log failed for ever. */
+  onFlushed(token: number, error: Error | null): void {
+    if (!this.#flusher.onFlushed(token, error)) return
+    if (this.#isRemovalDue) this.#removeFiles()
+    else if (!this.failed) this.#edits.removeObsolete()
+  }
+
+  /** A flush was started and not all of its reports have come. */
+  get flushing(): boolean {
+    return this.#flusher.isFlushing
+  }
+
+  /** Earliest timer in monotonic milliseconds; Infinity when none. */
+  nextDeadlineMs(): number {
+    const core = this.#core
+    if (core.failure !== null || this.#isClosed) return Infinity
+    const expiry = core.producers.count > 0 ? this.#nextExpiryMs : Infinity
+    return Math.min(this.#flusher.deadlineMs(), this.#rollDeadlineMs(), expiry)
+  }
+
+  /** Runs what is due except flushes: roll by time, expiry of producer ids. */
+  maintain(nowMs: number): void {
+    const core = this.#core
+    if (core.failure !== null || this.#isClosed || this.hasStaged) return
+    if (nowMs >= this.#rollDeadlineMs()) {
+      // The segment stays until something is appended: an idle log grows no empty segments.
+      this.#appender.rollNext()
+      const { last } = core.segments
+      if (last !== undefined) last.firstAppendMs = Infinity
+    }
+    if (nowMs >= this.#nextExpiryMs) {
+      this.#nextExpiryMs = nowMs + EXPIRY_INTERVAL_MS
+      core.producers.expire(core.context.clock.wallMs() - core.options.producerIdExpirationMs)
+    }
+  }
+
+  #rollDeadlineMs(): number {
+    const { segments, options } = this.#core
+    const { last } = segments
+    if (last === undefined || last.isSealed) return Infinity
+    return last.firstAppendMs + options.segmentMs
+  }
+
+  // —— reading ——
+
+  /**
+   * Where to read from `offset` on: from the start of the batch that holds it, at most `maxBytes`,
+   * nothing at or above the bound. Length 0 when nothing is there yet. OFFSET_OUT_OF_RANGE below the
+   * log start and above the log end. Throws BrokerError. The result is reused: see ReadLocation.
+   */
+  locate(offset: number, maxBytes: number, options: LocateOptions): ReadLocation | ErrorCode {
+    assert(!this.#isClosed)
+    return this.#reader.locate(offset, maxBytes, options)
+  }
+
+  /**
+   * Reads a location to into[at, at + location.length); returns the bytes of whole batches there, at
+   * least one. Throws BrokerError (CORRUPT_MESSAGE) on bytes that are no batch of this place.
+   */
+  read(location: ReadLocation, into: Uint8Array, at: number): number {
+    return this.#reader.read(location, into, at)
+  }
+
+  /** The first batch at or after `fromOffset`, below the bound, whose maxTimestamp is ≥ `ms`. */
+  batchForTimestamp(ms: number, upTo: ReadBound, fromOffset = 0): TimestampedBatch | null {
+    assert(!this.#isClosed)
+    return this.#times.batchForTimestamp(ms, upTo, fromOffset)
+  }
+
+  /** The first batch below the bound that has the largest timestamp (ListOffsets −3, KIP-734). */
+  batchOfMaxTimestamp(upTo: ReadBound): TimestampedBatch | null {
+    assert(!this.#isClosed)
+    return this.#times.batchOfMaxTimestamp(upTo)
+  }
+
+  /** The bytes of a batch found by timestamp, in memory of their own. */
+  readBatch(batch: TimestampedBatch): Uint8Array {
+    return this.#times.readBatch(batch)
+  }
+
+  /** Where the largest epoch ≤ the given one ends (OffsetForLeaderEpoch, KIP-320). */
+  endOffsetForEpoch(epoch: number): EpochEnd {
+    this.#core.loadEpochs()
+    return this.#core.epochs.endOffsetFor(epoch, this.#core.logEndOffset)
+  }
+
+  // —— editing ——
+
+  /**
+   * Drops everything from the batch that holds `offset` on, durably. Not below the log start, not
+   * while flushing or with something staged. Throws BrokerError; the log is then `failed`.
+   */
+  truncateTo(offset: number): void {
+    assert(!this.#isClosed && !this.hasStaged)
+    this.#edits.truncateTo(offset)
+    this.#appender.resetWindow()
+  }
+
+  /** Drops everything and starts anew at `offset`, durably. Otherwise as truncateTo. */
+  truncateFullyAndStartAt(offset: number): void {
+    assert(!this.#isClosed && !this.hasStaged)
+    this.#edits.truncateFullyAndStartAt(offset)
+    this.#appender.resetWindow()
+  }
+
+  /**
+   * Moves the log start to `offset`, durably before visibly, and removes segments wholly below it.
+   * OFFSET_OUT_OF_RANGE above the high watermark. Throws BrokerError.
+   */
+  deleteRecordsTo(offset: number): ErrorCode {
+    assert(!this.#isClosed && !this.hasStaged)
+    return this.#edits.deleteRecordsTo(offset)
+  }
+
+  // —— life ——
+
+  /** What a checkpoint should remember of the running log. */
+  checkpoint(): LogHint {
+    return this.#core.hint(false)
+  }
+
+  /**
+   * Writes indexes and producer state, cuts a preallocated tail, makes everything durable and closes.
+   * Returns the hint for the clean-shutdown checkpoint, not clean when the log is `failed`. Not while
+   * flushing or with something staged. Throws BrokerError.
+   */
+  close(): LogHint {
+    assert(!this.hasStaged && !this.flushing && !this.#isClosed)
+    const core = this.#core
+    const isSound = core.failure === null
+    try {
+      if (isSound && core.isChanged && core.doesDirectoryExist) this.#settle()
+      return core.hint(isSound)
+    } finally {
+      this.#isClosed = true
+      for (const segment of core.segments.all) core.segments.close(segment)
+    }
+  }
+
+  #settle(): void {
+    const core = this.#core
+    core.wake()
+    const { last } = core.segments
+    if (last !== undefined && core.options.preallocate && last.file !== NO_FILE) {
+      core.context.files.truncate(last.file, last.bytes)
+    }
+    last?.completeTimeIndex()
+    for (const segment of core.segments.all) core.segments.writeIndexes(segment)
+    core.writeSnapshot(core.logEndOffset, core.encodeSnapshot(), true)
+    this.#flusher.flushNow()
+  }
+
+  /** Closes and removes every file; while a flush is under way the removal waits for its reports. */
+  delete(): void {
+    this.#isClosed = true
+    if (this.flushing) this.#isRemovalDue = true
+    else this.#removeFiles()
+  }
+
+  #removeFiles(): void {
+    const core = this.#core
+    core.fail(new BrokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 'use a deleted log'))
+    for (const segment of core.segments.all) core.segments.close(segment)
+    if (core.doesDirectoryExist) core.context.files.removeDirectory(core.directory)
+  }
+
+  /** Scans every batch with its CRC, and the indexes against the batches. Throws BrokerError. */
+  verify(): LogReport {
+    assert(!this.#isClosed && !this.hasStaged)
+    return verifyLog(this.#core)
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * Keeps the page cache of a growing log bounded: written bytes are started towards the disk early, in
+ * steps, and dropped from the cache once they leave the window that readers of the tail use. Hints
+ * only; nothing here affects what is durable.
+ */
+import type { Files } from './files.ts'
+import { NO_FILE, type Segment } from './segment.ts'
+
+export class PageCacheWindow {
+  readonly #files: Files
+  #segment: Segment | null = null
+  /** The segment before it, while part of it lies in the window. */
+  #previous: Segment | null = null
+  #startedTo = 0
+  #droppedTo = 0
+  #previousDroppedTo = 0
+
+  constructor(files: Files) {
+    this.#files = files
+  }
+
+  /** Call after bytes were written to the end of `segment`. */
+  advance(segment: Segment, stepBytes: number, windowBytes: number): void {
+    if (segment !== this.#segment) this.#move(segment)
+    const pending = segment.bytes - this.#startedTo
+    if (pending < stepBytes) return
+    this.#files.startWriteback(segment.file, this.#startedTo, pending)
+    this.#startedTo = segment.bytes
+    this.#dropPrevious(segment.bytes, windowBytes)
+    const dropTo = segment.bytes - windowBytes
+    if (dropTo - this.#droppedTo < stepBytes) return
+    this.#files.dropCached(segment.file, this.#droppedTo, dropTo - this.#droppedTo)
+    this.#droppedTo = dropTo
+  }
+
+  reset(): void {
+    this.#segment = null
+    this.#previous = null
+  }
+
+  #move(segment: Segment): void {
+    const before = this.#segment
+    if (before !== null && before.file !== NO_FILE && before.bytes > this.#startedTo) {
+      this.#files.startWriteback(before.file, this.#startedTo, before.bytes - this.#startedTo)
+    }
+    this.#previous = before
+    this.#previousDroppedTo = this.#droppedTo
+    this.#segment = segment
+    this.#startedTo = 0
+    this.#droppedTo = 0
+    // A log that was opened: what lies far behind was not written by this process.
+    if (before === null) this.#startedTo = this.#droppedTo = segment.bytes
+  }
+
+  #dropPrevious(bytes: number, windowBytes: number): void {
+    const previous = this.#previous
+    if (previous === null) return
+    const dropTo = Math.min(previous.bytes, previous.bytes + bytes - windowBytes)
+    if (previous.file !== NO_FILE && dropTo > this.#previousDroppedTo) {
+      const bytesToDrop = dropTo - this.#previousDroppedTo
+      this.#files.dropCached(previous.file, this.#previousDroppedTo, bytesToDrop)
+      this.#previousDroppedTo = dropTo
+    }
+    if (previous.file === NO_FILE || dropTo === previous.bytes) this.#previous = null
+  }
+}

@@ -1,0 +1,207 @@
+/**
+ * The segments of a log in offset order, and their files: opened when needed, closed again when too
+ * many sealed ones are open, indexes loaded on demand and rebuilt from the batches when the files are
+ * missing or make no sense.
+ */
+import { assert } from '../base/assert.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import { scannerOf } from './batch-scanner.ts'
+import { isOutOfSpace, readWhole, writeNew } from './file-io.ts'
+import type { FileId, Files } from './files.ts'
+import { OffsetIndex } from './offset-index.ts'
+import { type Indexes, NO_FILE, type Segment } from './segment.ts'
+import {
+  INDEX_SUFFIX,
+  joinPath,
+  LOG_SUFFIX,
+  offsetName,
+  SIDE_SUFFIXES,
+  TIME_INDEX_SUFFIX,
+} from './segment-names.ts'
+import { TimeIndex } from './time-index.ts'
+
+/** Sealed segments kept open for readers, with their indexes in memory. */
+const OPEN_SEALED_MAX = 4
+
+export class SegmentList {
+  readonly directory: string
+  /** Ascending base offsets; staged ones (from the log end on) stand at the end. */
+  readonly all: Segment[] = []
+  readonly #files: Files
+  readonly #onWarning: (message: string) => void
+  #uses = 0
+  #openSealed = 0
+
+  constructor(files: Files, directory: string, onWarning: (message: string) => void) {
+    this.#files = files
+    this.directory = directory
+    this.#onWarning = onWarning
+  }
+
+  get last(): Segment | undefined {
+    return this.all.at(-1)
+  }
+
+  /** Index of the last segment whose base offset is ≤ `offset`, −1 when there is none. */
+  find(offset: number): number {
+    let low = 0
+    let high = this.all.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.all[middle] as Segment).baseOffset <= offset) low = middle + 1
+      else high = middle
+    }
+    return low - 1
+  }
+
+  /** First offset after segment `index`, given where the log ends; exclusive. */
+  endOffset(index: number, logEndOffset: number): number {
+    const next = this.all[index + 1]
+    return next === undefined ? logEndOffset : Math.min(next.baseOffset, logEndOffset)
+  }
+
+  path(segment: Segment, suffix: string): string {
+    return joinPath(this.directory, offsetName(segment.baseOffset, suffix))
+  }
+
+  /** The segment's file, opened if it is not, and its size known. Throws BrokerError. */
+  open(segment: Segment): FileId {
+    segment.lastUse = ++this.#uses
+    if (segment.file !== NO_FILE) return segment.file
+    if (segment.isSealed) this.#makeRoom()
+    const file = this.#files.open(
+      this.path(segment, LOG_SUFFIX),
+      segment.isCreated ? 'write' : 'create',
+    )
+    segment.file = file
+    segment.isCreated = true
+    if (segment.isSealed) this.#openSealed++
+    if (segment.bytes < 0) {
+      segment.bytes = this.#files.size(file)
+      segment.stagedBytes = segment.bytes
+    }
+    return file
+  }
+
+  /** Written bytes of the segment, asking the disk if they are unknown. */
+  bytesOf(segment: Segment): number {
+    if (segment.bytes < 0) this.open(segment)
+    return segment.bytes
+  }
+
+  seal(segment: Segment): void {
+    if (segment.isSealed) return
+    segment.isSealed = true
+    if (segment.file !== NO_FILE) this.#openSealed++
+  }
+
+  unseal(segment: Segment): void {
+    if (!segment.isSealed) return
+    segment.isSealed = false
+    if (segment.file !== NO_FILE) this.#openSealed--
+  }
+
+  /** Closes the files; forgets indexes that are on disk. */
+  close(segment: Segment): void {
+    for (const file of segment.unflushedFiles) this.#files.close(file)
+    segment.unflushedFiles = []
+    if (!segment.isIndexDirty && segment.bytes >= 0) segment.indexes = null
+    if (segment.file === NO_FILE) return
+    const file = segment.file
+    segment.file = NO_FILE
+    if (segment.isSealed) this.#openSealed--
+    this.#files.close(file)
+  }
+
+  /** Removes every file of the segment; durable after a sync of the directory. */
+  remove(segment: Segment): void {
+    this.close(segment)
+    this.#files.remove(this.path(segment, LOG_SUFFIX))
+    this.removeSideFiles(segment)
+  }
+
+  removeSideFiles(segment: Segment): void {
+    for (const suffix of SIDE_SUFFIXES) this.#files.remove(this.path(segment, suffix))
+  }
+
+  /** The indexes, loaded from their files or rebuilt from the batches. Throws BrokerError. */
+  indexes(segment: Segment, intervalBytes: number): Indexes {
+    if (segment.indexes !== null) return segment.indexes
+    const file = this.open(segment)
+    const loaded = this.#load(segment)
+    if (loaded !== null) segment.adoptIndexes(loaded)
+    else this.rebuild(segment, file, intervalBytes)
+    assert(segment.indexes !== null)
+    return segment.indexes
+  }
+
+  /** Rebuilds the indexes from the written batches, whose headers must be sound. */
+  rebuild(segment: Segment, file: FileId, intervalBytes: number): void {
+    const scanner = scannerOf(this.#files)
+    segment.resetIndexes()
+    scanner.start(file, 0, segment.bytes)
+    while (scanner.next()) segment.index(scanner.position, scanner, intervalBytes)
+    if (scanner.problem !== null) {
+      const where = `${this.path(segment, LOG_SUFFIX)} at position ${scanner.position}`
+      segment.indexes = null
+      throw new BrokerError(
+        ErrorCode.CORRUPT_MESSAGE,
+        `index ${where}: after it the file holds no batch (${scanner.problem})`,
+      )
+    }
+    if (segment.isSealed) segment.completeTimeIndex()
+  }
+
+  /**
+   * Writes the index files if they lag behind and keeps them open for the next flush. A full disk is
+   * no failure: indexes can be rebuilt, so what there is of the files is removed.
+   */
+  writeIndexes(segment: Segment): void {
+    const indexes = segment.indexes
+    if (indexes === null || !segment.isIndexDirty) return
+    for (const file of segment.unflushedFiles) this.#files.close(file)
+    segment.unflushedFiles = []
+    try {
+      for (const [suffix, bytes] of [
+        [INDEX_SUFFIX, indexes.offsets.encode()],
+        [TIME_INDEX_SUFFIX, indexes.times.encode()],
+      ] as const) {
+        segment.unflushedFiles.push(writeNew(this.#files, this.path(segment, suffix), bytes))
+      }
+      segment.isIndexDirty = false
+      segment.isDirty = true // So that the recovery point passes it only after a flush of these.
+    } catch (error) {
+      if (!isOutOfSpace(error)) throw error
+      for (const file of segment.unflushedFiles) this.#files.close(file)
+      segment.unflushedFiles = []
+      this.removeSideFiles(segment)
+      this.#onWarning(`no room for the indexes of ${this.path(segment, LOG_SUFFIX)}`)
+    }
+  }
+
+  #load(segment: Segment): Indexes | null {
+    const offsetBytes = readWhole(this.#files, this.path(segment, INDEX_SUFFIX))
+    if (offsetBytes === null) return null
+    const timeBytes = readWhole(this.#files, this.path(segment, TIME_INDEX_SUFFIX))
+    if (timeBytes === null) return null
+    const offsets = OffsetIndex.decode(offsetBytes, segment.bytes)
+    const times = TimeIndex.decode(timeBytes)
+    if (offsets === null || times === null) {
+      this.#onWarning(`the indexes of ${this.path(segment, LOG_SUFFIX)} are damaged: rebuilt`)
+      return null
+    }
+    return { offsets, times }
+  }
+
+  #makeRoom(): void {
+    if (this.#openSealed < OPEN_SEALED_MAX) return
+    let oldest: Segment | null = null
+    for (const segment of this.all) {
+      if (!segment.isSealed || segment.file === NO_FILE) continue
+      if (segment.isDirty || segment.isFlushing || segment.unflushedFiles.length > 0) continue
+      if (oldest === null || segment.lastUse < oldest.lastUse) oldest = segment
+    }
+    if (oldest !== null) this.close(oldest)
+  }
+}

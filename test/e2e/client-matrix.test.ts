@@ -1,0 +1,99 @@
+/**
+ * Real clients against a real broker process: what each writes, every other one reads; what their
+ * admins do. With one shard, and with three, so that requests span shards. A failure names writer,
+ * reader, codec, partition and offset.
+ */
+import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { startBroker } from '../support/broker.ts'
+import {
+  checkAppendTime,
+  checkAutoCreation,
+  checkJavaOffsets,
+  checkJavaRefusals,
+  checkJavaTopics,
+  checkKafkajsAdmin,
+  checkPythonAdmin,
+} from './clients/admin-checks.ts'
+import { type KafkaClient, skipUnless } from './clients/client.ts'
+import { dumpLog, dumpLogAvailable } from './clients/dump-log.ts'
+import { JavaClient } from './clients/java.ts'
+import { kafkaPython } from './clients/kafka-python.ts'
+import { kafkajsClient } from './clients/kafkajs.ts'
+import { kcat } from './clients/kcat.ts'
+import { checkTopic, writeTopic } from './clients/matrix.ts'
+
+const SHARD_COUNTS = [1, 3]
+const PARTITIONS = 4
+const TIMEOUT_MS = 300_000
+const seed = Number(process.env.MILLRACE_SEED ?? 1)
+
+const java = new JavaClient()
+const clients: readonly KafkaClient[] = [java, kcat, kafkaPython, kafkajsClient]
+const skip = skipUnless(...clients.map((client) => client.available()), dumpLogAvailable())
+
+for (const shards of SHARD_COUNTS) {
+  const options = { skip, timeout: TIMEOUT_MS }
+  test(`clients agree on every record, with ${shards} shard(s), seed ${seed}`, options, (t) =>
+    runAll(t, shards),
+  )
+}
+
+async function runAll(t: TestContext, shards: number): Promise<void> {
+  const broker = await startBroker({ shards, set: { 'auto.create.topics.enable': 'true' } })
+  const { bootstrap } = broker
+  const target = { bootstrap, prefix: 'admin' }
+  try {
+    for (const writer of clients) await runWriter(t, writer, bootstrap)
+    await t.test('Java admin creates, grows, describes and deletes topics', () =>
+      checkJavaTopics(java, target),
+    )
+    await t.test('Java admin is refused with the right errors', () =>
+      checkJavaRefusals(java, target),
+    )
+    await t.test('Java admin finds offsets and deletes records', () =>
+      checkJavaOffsets(java, target),
+    )
+    await t.test('LogAppendTime replaces the timestamps of producers', () =>
+      checkAppendTime(java, target),
+    )
+    await t.test('kafkajs admin does what it can', () => checkKafkajsAdmin(kafkajsClient, target))
+    await t.test('kafka-python admin does what it can', () => checkPythonAdmin(kafkaPython, target))
+    for (const writer of clients) {
+      await t.test(`${writer.name} creates a topic by writing to it`, () =>
+        checkAutoCreation(writer, java, target),
+      )
+    }
+  } finally {
+    await java.close() // Not held across brokers, so that a leak shows.
+    await broker.stop()
+  }
+  await t.test('DumpLogSegments has no complaint about the files', () => checkFiles(broker.dataDir))
+}
+
+/** One client writes a topic of its own; all read it. */
+async function runWriter(t: TestContext, writer: KafkaClient, bootstrap: string): Promise<void> {
+  const topic = `matrix-${writer.name}`
+  const request = { bootstrap, topic, partitions: PARTITIONS }
+  await (writer.createTopic === undefined ? java.createTopic(request) : writer.createTopic(request))
+  await t.test(`${writer.name} writes`, async (t) => {
+    const written = await writeTopic(writer, request, seed)
+    for (const reader of clients) {
+      await t.test(`${reader.name} reads what ${writer.name} wrote`, async () => {
+        assert.ok((await checkTopic(reader, written)) > 0)
+      })
+    }
+  })
+}
+
+async function checkFiles(dataDir: string): Promise<void> {
+  const files = readdirSync(dataDir, { recursive: true, encoding: 'utf8' })
+    .filter((name) => /(^|\/)\d{20}\.(log|index|timeindex|snapshot)$/.test(name))
+    .map((name) => join(dataDir, name))
+  const logs = files.filter((name) => name.endsWith('.log'))
+  assert.ok(logs.length >= clients.length * PARTITIONS, `only ${logs.length} log files`)
+  const { status, complaints } = await dumpLog(files)
+  assert.deepEqual([status, complaints.slice(0, 20)], [0, []])
+}
