@@ -64,7 +64,7 @@ export class Broker {
     this.nodeId = parts.config.get('node.id')
     this.placement = new PartitionPlacement(parts.hub.host.proxies.length, parts.directories)
     this.topics = new TopicService(this)
-    this.producerIds = new ProducerIds(this)
+    this.producerIds = new ProducerIds(parts.store, this.nodeId)
     this.fetchSessions = new FetchSessionCache(
       parts.config.get('max.incremental.fetch.session.cache.slots'),
       parts.clock,

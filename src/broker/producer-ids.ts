@@ -1,4 +1,4 @@
-import type { Broker } from './broker.ts'
+import type { MetadataStore } from './metadata-store.ts'
 
 /**
  * Hands out producer ids from blocks that the metadata log has reserved, so that no id is given
@@ -7,13 +7,15 @@ import type { Broker } from './broker.ts'
 const BLOCK = 1000
 
 export class ProducerIds {
-  readonly #broker: Broker
+  readonly #store: MetadataStore
+  readonly #nodeId: number
   #next = 0
   #end = 0
   #refill: Promise<void> | null = null
 
-  constructor(broker: Broker) {
-    this.#broker = broker
+  constructor(store: MetadataStore, nodeId: number) {
+    this.#store = store
+    this.#nodeId = nodeId
   }
 
   /** A fresh id. Throws BrokerError when the metadata log refuses. */
@@ -28,11 +30,11 @@ export class ProducerIds {
   }
 
   async #reserve(): Promise<void> {
-    const start = await this.#broker.store.change((image) => {
+    const start = await this.#store.change((image) => {
       const first = image.nextProducerId
       const record = {
         type: 'producer-ids',
-        brokerId: this.#broker.nodeId,
+        brokerId: this.#nodeId,
         nextProducerId: first + BLOCK,
       } as const
       return { records: [record], result: first }

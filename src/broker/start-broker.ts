@@ -9,10 +9,10 @@ import type { MetadataRecord } from '../metadata/records.ts'
 import type { Logger } from '../metrics/logger.ts'
 import { Arena } from '../ring/arena.ts'
 import { allocateArena } from '../ring/arena-layout.ts'
-import { allocateWaitCell, type WaitCell } from '../ring/doorbell.ts'
+import { allocateWaitCell, WaitAsyncParker, type WaitCell } from '../ring/doorbell.ts'
 import type { ControlReply, OpenPartition, ShardEvent } from '../shard/control.ts'
 import { chooseTier, type ShardHost, startShards } from '../shard/shard-host.ts'
-import { type HubWaker, ShardHub } from '../shard/shard-hub.ts'
+import { type HubWaker, ShardHub, waitAsyncWaker } from '../shard/shard-hub.ts'
 import type { Tier } from '../shard/shard-thread.ts'
 import { DEFAULT_LOG_OPTIONS, type LogHint } from '../storage/log-types.ts'
 import { NodeFiles } from '../storage/node-files.ts'
@@ -38,11 +38,13 @@ export interface StartedBroker {
 export interface StartOptions {
   readonly config: BrokerConfig
   readonly logger: Logger
-  /** Makes what wakes main when a shard answers. */
-  readonly makeWaker: (parts: WakerParts) => HubWaker
+  /** Makes what wakes main when a shard answers; null for `Atomics.waitAsync`. */
+  readonly makeWaker: (parts: WakerParts) => HubWaker | null
   /** A shard died: the process cannot go on. */
   readonly onCrash: (shard: number, error: Error) => void
 }
+
+export type { HubWaker } from '../shard/shard-hub.ts'
 
 export interface WakerParts {
   readonly tier: Tier
@@ -82,7 +84,11 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     onCrash: options.onCrash,
   })
   const hub = new ShardHub(host)
-  hub.start(options.makeWaker({ tier, mainCell, allEmpty: () => host.allEmpty(), pump: hub.pump }))
+  const allEmpty = (): boolean => host.allEmpty()
+  hub.start(
+    options.makeWaker({ tier, mainCell, allEmpty, pump: hub.pump }) ??
+      waitAsyncWaker(new WaitAsyncParker(mainCell, allEmpty), hub.pump),
+  )
   const arena = new Arena(ingress, { poison: process.env.MILLRACE_CHECK_MEMORY === '1' })
   const store = new MetadataStore({
     image: new MetadataImage(),

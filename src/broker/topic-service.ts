@@ -1,15 +1,19 @@
 import type { Uuid } from '../base/uuid.ts'
 import { randomUuid, uuidToHex } from '../base/uuid.ts'
+import type { BrokerConfig } from '../config/broker-config.ts'
+import { resolveTopicConfig } from '../config/topic-config.ts'
 import { validateTopicConfigs } from '../config/topic-options.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
-import type { Topic } from '../metadata/image.ts'
+import type { MetadataImage, Topic } from '../metadata/image.ts'
 import type { MetadataRecord } from '../metadata/records.ts'
 import type { OpenPartition } from '../shard/control.ts'
+import type { ShardHub } from '../shard/shard-hub.ts'
+import type { ShardProxy } from '../shard/shard-proxy.ts'
 import type { LogHint } from '../storage/log-types.ts'
-import type { Broker } from './broker.ts'
 import { logOptions } from './log-options.ts'
-import type { Decision } from './metadata-store.ts'
+import type { Decision, MetadataStore } from './metadata-store.ts'
+import type { PartitionPlacement } from './partition-placement.ts'
 import { collisionKey, topicNameError } from './topic-name.ts'
 
 /**
@@ -45,13 +49,21 @@ const EMPTY_LOG: LogHint = {
 }
 const OPEN_BATCH = 1000
 
+/** What the service works on. */
+export interface TopicServiceParts {
+  readonly config: BrokerConfig
+  readonly store: MetadataStore
+  readonly placement: PartitionPlacement
+  readonly hub: ShardHub
+}
+
 export class TopicService {
-  readonly #broker: Broker
+  readonly #parts: TopicServiceParts
   /** Creations under way, so that a hundred clients asking at once create one topic. */
   readonly #autoCreating = new Map<string, Promise<TopicOutcome>>()
 
-  constructor(broker: Broker) {
-    this.#broker = broker
+  constructor(parts: TopicServiceParts) {
+    this.#parts = parts
   }
 
   /** Checks everything about a request except whether the name is free. */
@@ -86,7 +98,7 @@ export class TopicService {
       if (taken !== null) return { records: [], result: taken }
       if (validateOnly) return { records: [], result: OK }
       const onApplied = (): void => {
-        topic = this.#broker.topicById(id) ?? null
+        topic = this.#image.topicsById.get(id) ?? null
         if (topic !== null) opened = this.#open(topic, 0)
       }
       return { records: this.#creationRecords(id, request), result: OK, onApplied }
@@ -109,7 +121,7 @@ export class TopicService {
   async addPartitions(name: string, total: number, validateOnly: boolean): Promise<TopicOutcome> {
     let opened: Promise<void> | null = null
     const outcome = await this.#change(() => {
-      const topic = this.#broker.topicByName(name)
+      const topic = this.#image.topicsByName.get(name)
       if (topic === undefined) {
         const message = `There is no topic "${name}"`
         return { records: [], result: refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message) }
@@ -134,7 +146,7 @@ export class TopicService {
 
   async delete(topic: Topic): Promise<TopicOutcome> {
     const outcome = await this.#change(() => {
-      if (this.#broker.topicById(topic.id) === undefined) {
+      if (this.#image.topicsById.get(topic.id) === undefined) {
         const result = refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 'Deleted already')
         return { records: [], result }
       }
@@ -142,14 +154,22 @@ export class TopicService {
     })
     if (outcome.errorCode !== ErrorCode.NONE) return outcome
     await Promise.all(
-      topic.handles.map((handle) => this.#broker.control(handle, { kind: 'delete', handle })),
+      topic.handles.map((handle) => this.#shardOf(handle).control({ kind: 'delete', handle })),
     )
     return outcome
   }
 
+  get #image(): MetadataImage {
+    return this.#parts.store.image
+  }
+
+  #shardOf(handle: number): ShardProxy {
+    return this.#parts.hub.host.proxies[this.#parts.placement.shardOf(handle)] as ShardProxy
+  }
+
   async #change(decide: () => Decision<TopicOutcome>): Promise<TopicOutcome> {
     try {
-      return await this.#broker.store.change(decide)
+      return await this.#parts.store.change(decide)
     } catch (error) {
       if (error instanceof BrokerError) return refused(error.code, error.message)
       throw error
@@ -157,12 +177,12 @@ export class TopicService {
   }
 
   #nameTaken(name: string): TopicOutcome | null {
-    if (this.#broker.topicByName(name) !== undefined) {
+    if (this.#image.topicsByName.get(name) !== undefined) {
       return refused(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic "${name}" exists already`)
     }
     if (!name.includes('.') && !name.includes('_')) return null
     const key = collisionKey(name)
-    for (const other of this.#broker.image.topicsByName.keys()) {
+    for (const other of this.#image.topicsByName.keys()) {
       if (collisionKey(other) !== key) continue
       const message = `Topic "${name}" collides with "${other}": "." and "_" count as equal`
       return refused(ErrorCode.INVALID_TOPIC_EXCEPTION, message)
@@ -172,7 +192,7 @@ export class TopicService {
 
   #creationRecords(id: Uuid, request: TopicRequest): MetadataRecord[] {
     const partitions =
-      request.partitions === -1 ? this.#broker.config.get('num.partitions') : request.partitions
+      request.partitions === -1 ? this.#parts.config.get('num.partitions') : request.partitions
     const records: MetadataRecord[] = [{ type: 'topic', topicId: id, name: request.name }]
     for (const [name, value] of request.configs) {
       if (value !== null) records.push({ type: 'config', topicId: id, name, value })
@@ -182,9 +202,7 @@ export class TopicService {
   }
 
   #partitionsRecord(topicId: Uuid, firstPartition: number, count: number): MetadataRecord {
-    const directories = Array.from({ length: count }, () =>
-      this.#broker.placement.chooseDirectory(),
-    )
+    const directories = Array.from({ length: count }, () => this.#parts.placement.chooseDirectory())
     return { type: 'partitions', topicId, firstPartition, directories }
   }
 
@@ -192,16 +210,19 @@ export class TopicService {
   async #open(topic: Topic, first: number): Promise<void> {
     const byShard = new Map<number, OpenPartition[]>()
     for (const handle of topic.handles.slice(first)) {
-      const shard = this.#broker.placement.assign(handle, 0)
-      const open = openPartition(this.#broker, topic, { handle, hint: EMPTY_LOG })
+      const shard = this.#parts.placement.assign(handle, 0)
+      const open = openPartition(this.#parts, topic, { handle, hint: EMPTY_LOG })
       const list = byShard.get(shard)
       if (list === undefined) byShard.set(shard, [open])
       else list.push(open)
     }
-    const options = logOptions(this.#broker.topicConfig(topic), this.#broker.config)
+    const options = logOptions(
+      resolveTopicConfig(topic.configs, this.#parts.config),
+      this.#parts.config,
+    )
     const opened: Promise<unknown>[] = []
     for (const [shard, partitions] of byShard) {
-      const proxy = this.#broker.hub.host.proxies[shard]!
+      const proxy = this.#parts.hub.host.proxies[shard]!
       for (let i = 0; i < partitions.length; i += OPEN_BATCH) {
         const slice = partitions.slice(i, i + OPEN_BATCH)
         opened.push(proxy.control({ kind: 'open', recover: false, options, partitions: slice }))
@@ -213,13 +234,13 @@ export class TopicService {
 
 /** What a shard must know of a partition. */
 export function openPartition(
-  broker: Broker,
+  parts: Pick<TopicServiceParts, 'store' | 'placement'>,
   topic: Topic,
   at: { handle: number; hint: LogHint | null },
 ): OpenPartition {
-  const { partitions } = broker.image
+  const { partitions } = parts.store.image
   const partition = partitions.partitionNumber(at.handle)
-  const logDirectory = broker.placement.directories.get(partitions.directory(at.handle)) ?? ''
+  const logDirectory = parts.placement.directories.get(partitions.directory(at.handle)) ?? ''
   return {
     handle: at.handle,
     topicId: topic.id,

@@ -1,10 +1,11 @@
 import { assert } from '../base/assert.ts'
 import type { NativeAddon } from '../base/native.ts'
+import type { HubWaker } from '../broker/start-broker.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Arena } from '../ring/arena.ts'
 import { EventfdArm, type WaitCell } from '../ring/doorbell.ts'
-import type { HubWaker } from '../shard/shard-hub.ts'
+import { SPILL_BYTES, type StreamHost, type Watched } from './native-events.ts'
 import { NativeTransport } from './native-transport.ts'
 import type { AcceptHandler, TransportListener } from './transport.ts'
 
@@ -13,23 +14,12 @@ import type { AcceptHandler, TransportListener } from './transport.ts'
  * and the eventfd through which shards wake main. Decisions are made here; the addon only moves
  * bytes. Bytes are received straight into the ingress arena.
  */
-export const READABLE = 1
-export const WRITABLE = 2
-export const BROKEN = 4
-
 const EVENTS_PER_WAIT = 512
 const EVENTFD_ID = 0
 const BACKLOG = 1024
 /** Connections taken in one go, so that a flood of them leaves time for others. */
 const ACCEPTS_PER_EVENT = 64
-/** Memory for what arrives behind the frame under way, shared by all streams. */
-export const SPILL_BYTES = 64 * 1024
-
-interface Watched {
-  onEvents(events: number): void
-}
-
-export class NativeSockets {
+export class NativeSockets implements StreamHost {
   readonly addon: NativeAddon
   readonly #poller: number
   readonly #events = new Int32Array(EVENTS_PER_WAIT * 2)

@@ -1,5 +1,5 @@
 import { copyOf } from '../base/bytes.ts'
-import { BROKEN, type NativeSockets, READABLE, SPILL_BYTES, WRITABLE } from './native-sockets.ts'
+import { BROKEN, READABLE, SPILL_BYTES, type StreamHost, WRITABLE } from './native-events.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 
 /**
@@ -20,7 +20,7 @@ const LARGE_FRAME_BYTES = 32 * 1024
 
 export class NativeTransport implements Transport {
   readonly remoteAddress: string
-  readonly #sockets: NativeSockets
+  readonly #sockets: StreamHost
   readonly #fd: number
   readonly #id: number
   #owner: TransportOwner | null = null
@@ -36,10 +36,11 @@ export class NativeTransport implements Transport {
   #skip = 0
   #queuedBytes = 0
 
-  constructor(sockets: NativeSockets, fd: number) {
+  constructor(sockets: StreamHost, fd: number) {
     this.#sockets = sockets
     this.#fd = fd
-    this.remoteAddress = sockets.addon.tcpPeerAddress(fd)
+    // Limits count by address: the peer's port goes.
+    this.remoteAddress = sockets.addon.tcpPeerAddress(fd).replace(/:\d+$/, '')
     this.#id = sockets.watch(fd, { onEvents: (events) => this.#onEvents(events) })
   }
 

@@ -1,12 +1,15 @@
 import { pino } from 'pino'
 import { loadNative } from '../base/native.ts'
 import type { Broker } from '../broker/broker.ts'
-import { type StartedBroker, startBroker, type WakerParts } from '../broker/start-broker.ts'
+import {
+  type HubWaker,
+  type StartedBroker,
+  startBroker,
+  type WakerParts,
+} from '../broker/start-broker.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import type { Logger } from '../metrics/logger.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
-import { WaitAsyncParker } from '../ring/doorbell.ts'
-import { type HubWaker, waitAsyncWaker } from '../shard/shard-hub.ts'
 import { HttpServer } from './http-server.ts'
 import { KafkaListener, type Listen } from './kafka-listener.ts'
 import { NativeSockets } from './native-sockets.ts'
@@ -133,13 +136,11 @@ class BrokerProcess {
     return bound
   }
 
-  #makeWaker(parts: WakerParts): HubWaker {
+  #makeWaker(parts: WakerParts): HubWaker | null {
     const addon = parts.tier === 'portable' ? null : loadNative()
-    if (addon !== null) {
-      this.#sockets = new NativeSockets(addon)
-      return this.#sockets.waker(parts.mainCell, parts)
-    }
-    return waitAsyncWaker(new WaitAsyncParker(parts.mainCell, parts.allEmpty), parts.pump)
+    if (addon === null) return null
+    this.#sockets = new NativeSockets(addon)
+    return this.#sockets.waker(parts.mainCell, parts)
   }
 }
 

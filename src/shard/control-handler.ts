@@ -3,9 +3,9 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { type CheckpointEntry, writeCheckpoint } from '../storage/checkpoint.ts'
 import type { PartitionLog, TimestampedBatch } from '../storage/log.ts'
-import type { ControlReply, ControlRequest } from './control.ts'
+import type { ControlReply, ControlRequest, ShardStats } from './control.ts'
 import { Partition } from './partition.ts'
-import type { Shard } from './shard.ts'
+import type { ShardState } from './shard-state.ts'
 
 /**
  * The rare requests of a shard: opening, recovering, deleting and describing partitions, looking up
@@ -23,14 +23,19 @@ interface Recovery {
 const PROGRESS_STEP = 100
 
 export class ControlHandler {
-  readonly #shard: Shard
+  readonly #shard: ShardState
   readonly #checkpointIntervalMs: number
+  readonly #threadCpuMicros: () => number
   readonly #recoveries: Recovery[] = []
   #nextCheckpointMs = Number.NaN
 
-  constructor(shard: Shard, checkpointIntervalMs: number) {
+  constructor(
+    shard: ShardState,
+    parts: { checkpointIntervalMs: number; threadCpuMicros: () => number },
+  ) {
     this.#shard = shard
-    this.#checkpointIntervalMs = checkpointIntervalMs
+    this.#checkpointIntervalMs = parts.checkpointIntervalMs
+    this.#threadCpuMicros = parts.threadCpuMicros
   }
 
   get isRecovering(): boolean {
@@ -102,7 +107,7 @@ export class ControlHandler {
   #answer(request: Exclude<ControlRequest, { kind: 'open' }>): ControlReply {
     switch (request.kind) {
       case 'stats':
-        return { kind: 'stats', stats: this.#shard.stats() }
+        return { kind: 'stats', stats: this.#stats() }
       case 'checkpoint':
         this.#checkpoint(false)
         return { kind: 'ok' }
@@ -160,8 +165,19 @@ export class ControlHandler {
   #shutdown(): ControlReply {
     this.#shard.awaitFlushes()
     this.#checkpoint(true)
-    this.#shard.finish()
+    this.#shard.isShutDown = true
     return { kind: 'ok' }
+  }
+
+  #stats(): ShardStats {
+    return {
+      partitions: this.#shard.partitions.size,
+      openLogs: this.#shard.open.size,
+      logBytes: this.#shard.logBytes(),
+      egressBytesInUse: this.#shard.egress.bytesInUse,
+      threadCpuMicros: this.#threadCpuMicros(),
+      ...this.#shard.counters,
+    }
   }
 
   /** One table a log directory. With `close` every log is closed and the table is the clean mark. */

@@ -1,4 +1,4 @@
-import type { EventfdArm, WaitAsyncParker } from '../ring/doorbell.ts'
+import type { WaitAsyncParker } from '../ring/doorbell.ts'
 import type { ShardHost } from './shard-host.ts'
 
 /**
@@ -13,11 +13,6 @@ export interface HubWaker {
 /** Without the addon: `Atomics.waitAsync`. */
 export function waitAsyncWaker(parker: WaitAsyncParker, pump: () => void): HubWaker {
   return { arm: () => parker.arm(pump) }
-}
-
-/** With the addon: the gateway's poller watches the eventfd and calls `ShardHub.onSignal`. */
-export function eventfdWaker(arm: EventfdArm): HubWaker {
-  return { arm: () => arm.arm() }
 }
 
 /** Rounds of answers handed out before Node's event loop gets its turn. */

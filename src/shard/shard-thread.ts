@@ -85,7 +85,7 @@ async function loop(
         const mayPark = tier === 'io_uring' || !shard.isFlushing
         const timeoutMs = mayPark ? Math.min(PARK_MS_MAX, shard.nextDeadlineMs - now) : 0
         if (timeoutMs > 0) {
-          shard.counters.parks++
+          shard.state.counters.parks++
           parker.park(timeoutMs)
         }
       }

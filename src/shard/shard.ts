@@ -11,11 +11,12 @@ import {
   type PartitionLog,
   type ReadLocation,
 } from '../storage/log.ts'
-import type { ControlRequest, ShardStats } from './control.ts'
+import type { ControlRequest } from './control.ts'
 import { ControlHandler } from './control-handler.ts'
 import * as layout from './messages-layout.ts'
 import type { Outbox, ReadAnswer } from './outbox.ts'
 import type { Partition, WaitingAck } from './partition.ts'
+import { NO_OFFSETS, ShardState } from './shard-state.ts'
 
 /**
  * A shard owns the partitions assigned to it and is the only one that touches their files. `turn` is
@@ -53,177 +54,55 @@ interface Read {
 }
 
 export class Shard {
-  readonly index: number
-  readonly partitions = new Map<number, Partition>()
-  readonly context: LogContext
-  readonly outbox: Outbox
-  readonly counters = {
-    appends: 0,
-    appendedBytes: 0,
-    reads: 0,
-    readBytes: 0,
-    flushes: 0,
-    turns: 0,
-    parks: 0,
-  }
+  readonly state: ShardState
   readonly #requests: LaneReader
   readonly #ingress: ArenaView
-  readonly #egress: Arena
   readonly #controls: ControlHandler
-  readonly #threadCpuMicros: () => number
-  /** Partitions whose log is open: the only ones that have timers. */
-  readonly #open = new Set<Partition>()
   readonly #packr = new Packr({ useRecords: false })
   readonly #dirty: Partition[] = []
   /** Acknowledgements of this turn, per partition in `waitingAcks` once written. */
   readonly #staged: StagedAck[] = []
-  readonly #flushing = new Map<number, Partition>()
-  readonly #failedDirectories = new Set<string>()
   readonly #result = newAppendResult()
   readonly #answer: ReadAnswer = emptyAnswer()
-  #nextFlushToken = 1
   #nextMaintenanceMs = 0
-  #isShutDown = false
 
   constructor(parts: ShardParts) {
-    this.index = parts.index
-    this.context = parts.context
-    this.outbox = parts.outbox
+    this.state = new ShardState(parts)
     this.#requests = parts.requests
     this.#ingress = parts.ingress
-    this.#egress = parts.egress
-    this.#threadCpuMicros = parts.threadCpuMicros
-    this.#controls = new ControlHandler(this, parts.checkpointIntervalMs)
+    this.#controls = new ControlHandler(this.state, {
+      checkpointIntervalMs: parts.checkpointIntervalMs,
+      threadCpuMicros: parts.threadCpuMicros,
+    })
   }
 
   get isFlushing(): boolean {
-    return this.#flushing.size > 0
+    return this.state.flushing.size > 0
   }
 
   get isShutDown(): boolean {
-    return this.#isShutDown
+    return this.state.isShutDown
   }
 
   /** One round of work. `nowMs` is monotonic. Returns how much was done; 0 means that it may park. */
   turn(nowMs: number): number {
-    this.counters.turns++
-    let work = this.outbox.flush()
-    if (!this.outbox.isBlocked && !this.#isShutDown) {
+    this.state.counters.turns++
+    let work = this.state.outbox.flush()
+    if (!this.state.outbox.isBlocked && !this.state.isShutDown) {
       work += this.#requests.drain(REQUESTS_PER_TURN, this.#onRequest)
     }
     work += this.#writeDirty(nowMs)
-    work += this.context.files.drainFlushes(this.#onFlushed)
+    work += this.state.context.files.drainFlushes(this.state.onFlushed)
     work += this.#controls.recoverSome(RECOVERIES_PER_TURN)
     if (nowMs >= this.#nextMaintenanceMs) this.#maintain(nowMs)
-    work += this.outbox.flush()
+    work += this.state.outbox.flush()
     return work
   }
 
   /** When `turn` must run again though no message comes, on the monotonic clock. */
   get nextDeadlineMs(): number {
-    if (this.outbox.isBlocked || this.#controls.isRecovering) return 0
+    if (this.state.outbox.isBlocked || this.#controls.isRecovering) return 0
     return this.#nextMaintenanceMs
-  }
-
-  stats(): ShardStats {
-    let logBytes = 0
-    for (const partition of this.#open) logBytes += partition.openedLog?.bytes ?? 0
-    return {
-      partitions: this.partitions.size,
-      openLogs: this.#open.size,
-      logBytes,
-      egressBytesInUse: this.#egress.bytesInUse,
-      threadCpuMicros: this.#threadCpuMicros(),
-      ...this.counters,
-    }
-  }
-
-  /**
-   * The partition's log, opened when it was not. Null when its directory has failed: the caller
-   * answers KAFKA_STORAGE_ERROR.
-   */
-  openLog(partition: Partition): PartitionLog | null {
-    if (this.#failedDirectories.has(partition.logDirectory)) return null
-    try {
-      const log = partition.log(this.context)
-      this.#open.add(partition)
-      return log
-    } catch (error) {
-      if (!(error instanceof BrokerError)) throw error
-      this.failDirectory(partition.logDirectory, error)
-      return null
-    }
-  }
-
-  /** Takes a log directory offline: a disk that failed once is not trusted again. */
-  failDirectory(logDirectory: string, error: Error): void {
-    if (this.#failedDirectories.has(logDirectory)) return
-    this.#failedDirectories.add(logDirectory)
-    this.outbox.event({ kind: 'directory-failed', logDirectory, message: error.message })
-    for (const partition of this.partitions.values()) {
-      if (partition.logDirectory !== logDirectory) continue
-      this.dropWaiters(partition, ErrorCode.KAFKA_STORAGE_ERROR)
-    }
-  }
-
-  isFailed(logDirectory: string): boolean {
-    return this.#failedDirectories.has(logDirectory)
-  }
-
-  /** Answers everyone who waits on a partition that can no longer serve them. */
-  dropWaiters(partition: Partition, errorCode: number): void {
-    for (const ack of partition.waitingAcks) {
-      this.outbox.appended(ack.token, errorCode, FAILED)
-    }
-    partition.waitingAcks.length = 0
-    for (const token of partition.watches.keys()) this.outbox.wake(token)
-    partition.watches.clear()
-  }
-
-  /** Answers what the partition's high watermark now allows. */
-  settle(partition: Partition): void {
-    const log = partition.openedLog
-    if (log === null) return
-    const acks = partition.waitingAcks
-    let done = 0
-    while (done < acks.length && (acks[done] as WaitingAck).endOffset <= log.highWatermark) {
-      const ack = acks[done++] as WaitingAck
-      this.outbox.appended(ack.token, ErrorCode.NONE, {
-        baseOffset: ack.baseOffset,
-        logStartOffset: log.logStartOffset,
-        appendTimeMs: ack.appendTimeMs,
-      })
-    }
-    if (done > 0) acks.splice(0, done)
-    for (const [token, offset] of partition.watches) {
-      if (offset >= log.highWatermark) continue
-      partition.watches.delete(token)
-      this.outbox.wake(token)
-    }
-  }
-
-  /** Forgets a partition; its log has been closed or deleted. */
-  forget(partition: Partition): void {
-    this.partitions.delete(partition.handle)
-    this.#open.delete(partition)
-  }
-
-  /** Puts `bytes` into an egress extent, which main gives back; null when there is no room now. */
-  lend(bytes: Uint8Array): { offset: number; length: number; generation: number } | null {
-    const offset = this.#egress.allocate(bytes.length)
-    if (offset < 0) return null
-    this.#egress.bytes.set(bytes, offset)
-    return { offset, length: bytes.length, generation: this.#egress.generationOf(offset) }
-  }
-
-  /** After this nothing is served. The caller has closed the logs. */
-  finish(): void {
-    this.#isShutDown = true
-  }
-
-  /** Waits for the flushes under way: before a log is closed, truncated or deleted. */
-  awaitFlushes(): void {
-    while (this.#flushing.size > 0) this.context.files.drainFlushes(this.#onFlushed)
   }
 
   readonly #onRequest = (type: number, at: number): void => {
@@ -236,12 +115,12 @@ export class Shard {
         return
       case layout.RELEASE: {
         const view = this.#requests.view
-        this.#egress.free(view.getUint32(at, true), view.getUint32(at + 4, true))
+        this.state.egress.free(view.getUint32(at, true), view.getUint32(at + 4, true))
         return
       }
       case layout.UNWATCH: {
         const view = this.#requests.view
-        const partition = this.partitions.get(view.getUint32(at + 4, true))
+        const partition = this.state.partitions.get(view.getUint32(at + 4, true))
         partition?.watches.delete(view.getUint32(at, true))
         return
       }
@@ -256,32 +135,32 @@ export class Shard {
   #onAppend(at: number): void {
     const view = this.#requests.view
     const token = view.getUint32(at, true)
-    const partition = this.partitions.get(view.getUint32(at + 4, true))
+    const partition = this.state.partitions.get(view.getUint32(at + 4, true))
     const offset = view.getUint32(at + 8, true)
     const length = view.getUint32(at + 12, true)
     this.#ingress.check(view.getUint32(at + 24, true), 1, view.getUint32(at + 16, true))
     const leaderEpoch = view.getInt32(at + 20, true)
     if (partition === undefined) {
-      this.outbox.appended(token, ErrorCode.NOT_LEADER_OR_FOLLOWER, FAILED)
+      this.state.outbox.appended(token, ErrorCode.NOT_LEADER_OR_FOLLOWER, NO_OFFSETS)
       return
     }
-    const log = this.openLog(partition)
+    const log = this.state.openLog(partition)
     if (log === null) {
-      this.outbox.appended(token, ErrorCode.KAFKA_STORAGE_ERROR, FAILED)
+      this.state.outbox.appended(token, ErrorCode.KAFKA_STORAGE_ERROR, NO_OFFSETS)
       return
     }
     const result = this.#result
     log.append({ bytes: this.#ingress.bytes, offset, length }, leaderEpoch, result)
-    this.counters.appends++
+    this.state.counters.appends++
     if (result.errorCode !== ErrorCode.NONE) {
-      this.outbox.appended(token, result.errorCode, {
+      this.state.outbox.appended(token, result.errorCode, {
         baseOffset: -1,
         logStartOffset: log.logStartOffset,
         appendTimeMs: -1,
       })
       return
     }
-    this.counters.appendedBytes += length
+    this.state.counters.appendedBytes += length
     this.#staged.push({
       partition,
       token,
@@ -316,9 +195,9 @@ export class Shard {
     for (const partition of this.#dirty) {
       if (!partition.isDirty) continue // Its write was refused.
       partition.isDirty = false
-      this.settle(partition)
+      this.state.settle(partition)
       for (const ack of partition.waitingAcks) this.#reportWritten(ack)
-      this.#flushIfDue(partition, nowMs)
+      this.state.flushIfDue(partition, nowMs)
       const deadline = partition.openedLog?.nextDeadlineMs() ?? Infinity
       if (deadline < this.#nextMaintenanceMs) this.#nextMaintenanceMs = deadline
     }
@@ -330,7 +209,7 @@ export class Shard {
   #reportWritten(ack: WaitingAck): void {
     if (ack.isWrittenReported) return
     ack.isWrittenReported = true
-    this.outbox.written(ack.token)
+    this.state.outbox.written(ack.token)
   }
 
   /** The disk refused a write: nothing of it is in the log, and every append of it is told. */
@@ -338,48 +217,24 @@ export class Shard {
     partition.isDirty = false
     for (const staged of this.#staged) {
       if (staged.partition === partition) {
-        this.outbox.appended(staged.token, ErrorCode.KAFKA_STORAGE_ERROR, FAILED)
+        this.state.outbox.appended(staged.token, ErrorCode.KAFKA_STORAGE_ERROR, NO_OFFSETS)
       }
     }
-    this.outbox.event({ kind: 'warning', message: error.message })
-    if (partition.openedLog?.failure != null) this.failDirectory(partition.logDirectory, error)
-  }
-
-  #flushIfDue(partition: Partition, nowMs: number): void {
-    const log = partition.openedLog
-    if (log === null || log.flushing || !log.flushDue(nowMs)) return
-    const token = this.#nextFlushToken
-    this.#nextFlushToken = token === 0x7fff_ffff ? 1 : token + 1
-    this.counters.flushes++
-    if (log.startFlush(token) > 0) this.#flushing.set(token, partition)
-    else this.settle(partition)
-  }
-
-  readonly #onFlushed = (token: number, error: Error | null): void => {
-    const partition = this.#flushing.get(token)
-    if (partition === undefined) return // A partition deleted meanwhile.
-    const log = partition.openedLog
-    assert(log !== null)
-    log.onFlushed(token, error)
-    if (!log.flushing) this.#flushing.delete(token)
-    if (error !== null) {
-      this.failDirectory(partition.logDirectory, error)
-      return
-    }
-    this.settle(partition)
-    this.#flushIfDue(partition, this.context.clock.monotonicMs())
+    this.state.outbox.event({ kind: 'warning', message: error.message })
+    if (partition.openedLog?.failure != null)
+      this.state.failDirectory(partition.logDirectory, error)
   }
 
   #onRead(at: number): void {
     const view = this.#requests.view
     const token = view.getUint32(at, true)
-    const partition = this.partitions.get(view.getUint32(at + 4, true))
+    const partition = this.state.partitions.get(view.getUint32(at + 4, true))
     const fetchOffset = view.getFloat64(at + 8, true)
     const bytesMax = view.getUint32(at + 16, true)
     const flags = view.getUint32(at + 20, true)
-    this.counters.reads++
+    this.state.counters.reads++
     const answer = resetAnswer(this.#answer)
-    const log = partition === undefined ? null : this.openLog(partition)
+    const log = partition === undefined ? null : this.state.openLog(partition)
     if (partition === undefined) {
       answer.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER
     } else if (log === null) {
@@ -390,7 +245,7 @@ export class Shard {
       answer.logStartOffset = log.logStartOffset
       this.#readLog(partition, log, { token, fetchOffset, bytesMax, flags })
     }
-    this.outbox.readDone(token, answer)
+    this.state.outbox.readDone(token, answer)
   }
 
   #readLog(partition: Partition, log: PartitionLog, read: Read): void {
@@ -403,7 +258,7 @@ export class Shard {
     if (typeof location === 'number') {
       answer.errorCode = location
     } else if (location.length > 0) {
-      const extent = this.#egress.allocate(location.length)
+      const extent = this.state.egress.allocate(location.length)
       // Never waits for memory: reads that hold some while others wait for more would deadlock.
       if (extent < 0) answer.flags = layout.READ_NO_MEMORY
       else this.#readInto(log, partition, { location, extent, answer })
@@ -421,23 +276,23 @@ export class Shard {
     target: { location: ReadLocation; extent: number; answer: ReadAnswer },
   ): void {
     const { location, extent, answer } = target
-    const generation = this.#egress.generationOf(extent)
+    const generation = this.state.egress.generationOf(extent)
     try {
-      answer.length = log.read(location, this.#egress.bytes, extent)
+      answer.length = log.read(location, this.state.egress.bytes, extent)
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error
-      this.#egress.free(extent, generation)
+      this.state.egress.free(extent, generation)
       answer.errorCode = error.code
-      this.outbox.event({
+      this.state.outbox.event({
         kind: 'warning',
         message: `partition ${partition.directory}: ${error.message}`,
       })
-      if (log.failure !== null) this.failDirectory(partition.logDirectory, error)
+      if (log.failure !== null) this.state.failDirectory(partition.logDirectory, error)
       return
     }
     answer.offset = extent
     answer.generation = generation
-    this.counters.readBytes += answer.length
+    this.state.counters.readBytes += answer.length
   }
 
   #onControl(at: number): void {
@@ -450,12 +305,12 @@ export class Shard {
 
   #maintain(nowMs: number): void {
     let next = this.#controls.checkpointIfDue(nowMs)
-    for (const partition of this.#open) {
+    for (const partition of this.state.open) {
       const log = partition.openedLog
-      if (log === null || this.#failedDirectories.has(partition.logDirectory)) continue
+      if (log === null || this.state.isFailed(partition.logDirectory)) continue
       if (log.nextDeadlineMs() <= nowMs) {
         log.maintain(nowMs)
-        this.#flushIfDue(partition, nowMs)
+        this.state.flushIfDue(partition, nowMs)
       }
       next = Math.min(next, log.nextDeadlineMs())
     }
@@ -466,8 +321,6 @@ export class Shard {
 interface StagedAck extends WaitingAck {
   readonly partition: Partition
 }
-
-const FAILED = { baseOffset: -1, logStartOffset: -1, appendTimeMs: -1 }
 
 function emptyAnswer(): ReadAnswer {
   return resetAnswer({} as ReadAnswer)

@@ -1,0 +1,157 @@
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { Arena } from '../ring/arena.ts'
+import type { LogContext, PartitionLog } from '../storage/log.ts'
+import type { Outbox } from './outbox.ts'
+import type { Partition, WaitingAck } from './partition.ts'
+
+/**
+ * What a shard owns: its partitions, their open logs, the directories that have failed, the memory
+ * for read results. `Shard` and `ControlHandler` work on it in turns of one thread.
+ */
+export const NO_OFFSETS = { baseOffset: -1, logStartOffset: -1, appendTimeMs: -1 }
+
+export class ShardState {
+  readonly index: number
+  readonly context: LogContext
+  readonly outbox: Outbox
+  readonly egress: Arena
+  readonly partitions = new Map<number, Partition>()
+  /** Partitions whose log is open: the only ones that have timers. */
+  readonly open = new Set<Partition>()
+  /** Flushes under way, by token. */
+  readonly flushing = new Map<number, Partition>()
+  readonly counters = {
+    appends: 0,
+    appendedBytes: 0,
+    reads: 0,
+    readBytes: 0,
+    flushes: 0,
+    turns: 0,
+    parks: 0,
+  }
+  isShutDown = false
+  readonly #failedDirectories = new Set<string>()
+  #nextFlushToken = 1
+
+  constructor(parts: { index: number; context: LogContext; outbox: Outbox; egress: Arena }) {
+    this.index = parts.index
+    this.context = parts.context
+    this.outbox = parts.outbox
+    this.egress = parts.egress
+  }
+
+  /**
+   * The partition's log, opened when it was not. Null when its directory has failed: the caller
+   * answers KAFKA_STORAGE_ERROR.
+   */
+  openLog(partition: Partition): PartitionLog | null {
+    if (this.#failedDirectories.has(partition.logDirectory)) return null
+    try {
+      const log = partition.log(this.context)
+      this.open.add(partition)
+      return log
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      this.failDirectory(partition.logDirectory, error)
+      return null
+    }
+  }
+
+  /** Takes a log directory offline: a disk that failed once is not trusted again. */
+  failDirectory(logDirectory: string, error: Error): void {
+    if (this.#failedDirectories.has(logDirectory)) return
+    this.#failedDirectories.add(logDirectory)
+    this.outbox.event({ kind: 'directory-failed', logDirectory, message: error.message })
+    for (const partition of this.partitions.values()) {
+      if (partition.logDirectory !== logDirectory) continue
+      this.dropWaiters(partition, ErrorCode.KAFKA_STORAGE_ERROR)
+    }
+  }
+
+  isFailed(logDirectory: string): boolean {
+    return this.#failedDirectories.has(logDirectory)
+  }
+
+  /** Answers everyone who waits on a partition that can no longer serve them. */
+  dropWaiters(partition: Partition, errorCode: number): void {
+    for (const ack of partition.waitingAcks) {
+      this.outbox.appended(ack.token, errorCode, NO_OFFSETS)
+    }
+    partition.waitingAcks.length = 0
+    for (const token of partition.watches.keys()) this.outbox.wake(token)
+    partition.watches.clear()
+  }
+
+  /** Answers what the partition's high watermark now allows. */
+  settle(partition: Partition): void {
+    const log = partition.openedLog
+    if (log === null) return
+    const acks = partition.waitingAcks
+    let done = 0
+    while (done < acks.length && (acks[done] as WaitingAck).endOffset <= log.highWatermark) {
+      const ack = acks[done++] as WaitingAck
+      this.outbox.appended(ack.token, ErrorCode.NONE, {
+        baseOffset: ack.baseOffset,
+        logStartOffset: log.logStartOffset,
+        appendTimeMs: ack.appendTimeMs,
+      })
+    }
+    if (done > 0) acks.splice(0, done)
+    for (const [token, offset] of partition.watches) {
+      if (offset >= log.highWatermark) continue
+      partition.watches.delete(token)
+      this.outbox.wake(token)
+    }
+  }
+
+  flushIfDue(partition: Partition, nowMs: number): void {
+    const log = partition.openedLog
+    if (log === null || log.flushing || !log.flushDue(nowMs)) return
+    const token = this.#nextFlushToken
+    this.#nextFlushToken = token === 0x7fff_ffff ? 1 : token + 1
+    this.counters.flushes++
+    if (log.startFlush(token) > 0) this.flushing.set(token, partition)
+    else this.settle(partition)
+  }
+
+  readonly onFlushed = (token: number, error: Error | null): void => {
+    const partition = this.flushing.get(token)
+    const log = partition?.openedLog ?? null
+    if (partition === undefined || log === null) return // Deleted meanwhile.
+    log.onFlushed(token, error)
+    if (!log.flushing) this.flushing.delete(token)
+    if (error !== null) {
+      this.failDirectory(partition.logDirectory, error)
+      return
+    }
+    this.settle(partition)
+    this.flushIfDue(partition, this.context.clock.monotonicMs())
+  }
+
+  /** Waits for the flushes under way: before a log is closed, truncated or deleted. */
+  awaitFlushes(): void {
+    while (this.flushing.size > 0) this.context.files.drainFlushes(this.onFlushed)
+  }
+
+  /** Forgets a partition; its log has been closed or deleted. */
+  forget(partition: Partition): void {
+    this.partitions.delete(partition.handle)
+    this.open.delete(partition)
+  }
+
+  /** Puts `bytes` into an egress extent, which main gives back; null when there is no room now. */
+  lend(bytes: Uint8Array): { offset: number; length: number; generation: number } | null {
+    const offset = this.egress.allocate(bytes.length)
+    if (offset < 0) return null
+    this.egress.bytes.set(bytes, offset)
+    return { offset, length: bytes.length, generation: this.egress.generationOf(offset) }
+  }
+
+  /** Bytes in the open logs. */
+  logBytes(): number {
+    let bytes = 0
+    for (const partition of this.open) bytes += partition.openedLog?.bytes ?? 0
+    return bytes
+  }
+}
