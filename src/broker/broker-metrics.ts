@@ -2,7 +2,9 @@ import type { Sample } from '../metrics/registry.ts'
 import type { ShardStats } from '../shard/control.ts'
 import type { Broker } from './broker.ts'
 
-/** What `/metrics` says of a broker. One control message a shard; labels are bounded by the shards. */
+/**
+ * What `/metrics` says of a broker. One control message a shard; labels are bounded by the shards.
+ */
 const SHARD_SAMPLES: readonly [keyof ShardStats, string, string][] = [
   ['partitions', 'millrace_shard_partitions', 'Partitions that the shard owns'],
   ['openLogs', 'millrace_shard_open_logs', 'Partitions whose log is open'],

@@ -10,8 +10,8 @@ import type { ReadOutcome, ReadSink, ShardProxy } from '../shard/shard-proxy.ts'
 
 /**
  * One Fetch under way: reads its partitions in their order within a budget of bytes, and waits for
- * data when there is less than asked for. Runs on main; the bytes stay in the shards' egress extents
- * until the response has left.
+ * data when there is less than asked for. Runs on main; the bytes stay in the shards' egress
+ * extents until the response has left.
  *
  * The first partition that has anything gives at least one whole batch, even above the budget
  * (KIP-74). A wait ends by data, by time, or with the connection.

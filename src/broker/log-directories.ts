@@ -122,8 +122,8 @@ function writeMeta(files: Files, path: string, meta: Meta): void {
 }
 
 /**
- * Keeps other brokers out while this process lives: the kernel's lock where the addon is there, else
- * the owner's process id in the lock file.
+ * Keeps other brokers out while this process lives: the kernel's lock where the addon is there,
+ * else the owner's process id in the lock file.
  */
 function lock(path: string): number {
   const file = join(path, LOCK)

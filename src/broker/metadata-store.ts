@@ -71,8 +71,8 @@ export class MetadataStore {
   }
 
   /**
-   * Runs `decide` on the current image, makes the records that it returns durable, applies them, and
-   * returns its result. Nothing is applied when the log refuses: a BrokerError says why.
+   * Runs `decide` on the current image, makes the records that it returns durable, applies them,
+   * and returns its result. Nothing is applied when the log refuses: a BrokerError says why.
    */
   change<T>(decide: (image: MetadataImage) => Decision<T>): Promise<T> {
     const done = this.#queue.then(async () => {

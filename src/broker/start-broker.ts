@@ -118,7 +118,9 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   }
 }
 
-/** Opens and replays the metadata log, and records this start. Returns the ids of deleted topics. */
+/**
+ * Opens and replays the metadata log, and records this start. Returns the ids of deleted topics.
+ */
 async function openMetadata(broker: Broker, directories: LogDirectories): Promise<Set<Uuid>> {
   const logDirectory = directories.paths.values().next().value as string
   const partition: OpenPartition = {

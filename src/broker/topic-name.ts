@@ -1,6 +1,6 @@
 /**
- * Kafka's rule for topic names (Topic.java): 1 to 249 characters of [a-zA-Z0-9._-], not "." or "..".
- * Two names that differ only in '.' and '_' collide in metrics, so a new one must not.
+ * Kafka's rule for topic names (Topic.java): 1 to 249 characters of [a-zA-Z0-9._-], not "." or
+ * "..". Two names that differ only in '.' and '_' collide in metrics, so a new one must not.
  */
 const LEGAL = /^[a-zA-Z0-9._-]{1,249}$/
 

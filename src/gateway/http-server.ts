@@ -6,8 +6,8 @@ import { ErrorCode } from '../errors/error-code.ts'
 import type { MetricsRegistry } from '../metrics/registry.ts'
 
 /**
- * The HTTP port: /health/live, /health/ready, /metrics. Runs on main. Requests have no body here, so
- * none is read; headers and time are bounded.
+ * The HTTP port: /health/live, /health/ready, /metrics. Runs on main. Requests have no body here,
+ * so none is read; headers and time are bounded.
  */
 export interface HttpServerParts {
   readonly host: string

@@ -20,8 +20,8 @@ import { FrameReceiver, type FrameSink } from './frame-receiver.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 
 /**
- * One client speaking Kafka's protocol: frames in, responses out in the order of the requests, while
- * the requests themselves are worked on concurrently. Runs on main.
+ * One client speaking Kafka's protocol: frames in, responses out in the order of the requests,
+ * while the requests themselves are worked on concurrently. Runs on main.
  *
  * Reading stops while too many requests are in flight, while too many bytes wait to be sent, while
  * the arena is exhausted, or while a shard's lane is full; each of those ends by itself.
@@ -34,7 +34,9 @@ export interface KafkaConnectionParts {
   readonly handlers: ReadonlyMap<number, Handler>
   readonly listenerName: string
   readonly frameBytesMax: number
-  /** Connections that have stopped reading: the listener tries them again when something came back. */
+  /**
+   * Connections that have stopped reading: the listener tries them again when something came back.
+   */
   readonly waiting: Set<KafkaConnection>
   readonly onClosed: (connection: KafkaConnection) => void
   readonly onProtocolError: (connection: KafkaConnection, reason: string) => void
@@ -91,7 +93,9 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     return this.#slots.length
   }
 
-  /** Since when this connection has been idle (nothing in flight), monotonic; Infinity when busy. */
+  /**
+   * Since when this connection has been idle (nothing in flight), monotonic; Infinity when busy.
+   */
   get idleSinceMs(): number {
     return this.#slots.length > 0 || this.#sendsUnderWay > 0 ? Infinity : this.#lastActiveMs
   }

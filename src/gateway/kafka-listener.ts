@@ -4,8 +4,8 @@ import { KafkaConnection } from './kafka-connection.ts'
 import type { AcceptHandler, Transport, TransportListener, TransportOwner } from './transport.ts'
 
 /**
- * All Kafka connections of a broker: accepts them within the limits, resumes them when memory or room
- * comes back, and closes those that are idle or do not take their answers. Runs on main.
+ * All Kafka connections of a broker: accepts them within the limits, resumes them when memory or
+ * room comes back, and closes those that are idle or do not take their answers. Runs on main.
  */
 export type Listen = (
   host: string,

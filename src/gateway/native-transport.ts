@@ -3,8 +3,8 @@ import { BROKEN, READABLE, SPILL_BYTES, type StreamHost, WRITABLE } from './nati
 import type { Transport, TransportOwner } from './transport.ts'
 
 /**
- * One stream of `NativeSockets`: receives into the extent of the frame under way, and what follows it
- * into the shared spill, from where it is copied. Runs on main.
+ * One stream of `NativeSockets`: receives into the extent of the frame under way, and what follows
+ * it into the shared spill, from where it is copied. Runs on main.
  */
 interface QueuedSend {
   readonly chunks: Uint8Array[]

@@ -16,8 +16,8 @@ import { NativeSockets } from './native-sockets.ts'
 import { listenNet } from './net-transport.ts'
 
 /**
- * A whole broker process: starts the broker, opens its doors, says so, and closes everything in order
- * when asked to stop. Runs on main.
+ * A whole broker process: starts the broker, opens its doors, says so, and closes everything in
+ * order when asked to stop. Runs on main.
  */
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const
 

@@ -55,7 +55,9 @@ export class ArenaBlocks {
     }
   }
 
-  /** Takes a run of 2^runClass blocks, its first block a multiple of that; −1 when there is none. */
+  /**
+   * Takes a run of 2^runClass blocks, its first block a multiple of that; −1 when there is none.
+   */
   take(runClass: number): number {
     if (runClass > this.classMax) return -1
     const link = this.#stackHeads[runClass] as number

@@ -24,7 +24,9 @@ export { type ArenaMemory, allocateArena } from './arena-layout.ts'
 export const POISON = 0xdb
 
 export interface ArenaOptions {
-  /** Fill freed extents with 0xDB, so that whoever still reads one notices. For tests and debugging. */
+  /**
+   * Fill freed extents with 0xDB, so that whoever still reads one notices. For tests and debugging.
+   */
   readonly poison?: boolean
   /** How much may be in use at a time, counted in whole extents; the arena's size by default. */
   readonly bytesInUseMax?: number

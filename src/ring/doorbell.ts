@@ -1,7 +1,7 @@
 /**
- * How a consumer of lanes sleeps and how a producer wakes it. One wait cell belongs to one consuming
- * thread and serves all lanes towards it; every producer holds a `Doorbell` on that cell, and the
- * consumer holds exactly one of the parkers below.
+ * How a consumer of lanes sleeps and how a producer wakes it. One wait cell belongs to one
+ * consuming thread and serves all lanes towards it; every producer holds a `Doorbell` on that cell,
+ * and the consumer holds exactly one of the parkers below.
  *
  *   cell: 128 state i32 (how the consumer waits) │ 132 eventfd i32 │ guards of 128 bytes around
  *
@@ -111,7 +111,9 @@ export class AtomicsParker {
     this.#allEmpty = allEmpty
   }
 
-  /** Sleeps until a producer rings or `timeoutMs` are over; not at all when a lane has a message. */
+  /**
+   * Sleeps until a producer rings or `timeoutMs` are over; not at all when a lane has a message.
+   */
   park(timeoutMs: number): ParkOutcome {
     assert(timeoutMs >= 0 && timeoutMs < Infinity, 'park must be bounded')
     if (!prepare(this.#words, PARKED_ATOMICS, this.#allEmpty)) return PARK_SKIPPED
@@ -136,7 +138,9 @@ export class EventfdParker {
     Atomics.store(this.#words, WAIT_CELL_EVENTFD, eventfd.fd)
   }
 
-  /** Sleeps until a producer rings or `timeoutMs` are over; not at all when a lane has a message. */
+  /**
+   * Sleeps until a producer rings or `timeoutMs` are over; not at all when a lane has a message.
+   */
   park(timeoutMs: number): ParkOutcome {
     assert(timeoutMs >= 0 && timeoutMs < Infinity, 'park must be bounded')
     if (!prepare(this.#words, PARKED_EVENTFD, this.#allEmpty)) return PARK_SKIPPED

@@ -13,10 +13,10 @@
  *        0 payloadBytes u32 │ 4 type u16 │ 6 zero u16 │ 8 payload … zero to seven bytes of slack
  *
  * Tail and head are free-running byte counts that wrap at 2^32: only their difference (used bytes)
- * and their low bits (ring index) mean anything. The guard keeps whatever the heap placed before the
- * buffer off the tail's cache line (a SharedArrayBuffer is aligned to 16 bytes only); 128 bytes are
- * two lines, since processors prefetch lines in pairs. The parked word of the consumer is not here:
- * one word serves all lanes of a consumer (`doorbell.ts`).
+ * and their low bits (ring index) mean anything. The guard keeps whatever the heap placed before
+ * the buffer off the tail's cache line (a SharedArrayBuffer is aligned to 16 bytes only); 128 bytes
+ * are two lines, since processors prefetch lines in pairs. The parked word of the consumer is not
+ * here: one word serves all lanes of a consumer (`doorbell.ts`).
  */
 import { assert } from '../base/assert.ts'
 

@@ -180,7 +180,9 @@ export class ControlHandler {
     }
   }
 
-  /** One table a log directory. With `close` every log is closed and the table is the clean mark. */
+  /**
+   * One table a log directory. With `close` every log is closed and the table is the clean mark.
+   */
   #checkpoint(close: boolean): void {
     const tables = new Map<string, CheckpointEntry[]>()
     for (const partition of this.#shard.partitions.values()) {

@@ -16,7 +16,8 @@
  *   APPENDED   0 token u32 │ 4 errorCode i32 │ 8 baseOffset f64 │ 16 logStartOffset f64
  *             24 appendTimeMs f64 (−1: CreateTime)
  *   READ_DONE  0 token u32 │ 4 errorCode i32 │ 8 highWatermark f64 │ 16 lastStableOffset f64
- *             24 logStartOffset f64 │ 32 offset u32 │ 36 length u32 │ 40 generation u32 │ 44 flags u32
+ *             24 logStartOffset f64 │ 32 offset u32 │ 36 length u32
+ *             40 generation u32 │ 44 flags u32
  *   WAKE       0 token u32
  *   WRITTEN    0 token u32: an append whose acknowledgement waits; its extent is free
  *   REPLY      0 token u32 │ 4 length u32 │ 8 msgpackr bytes

@@ -9,8 +9,8 @@ import { ShardProxy } from './shard-proxy.ts'
 import type { ShardThreadData, Tier } from './shard-thread.ts'
 
 /**
- * Starts the shard threads and gives main a proxy for each. A shard that dies takes the process with
- * it: `onCrash` is called once, with the reason, and nothing is served after it.
+ * Starts the shard threads and gives main a proxy for each. A shard that dies takes the process
+ * with it: `onCrash` is called once, with the reason, and nothing is served after it.
  */
 export interface ShardHostOptions {
   readonly shards: number
@@ -34,7 +34,9 @@ export interface ShardHost {
   join(): Promise<void>
 }
 
-/** Chooses the tier: what is asked for, or the best that loads. Throws when a forced one does not. */
+/**
+ * Chooses the tier: what is asked for, or the best that loads. Throws when a forced one does not.
+ */
 export function chooseTier(asked: 'auto' | Tier): { tier: Tier; reason: string } {
   if (asked === 'portable') return { tier: 'portable', reason: 'as configured' }
   const addon = loadNative()

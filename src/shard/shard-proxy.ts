@@ -7,15 +7,17 @@ import type { ControlReply, ControlRequest, ShardEvent } from './control.ts'
 import * as layout from './messages-layout.ts'
 
 /**
- * Main's side of one shard: writes requests into the lane, keeps what waits for an answer, and hands
- * the answers out. Runs on main; never blocks.
+ * Main's side of one shard: writes requests into the lane, keeps what waits for an answer, and
+ * hands the answers out. Runs on main; never blocks.
  *
  * When the lane is full, requests queue here in order. That queue is bounded by what may be in
  * flight at all (connections × requests each, and the arena); while it is not empty `isCongested`
  * tells the gateway to stop reading sockets.
  */
 export interface AppendSink {
-  /** The bytes are in the log and the extent is free; at most once, and only if `onAppended` waits. */
+  /**
+   * The bytes are in the log and the extent is free; at most once, and only if `onAppended` waits.
+   */
   onWritten(index: number): void
   onAppended(result: AppendOutcome, index: number): void
 }

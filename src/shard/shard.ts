@@ -19,9 +19,9 @@ import type { Partition, WaitingAck } from './partition.ts'
 import { NO_OFFSETS, ShardState } from './shard-state.ts'
 
 /**
- * A shard owns the partitions assigned to it and is the only one that touches their files. `turn` is
- * the whole of its work, without promises, locks or I/O of its own: drain the lane, write what was
- * appended (one gathering write a segment), start and collect flushes, answer, run timers. The
+ * A shard owns the partitions assigned to it and is the only one that touches their files. `turn`
+ * is the whole of its work, without promises, locks or I/O of its own: drain the lane, write what
+ * was appended (one gathering write a segment), start and collect flushes, answer, run timers. The
  * thread (`shard-thread.ts`) and the simulator call the same code.
  *
  * Never here: a `node:` module, the system's clock, the main thread's state.
@@ -84,7 +84,9 @@ export class Shard {
     return this.state.isShutDown
   }
 
-  /** One round of work. `nowMs` is monotonic. Returns how much was done; 0 means that it may park. */
+  /**
+   * One round of work. `nowMs` is monotonic. Returns how much was done; 0 means that it may park.
+   */
   turn(nowMs: number): number {
     this.state.counters.turns++
     let work = this.state.outbox.flush()

@@ -150,9 +150,14 @@ test('checkSources, warns of a long file and fails a longer one', () => {
   ])
 })
 
-test('checkSources, counts columns by character, and lets addresses be', () => {
+test('checkSources, counts columns of comments by character, and lets addresses be', () => {
   const findings = findingsOf({
-    'src/low/a.ts': lines('—'.repeat(60), 'x'.repeat(61), `// https://${'x'.repeat(61)}`),
+    'src/low/a.ts': lines(
+      `// ${'—'.repeat(57)}`,
+      `// ${'x'.repeat(58)}`,
+      `// https://${'x'.repeat(61)}`,
+      'x'.repeat(61),
+    ),
   })
   assert.deepEqual(findings, ['src/low/a.ts:3: 61 columns; at most 60'])
 })

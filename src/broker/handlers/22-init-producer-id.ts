@@ -8,8 +8,8 @@ import type { Broker } from '../broker.ts'
 import type { Reply } from '../request.ts'
 
 /**
- * InitProducerId (key 22): a fresh id for an idempotent producer, always with epoch 0. Transactional
- * producers need a coordinator, which this broker does not have yet.
+ * InitProducerId (key 22): a fresh id for an idempotent producer, always with epoch 0.
+ * Transactional producers need a coordinator, which this broker does not have yet.
  */
 export async function initProducerId(broker: Broker, body: InitProducerIdRequest): Promise<Reply> {
   if (body.transactionalId === '') return answer(ErrorCode.INVALID_REQUEST, -1)

@@ -11,7 +11,9 @@ import type {
 import type { Broker } from '../broker.ts'
 import type { Reply } from '../request.ts'
 
-/** DescribeConfigs (key 32): every option of a topic or of this broker, with where it comes from. */
+/**
+ * DescribeConfigs (key 32): every option of a topic or of this broker, with where it comes from.
+ */
 type ResourceAsked = DescribeConfigsRequest['resources'][number]
 type Result = DescribeConfigsResponseInit['results'][number]
 

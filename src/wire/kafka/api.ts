@@ -113,7 +113,9 @@ export function decodeRequest<K extends SupportedApiKey>(
   return body as RequestOf<K>
 }
 
-/** The frame of a response as chunks to send in order; record batches are among them by reference. */
+/**
+ * The frame of a response as chunks to send in order; record batches are among them by reference.
+ */
 export function encodeResponse<K extends SupportedApiKey>(
   apiKey: K,
   version: number,

@@ -9,7 +9,9 @@ export const FRAME_SIZE_BYTES = 4
 /** A request has at least API key, version and correlation id. */
 export const REQUEST_BYTES_MIN = 8
 
-/** Returns `size` when it is within [`bytesMin`, `bytesMax`], both inclusive; else a DecodeError. */
+/**
+ * Returns `size` when it is within [`bytesMin`, `bytesMax`], both inclusive; else a DecodeError.
+ */
 export function checkFrameSize(size: number, bytesMax: number, bytesMin = REQUEST_BYTES_MIN) {
   if (size < bytesMin) throw new DecodeError(`size ${size} is below ${bytesMin}`, 'frame')
   if (size > bytesMax) throw new DecodeError(`size ${size} exceeds ${bytesMax}`, 'frame')

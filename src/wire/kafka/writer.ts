@@ -4,9 +4,9 @@ import { assert } from '../../base/assert.ts'
  * Encodes one message after another into slabs, with record batches left where they lie.
  *
  * `start` opens a message, `finish` returns it as a list of chunks to send in order: pieces of the
- * slab, and between them the external chunks, by reference. Returned pieces are never written again:
- * the writer goes on behind them, and takes a fresh slab when one is full, so nobody has to hand
- * anything back and one writer can serve a whole thread.
+ * slab, and between them the external chunks, by reference. Returned pieces are never written
+ * again: the writer goes on behind them, and takes a fresh slab when one is full, so nobody has to
+ * hand anything back and one writer can serve a whole thread.
  */
 const SLAB_BYTES = 32 * 1024
 const STRING_BYTES_MAX = 0x7fff
@@ -138,7 +138,9 @@ export class Writer {
     else this.compactString(text)
   }
 
-  /** Writes at a claimed position, within ±2^53; larger positive values become the int64 maximum. */
+  /**
+   * Writes at a claimed position, within ±2^53; larger positive values become the int64 maximum.
+   */
   int64At(position: number, value: number): void {
     const { view } = this
     if (value >= INT64_MAX) {
@@ -190,7 +192,9 @@ export class Writer {
     return this.reserve(1) + 1 - this.#start
   }
 
-  /** Writes the content's size before it, moving the content when one byte does not hold the size. */
+  /**
+   * Writes the content's size before it, moving the content when one byte does not hold the size.
+   */
   closeTag(contentStart: number): void {
     const start = this.#start + contentStart
     const size = this.position - start

@@ -14,8 +14,8 @@ import {
 } from './layout.ts'
 
 /**
- * Compiles the decoder of one version of one message: a function per struct, straight-line, with one
- * bounds check per run of fixed-size fields. Every version builds its objects with the same
+ * Compiles the decoder of one version of one message: a function per struct, straight-line, with
+ * one bounds check per run of fixed-size fields. Every version builds its objects with the same
  * properties in the same order, so that all versions share one hidden class.
  */
 export type Decode = (reader: Reader) => unknown

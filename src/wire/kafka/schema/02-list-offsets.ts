@@ -1,8 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * ListOffsets (key 2): offsets by timestamp or by the special timestamps −1 (latest), −2 (earliest),
- * −3 (largest timestamp, v7), −4 and −5 (tiered storage, v8 and v9), −6 (v11).
+ * ListOffsets (key 2): offsets by timestamp or by the special timestamps −1 (latest), −2
+ * (earliest), −3 (largest timestamp, v7), −4 and −5 (tiered storage, v8 and v9), −6 (v11).
  */
 
 export const listOffsetsRequest = defineMessage({

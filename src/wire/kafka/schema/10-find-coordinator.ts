@@ -1,8 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * FindCoordinator (key 10): the broker that coordinates a group, a transaction or a share partition.
- * v4 asks for several keys at once (KIP-699).
+ * FindCoordinator (key 10): the broker that coordinates a group, a transaction or a share
+ * partition. v4 asks for several keys at once (KIP-699).
  */
 
 export const findCoordinatorRequest = defineMessage({

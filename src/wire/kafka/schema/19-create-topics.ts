@@ -1,8 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * CreateTopics (key 19). v4 lets the broker choose partitions and replicas (−1, KIP-464), v5 returns
- * the configuration (KIP-525), v7 the topic id.
+ * CreateTopics (key 19). v4 lets the broker choose partitions and replicas (−1, KIP-464), v5
+ * returns the configuration (KIP-525), v7 the topic id.
  */
 
 export const createTopicsRequest = defineMessage({

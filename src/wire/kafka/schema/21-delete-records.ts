@@ -1,7 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * DeleteRecords (key 21): drops the head of partitions; offset −1 means the high watermark (KIP-107).
+ * DeleteRecords (key 21): drops the head of partitions; offset −1 means the high watermark
+ * (KIP-107).
  */
 
 export const deleteRecordsRequest = defineMessage({

@@ -1,8 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * DescribeConfigs (key 32): configuration of topics, brokers and loggers, with synonyms (KIP-226) and,
- * from v3, type and documentation (KIP-569).
+ * DescribeConfigs (key 32): configuration of topics, brokers and loggers, with synonyms (KIP-226)
+ * and, from v3, type and documentation (KIP-569).
  */
 
 export const describeConfigsRequest = defineMessage({

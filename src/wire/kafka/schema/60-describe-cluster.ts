@@ -1,8 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * DescribeCluster (key 60): brokers and cluster id (KIP-700). v1 adds the endpoint type (KIP-919), v2
- * fenced brokers.
+ * DescribeCluster (key 60): brokers and cluster id (KIP-700). v1 adds the endpoint type (KIP-919),
+ * v2 fenced brokers.
  */
 
 export const describeClusterRequest = defineMessage({

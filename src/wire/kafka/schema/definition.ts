@@ -34,7 +34,9 @@ export interface Field {
   readonly versions: VersionRange
   /** The versions in which null is a legal value. */
   readonly nullable?: VersionRange
-  /** Explicit default; without one it is 0, false, '', the zero uuid, empty, and null for records. */
+  /**
+   * Explicit default; without one it is 0, false, '', the zero uuid, empty, and null for records.
+   */
   readonly default?: number | string | boolean | null
   /** Number of a tagged field (KIP-482), and the versions in which it is one. */
   readonly tag?: number
@@ -135,7 +137,9 @@ type RequiredKeys<F extends Fields, V> = {
       : never
 }[keyof F]
 
-/** What a message is encoded from: fields with a default, or not in every version, may be absent. */
+/**
+ * What a message is encoded from: fields with a default, or not in every version, may be absent.
+ */
 export type Encodable<F extends Fields, V = '0+'> = {
   readonly [K in RequiredKeys<F, V>]: EncodableField<F[K]>
 } & {
