@@ -22,7 +22,7 @@ pub struct Call {
     arguments: [sys::napi_value; ARGUMENTS_MAX],
 }
 
-/// What a body answers. `Handle` is any value that Node-API made.
+/// What a body answers.
 pub enum Value {
     Undefined,
     Null,

@@ -2,7 +2,7 @@
 //! only file that loads it; `README.md` says why each function is here.
 //!
 //! napi-rs registers the module; the functions themselves take their arguments through `call`,
-//! which costs a third of the generated glue and makes errors with `code` and `syscall`.
+//! without a reference for each typed array, and with errors that carry `code` and `syscall`.
 
 mod batch;
 mod call;

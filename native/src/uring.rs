@@ -123,7 +123,7 @@ pub fn flush(call: &Call) -> Outcome {
                 }),
             };
         }
-        let entry = opcode::Fsync::new(types::Fd(fd))
+        let entry = opcode::Fsync::new(types::Fd(duplicate))
             .flags(types::FsyncFlags::DATASYNC)
             .build()
             .user_data(user_data(token, duplicate));

@@ -1,6 +1,7 @@
 /**
- * Time as an argument. Pure cores never ask the system: the simulator hands them a clock of its own.
- * `wallMs` stamps records and may jump; `monotonicMs` never goes back and is what timers compare.
+ * Time as an argument. Pure cores never ask the system: the simulator hands them a clock of its
+ * own. `wallMs` stamps records and may jump; `monotonicMs` never goes back and is what timers
+ * compare.
  */
 export interface Clock {
   /** Milliseconds since the Unix epoch, an integer. */

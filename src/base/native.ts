@@ -4,12 +4,12 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
- * The one file that loads the addon (`native/`). Each call checks its bounds on the Rust side. Memory
- * is always a Uint8Array (over a SharedArrayBuffer or not) plus numeric ranges.
+ * The one file that loads the addon (`native/`). Each call checks its bounds on the Rust side.
+ * Memory is always a Uint8Array (over a SharedArrayBuffer or not) plus numeric ranges.
  *
- * An argument of the wrong type throws a TypeError, one outside its bounds a RangeError: our own bug.
- * A system call that fails throws an Error whose `code` is the errno name ('ENOSPC', 'EIO', …) and
- * whose `syscall` names the call, unless the function says that it returns minus the errno.
+ * An argument of the wrong type throws a TypeError, one outside its bounds a RangeError: our own
+ * bug. A system call that fails throws an Error whose `code` is the errno name ('ENOSPC', 'EIO', …)
+ * and whose `syscall` names the call, unless the function says that it returns minus the errno.
  */
 export interface NativeAddon {
   // —— record batches ——
@@ -52,7 +52,8 @@ export interface NativeAddon {
   closeFd(fd: number): void
 
   // —— io_uring: flushes off the shard's thread; null when kernel or sandbox refuse ——
-  // A ring, like a poller, belongs to the thread that opened it: elsewhere its number means nothing.
+  // A ring, like a poller, belongs to the thread that opened it: elsewhere its number means
+  // nothing.
   uringOpen(entries: number, eventfd: number): number | null
   /** Starts an fdatasync. `token` is an int32. False when the ring is full: nothing was started. */
   uringFlush(ring: number, fd: number, token: number): boolean
@@ -61,18 +62,22 @@ export interface NativeAddon {
   uringClose(ring: number): void
 
   // —— sockets: what the native gateway needs; see gateway/native-sockets.ts ——
-  /** Watches an epoll instance from the calling thread's libuv loop; `onReady` runs on that loop, again
+  /**
+   * Watches an epoll instance from the calling thread's libuv loop; `onReady` runs on that loop,
+   * again
    *  and again while anything is ready. An open poller keeps the loop alive. */
   pollerOpen(onReady: () => void): number
   /** Level-triggered interest in readable and, if asked, writable; `id` is an int32. */
   pollerAdd(poller: number, fd: number, id: number, writable: boolean): void
   pollerModify(poller: number, fd: number, id: number, readable: boolean, writable: boolean): void
   pollerRemove(poller: number, fd: number): void
-  /** Fills [id, events] pairs (1 readable, 2 writable, 4 error or hang-up) without blocking, at most
+  /**
+   * Fills [id, events] pairs (1 readable, 2 writable, 4 error or hang-up) without blocking, at most
    *  256 a call. 4 is reported whatever the interest: close then, or the loop spins. */
   pollerWait(poller: number, out: Int32Array): number
   pollerClose(poller: number): void
-  /** Binds and listens (SO_REUSEADDR, non-blocking); returns the descriptor. A `host` that is a name
+  /**
+   * Binds and listens (SO_REUSEADDR, non-blocking); returns the descriptor. A `host` that is a name
    *  is looked up and blocks: for start-up only. */
   tcpListen(host: string, port: number, backlog: number): number
   tcpLocalPort(fd: number): number

@@ -1,7 +1,8 @@
 /**
  * Variable-length integers: base-128, least significant group first; the signed ones are zigzag.
  * Unsigned varints frame compact strings, arrays and tags (KIP-482); signed ones fill records
- * (KIP-98). 64-bit values are numbers within ±(2^53 − 1): anything larger is refused, never rounded.
+ * (KIP-98). 64-bit values are numbers within ±(2^53 − 1): anything larger is refused, never
+ * rounded.
  *
  * Reading goes through a cursor that is reused: no object per value. Writing returns the next index
  * and does not check room: the caller reserves VARINT_BYTES_MAX or asks `sizeOf…` first, since a

@@ -74,10 +74,10 @@ export function loadConfig(inputs: ConfigInputs = {}): BrokerConfig {
   return loader.finish(inputs.currentDirectory ?? process.cwd())
 }
 
-/** Variables that share the prefix and are no options: tests, and the links Kubernetes makes. */
+/** Variables with the prefix that are no options: of tests, of the addon, Kubernetes' links. */
 const NOT_OPTIONS = new RegExp(
   [
-    '^MILLRACE_(BOOTSTRAP|KAFKA_MESSAGES|VERSION|(.*_)?SEEDS?)$',
+    '^MILLRACE_(BOOTSTRAP|CHECK_MEMORY|KAFKA_MESSAGES|NATIVE|VERSION|(.*_)?SEEDS?)$',
     '^MILLRACE_(BENCH|CRASH|SIM|TEST)_',
     '^MILLRACE_(SERVICE|PORT)(_|$)',
   ].join('|'),

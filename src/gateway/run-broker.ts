@@ -24,16 +24,24 @@ const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const
 /** Runs until a signal asks to stop. Throws when the broker cannot start. */
 export async function runBroker(config: BrokerConfig): Promise<void> {
   const startedMs = performance.now()
-  const logger = pino({
-    name: 'millrace',
-    base: null,
-    level: config.get('millrace.log.level'),
-    timestamp: pino.stdTimeFunctions.isoTime,
-  })
+  const logger = await newLogger(config.get('millrace.log.level'))
   const process_ = new BrokerProcess(config, logger)
   const stopped = process_.stopOnSignal()
   await process_.start(startedMs)
   await stopped
+}
+
+/** What the message of the line 'ready' says in words. */
+const READY_FIELDS = 'node,cluster,tier,shards,directories,kafka,http,topics,partitions'
+
+/** JSON lines for machines; on a terminal the same lines for people. */
+async function newLogger(level: string): Promise<Logger> {
+  const options = { base: null, level, timestamp: pino.stdTimeFunctions.isoTime }
+  if (!process.stdout.isTTY) return pino(options)
+  const { PinoPretty } = await import('pino-pretty')
+  const ignore = `${READY_FIELDS},startMs,processMs`
+  const style = { sync: true, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore }
+  return pino(options, PinoPretty(style))
 }
 
 class BrokerProcess {
@@ -62,6 +70,7 @@ class BrokerProcess {
     this.#started = started
     const listeners = await this.#openKafka(started.broker)
     this.#broker = started.broker
+    const { image } = started.broker
     this.#logger.info(
       {
         node: this.#config.get('node.id'),
@@ -71,12 +80,20 @@ class BrokerProcess {
         directories: this.#config.logDirs,
         kafka: listeners,
         http: httpPort,
-        topics: started.broker.image.topicsByName.size,
-        partitions: started.broker.image.partitions.count,
+        topics: image.topicsByName.size,
+        partitions: image.partitions.count,
         startMs: Math.round(performance.now() - startedMs),
         processMs: Math.round(performance.now()),
       },
-      `ready: tier ${started.tier} (${started.tierReason})`,
+      [
+        `ready in ${Math.round(performance.now())} ms`,
+        `tier ${started.tier} (${started.tierReason})`,
+        `${started.shards} shard${started.shards === 1 ? '' : 's'}`,
+        `data in ${this.#config.logDirs.join(', ')}`,
+        `kafka ${listeners.join(', ')}`,
+        `http ${httpPort ?? 'off'}`,
+        `${image.topicsByName.size} topics, ${image.partitions.count} partitions`,
+      ].join(' · '),
     )
   }
 

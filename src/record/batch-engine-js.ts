@@ -44,8 +44,8 @@ import { crc32c } from './crc32c.ts'
 
 /**
  * The batch engine in JavaScript: what runs where the addon does not load, and the twin that
- * `native/src/batch.rs` is held equal to. The rules stand in `batch-engine.ts`; a change of one is a
- * change of all three. Any thread; the run belongs to the caller alone during the call.
+ * `native/src/batch.rs` is held equal to. The rules stand in `batch-engine.ts`; a change of one is
+ * a change of all three. Any thread; the run belongs to the caller alone during the call.
  */
 export const jsBatchEngine: BatchEngine = { name: 'javascript', crc32c, validateAndStamp }
 

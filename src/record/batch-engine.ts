@@ -16,10 +16,10 @@ export interface BatchEngine {
    * and inside the run (CORRUPT_MESSAGE); whole batch ≤ batchBytesMax (MESSAGE_TOO_LARGE);
    * magic = 2 (CORRUPT_MESSAGE); CRC (CORRUPT_MESSAGE); no control bit, unless `allowControl`
    * (INVALID_RECORD); compression code ≤ 4 (UNSUPPORTED_COMPRESSION_TYPE); recordsCount > 0 and
-   * lastOffsetDelta = recordsCount − 1 (INVALID_RECORD); producerId ≥ 0 needs producerEpoch ≥ 0 and,
-   * for a batch that is not control, baseSequence ≥ 0, and at most 2^53 − 1 (INVALID_RECORD);
-   * maxTimestamp within [−1, timestampMax] (INVALID_TIMESTAMP). An empty run is CORRUPT_MESSAGE, one
-   * of more batches than `info` holds INVALID_RECORD.
+   * lastOffsetDelta = recordsCount − 1 (INVALID_RECORD); producerId ≥ 0 needs producerEpoch ≥ 0
+   * and, for a batch that is not control, baseSequence ≥ 0, and at most 2^53 − 1 (INVALID_RECORD);
+   * maxTimestamp within [−1, timestampMax] (INVALID_TIMESTAMP). An empty run is CORRUPT_MESSAGE,
+   * one of more batches than `info` holds INVALID_RECORD.
    *
    * Stamps: baseOffset, leaderEpoch; when appendTimeMs ≥ 0 also maxTimestamp = appendTimeMs, the
    * LogAppendTime bit set, and a new CRC; otherwise the LogAppendTime bit is cleared (new CRC only

@@ -3,7 +3,8 @@
  *
  *   0 baseOffset i64 │ 8 batchLength i32 │ 12 partitionLeaderEpoch i32 │ 16 magic i8 │ 17 crc u32
  *  21 attributes i16 │ 23 lastOffsetDelta i32 │ 27 baseTimestamp i64 │ 35 maxTimestamp i64
- *  43 producerId i64 │ 51 producerEpoch i16 │ 53 baseSequence i32 │ 57 recordsCount i32 │ 61 records
+ *  43 producerId i64 │ 51 producerEpoch i16 │ 53 baseSequence i32 │ 57 recordsCount i32
+ *  61 records
  *
  * `batchLength` counts from byte 12. The CRC-32C covers byte 21 to the end, so that base offset and
  * leader epoch are written in place. Everything is big-endian.

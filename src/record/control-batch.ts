@@ -68,7 +68,9 @@ export function decodeControlKey(key: Uint8Array | null): ControlKey {
   return { version, type: view.getInt16(2) }
 }
 
-/** Reads an end-transaction marker; null for a control record of another type. Throws RecordError. */
+/**
+ * Reads an end-transaction marker; null for a control record of another type. Throws RecordError.
+ */
 export function decodeMarker(
   record: Pick<BatchRecord, 'key' | 'value'>,
 ): EndTransactionMarker | null {

@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module'
 
 /**
- * CRC-32C (Castagnoli, reflected polynomial 0x82f63b78) without the addon: @node-rs/crc32 for longer
- * ranges where it loads, tables in JavaScript otherwise. Any thread. The addon's own CRC stands
- * behind `BatchEngine`, which hot paths use instead.
+ * CRC-32C (Castagnoli, reflected polynomial 0x82f63b78) without the addon: @node-rs/crc32 for
+ * longer ranges where it loads, tables in JavaScript otherwise. Any thread. The addon's own CRC
+ * stands behind `BatchEngine`, which hot paths use instead.
  */
 const POLYNOMIAL = 0x82f63b78
 

@@ -1,7 +1,7 @@
 /**
  * Finite-state-entropy tables and the backward bit stream of zstd (RFC 8878, 4.1): as much as
- * measuring a block needs. Malformed input makes null or an overrun, which the caller turns into its
- * own error; nothing here reads outside the range it was given.
+ * measuring a block needs. Malformed input makes null or an overrun, which the caller turns into
+ * its own error; nothing here reads outside the range it was given.
  */
 import { assert } from '../base/assert.ts'
 

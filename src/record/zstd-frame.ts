@@ -1,13 +1,14 @@
 /**
  * How large zstd data gets, told from its frames without decompressing (RFC 8878). The library
- * decodes into a buffer that grows without a limit, so nothing reaches it that is not proven to stay
- * within the caller's bound. The declared content size proves nothing: it is checked at the end.
+ * decodes into a buffer that grows without a limit, so nothing reaches it that is not proven to
+ * stay within the caller's bound. The declared content size proves nothing: it is checked at the
+ * end.
  *
  *   magic 28 b5 2f fd │ descriptor u8 │ [window u8] │ [dictionary id] │ [content size]
  *   then each block: 24-bit header (last, type, size), data; [checksum u32]      (little-endian)
  *
- * A block makes at most 128 KiB: the number of blocks bounds most data well enough. Where that bound
- * is too high (encoders may cut small blocks), `zstd-block.ts` measures the blocks exactly.
+ * A block makes at most 128 KiB: the number of blocks bounds most data well enough. Where that
+ * bound is too high (encoders may cut small blocks), `zstd-block.ts` measures the blocks exactly.
  */
 import { viewOf } from '../base/bytes.ts'
 import { ErrorCode } from '../errors/error-code.ts'
@@ -36,9 +37,9 @@ interface Frame {
 }
 
 /**
- * Checks that `bytes` are whole zstd frames which decompress to at most `bytesMax` bytes (inclusive)
- * and returns what to give the library: the same bytes, or a copy whose window is cut down to what
- * the content can use, since the decoder allocates the window. Throws RecordError.
+ * Checks that `bytes` are whole zstd frames which decompress to at most `bytesMax` bytes
+ * (inclusive) and returns what to give the library: the same bytes, or a copy whose window is cut
+ * down to what the content can use, since the decoder allocates the window. Throws RecordError.
  */
 export function checkZstd(bytes: Uint8Array, bytesMax: number): Uint8Array {
   let checked = bytes

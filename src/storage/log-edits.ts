@@ -34,7 +34,9 @@ export class LogEdits {
     const position = this.#reader.positionOf(segment, offset)
     const endOffset = this.#baseOffsetAt(segment, position)
     core.orFail(() => {
-      if (core.recoveryPoint > endOffset) core.noteTruncation(endOffset)
+      if (endOffset < Math.max(core.recoveryPoint, core.logStartOffset)) {
+        core.noteTruncation(endOffset)
+      }
       // Later segments first and durably: a crash must not leave a hole with segments behind it.
       while (segments.all.length > index + 1) {
         const later = segments.all.pop() as Segment

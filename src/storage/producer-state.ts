@@ -155,6 +155,7 @@ export class ProducerState {
     } else if (state[PRODUCER_EPOCH_WORD] !== batch.producerEpoch) {
       state[PRODUCER_EPOCH_WORD] = batch.producerEpoch
       state[BATCH_COUNT_WORD] = 0
+      state.fill(0, BATCHES_WORD)
     }
     state[TIMESTAMP_WORD] = batch.maxTimestamp
     state[LAST_SEEN_WORD] = nowMs

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { startBroker } from '../support/broker.ts'
+import { type TestBroker, withBroker } from '../support/broker.ts'
 import {
   checkAppendTime,
   checkAutoCreation,
@@ -36,13 +36,20 @@ const skip = skipUnless(...clients.map((client) => client.available()), dumpLogA
 
 for (const shards of SHARD_COUNTS) {
   const options = { skip, timeout: TIMEOUT_MS }
+  const set = { 'auto.create.topics.enable': 'true' }
   test(`clients agree on every record, with ${shards} shard(s), seed ${seed}`, options, (t) =>
-    runAll(t, shards),
+    withBroker({ shards, set }, (broker) => Promise.race([runAll(t, broker), death(broker)])),
   )
 }
 
-async function runAll(t: TestContext, shards: number): Promise<void> {
-  const broker = await startBroker({ shards, set: { 'auto.create.topics.enable': 'true' } })
+/** Fails as soon as the broker ends by itself, so that nobody waits for clients to give up on it. */
+async function death(broker: TestBroker): Promise<never> {
+  const code = await broker.ended
+  if (code === 0) return new Promise<never>(() => {}) // It was stopped: `runAll` goes on.
+  throw new Error(`the broker ended with ${code}`)
+}
+
+async function runAll(t: TestContext, broker: TestBroker): Promise<void> {
   const { bootstrap } = broker
   const target = { bootstrap, prefix: 'admin' }
   try {
@@ -67,9 +74,9 @@ async function runAll(t: TestContext, shards: number): Promise<void> {
       )
     }
   } finally {
-    await java.close() // Not held across brokers, so that a leak shows.
-    await broker.stop()
+    await java.close()
   }
+  await broker.stop() // Indexes are cut to their size.
   await t.test('DumpLogSegments has no complaint about the files', () => checkFiles(broker.dataDir))
 }
 

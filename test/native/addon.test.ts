@@ -6,7 +6,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import type { NativeAddon } from '../../src/base/native.ts'
-import { addonOrThrow, withoutAddon } from './support.ts'
+import { addonOrThrow, addonPath, withoutAddon } from './support.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'millrace-addon-'))
 after(() => rmSync(directory, { recursive: true, force: true }))
@@ -173,9 +173,7 @@ test('setThreadName and pinThread change a thread of their own only', { skip }, 
     const field = (name) => new RegExp('^' + name + ':\\\\s*(.*)$', 'm').exec(status)[1]
     const refused = [addon.pinThread(1023), addon.pinThread(2 ** 31 - 1)]
     console.log(JSON.stringify([pinned, field('Name'), field('Cpus_allowed_list'), refused]))`
-  const path =
-    process.env.MILLRACE_NATIVE ?? join(import.meta.dirname, '../../../native/millrace.node')
-  const child = spawn(process.execPath, ['--eval', script, path], {
+  const child = spawn(process.execPath, ['--eval', script, addonPath], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const [output] = await once(child.stdout, 'data')

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { addonOrThrow, withoutAddon } from './support.ts'
+import { addonOrThrow, addonPath, withoutAddon } from './support.ts'
 
 const loaderUrl = new URL('../../src/base/native.js', import.meta.url).href
 
@@ -44,6 +44,35 @@ test('loadNative answers null with a reason when the addon is off, absent, broke
       assert.equal(loads, false)
       assert.match(error ?? '', reason)
     }
+  } finally {
+    rmSync(directory, { recursive: true })
+  }
+})
+
+test('loadNative finds the addon of the package that it belongs to, at any depth', {
+  skip: withoutAddon,
+}, () => {
+  const directory = mkdtempSync(join(tmpdir(), 'millrace-loader-'))
+  try {
+    const deep = join(directory, 'dist', 'src', 'base')
+    mkdirSync(deep, { recursive: true })
+    mkdirSync(join(directory, 'native'))
+    writeFileSync(join(directory, 'package.json'), '{"name":"millrace","type":"module"}')
+    // An output directory has a package.json of its own that must not end the search.
+    writeFileSync(join(directory, 'dist', 'package.json'), '{"type":"module"}')
+    copyFileSync(fileURLToPath(loaderUrl), join(deep, 'native.js'))
+    const script = `
+      import { loadNative, nativeLoadError } from ${JSON.stringify(join(deep, 'native.js'))}
+      console.log(loadNative() === null ? nativeLoadError() : 'loaded')`
+    const env = { ...process.env }
+    delete env.MILLRACE_NATIVE
+    const run = (): string => {
+      const args = ['--input-type=module', '--eval', script]
+      return spawnSync(process.execPath, args, { env, encoding: 'utf8' }).stdout.trim()
+    }
+    assert.equal(run(), `${join(directory, 'native', 'millrace.node')} is not built`)
+    symlinkSync(addonPath, join(directory, 'native', 'millrace.node'))
+    assert.equal(run(), 'loaded')
   } finally {
     rmSync(directory, { recursive: true })
   }

@@ -1,5 +1,6 @@
 /** What the tests of the addon share: the seed, and the addon or the reason why there is none. */
 import { randomInt } from 'node:crypto'
+import { join } from 'node:path'
 import { loadNative, type NativeAddon, nativeLoadError } from '../../src/base/native.ts'
 
 /** Set MILLRACE_SEED to repeat a run. */
@@ -25,3 +26,7 @@ export function addonOrThrow(): NativeAddon {
   if (addon === null) throw new Error(nativeLoadError() ?? 'no addon')
   return addon
 }
+
+/** The file that `loadNative` loads here. */
+export const addonPath =
+  process.env.MILLRACE_NATIVE ?? join(import.meta.dirname, '../../../native/millrace.node')

@@ -1,6 +1,6 @@
 /**
- * The wake protocol under every order of its atomic operations (two messages), and under many random
- * orders of longer runs. The same exploration must find each planted lost wake.
+ * The wake protocol under every order of its atomic operations (two messages), and under many
+ * random orders of longer runs. The same exploration must find each planted lost wake.
  */
 import assert from 'node:assert/strict'
 import { extname } from 'node:path'

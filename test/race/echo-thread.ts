@@ -1,6 +1,6 @@
 /**
- * The far end of `round-trips.test.ts`: answers every message with its own bytes, parks when there is
- * none, and leaves at an empty message. Reports how its parks ended.
+ * The far end of `round-trips.test.ts`: answers every message with its own bytes, parks when there
+ * is none, and leaves at an empty message. Reports how its parks ended.
  */
 import { parentPort, workerData } from 'node:worker_threads'
 import { assert } from '../../src/base/assert.ts'

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import { extname } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { loadNative } from '../../src/base/native.ts'
 import {
@@ -24,7 +24,13 @@ import type { EchoData, EchoReport } from './echo-thread.ts'
 const TWO_32 = 2 ** 32
 const ROUNDS = 3_000
 
-function openEcho(options: { parkMs: number; eventfd?: number; native?: EventfdSignal | null }) {
+interface EchoOptions {
+  parkMs: number
+  eventfd?: number
+  native?: EventfdSignal | null
+}
+
+function openEcho(t: TestContext, options: EchoOptions) {
   const data: EchoData = {
     forth: allocateLane(1024, { initialCounter: TWO_32 - 1024 }),
     back: allocateLane(1024, { initialCounter: TWO_32 - 2048 }),
@@ -35,6 +41,7 @@ function openEcho(options: { parkMs: number; eventfd?: number; native?: EventfdS
   }
   const script = new URL(`./echo-thread${extname(import.meta.url)}`, import.meta.url)
   const worker = new Worker(script, { workerData: data })
+  t.after(() => worker.terminate()) // Also when the test fails: a parked worker holds the process.
   const report = new Promise<EchoReport>((resolve, reject) => {
     worker.once('message', resolve)
     worker.once('error', reject)
@@ -92,7 +99,7 @@ test('WaitAsyncParker and AtomicsParker, wake each other, for thousands of parks
   timeout: 30_000,
 }, async (t) => {
   const waitAsync = t.mock.method(Atomics, 'waitAsync')
-  const echo = openEcho({ parkMs: 5_000 })
+  const echo = openEcho(t, { parkMs: 5_000 })
   await runRounds(echo)
   const { echoed, sleptOverData } = await echo.report
   assert.equal(
@@ -106,12 +113,12 @@ test('WaitAsyncParker and AtomicsParker, wake each other, for thousands of parks
 test('WaitAsyncParker and EventfdParker, wake each other, for thousands of parks', {
   timeout: 30_000,
   skip: loadNative() === null && 'the addon is not built',
-}, async () => {
+}, async (t) => {
   const native = loadNative()
   assert.ok(native !== null)
   const eventfd = native.eventfdCreate()
   try {
-    const echo = openEcho({ parkMs: 5_000, eventfd, native })
+    const echo = openEcho(t, { parkMs: 5_000, eventfd, native })
     await runRounds(echo)
     assert.equal((await echo.report).sleptOverData, 0)
   } finally {
@@ -119,8 +126,8 @@ test('WaitAsyncParker and EventfdParker, wake each other, for thousands of parks
   }
 })
 
-test('AtomicsParker, reports a sleep over data, when a producer rings before it commits', async () => {
-  const echo = openEcho({ parkMs: 300 })
+test('AtomicsParker, reports a sleep over data, when a producer rings before it commits', async (t) => {
+  const echo = openEcho(t, { parkMs: 300 })
   const words = waitCellWords(echo.data.echoCell)
   const echoes = 3 // One would do, were the worker never held up between its look and its sleep.
   for (let i = 0; i < echoes; i++) {

@@ -91,7 +91,9 @@ export class Actor {
       : 'timed-out'
   }
 
-  /** There is one word to sleep on. Sleepers become ready; the scheduler decides when they go on. */
+  /**
+   * There is one word to sleep on. Sleepers become ready; the scheduler decides when they go on.
+   */
   #notifySleepers(): number {
     let count = 0
     for (let at = 0; at < this.#words.length; at += WORDS_PER_ACTOR) {

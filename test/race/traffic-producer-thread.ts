@@ -26,7 +26,9 @@ import {
 const EXTENT_BYTES_MAX = 6_000
 const INLINE_BYTES_MAX = 200
 const BURST_MAX = 12
-/** The halted consumer is let go when its lane has refused, and the others have returned, so often. */
+/**
+ * The halted consumer is let go when its lane has refused, and the others have returned, so often.
+ */
 const REFUSALS_TO_RESUME = 50
 const RETURNS_TO_RESUME = 300
 

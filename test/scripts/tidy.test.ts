@@ -156,8 +156,8 @@ test('checkSources, counts columns of comments by character, and lets addresses 
       `// ${'—'.repeat(57)}`,
       `// ${'x'.repeat(58)}`,
       `// https://${'x'.repeat(61)}`,
-      'x'.repeat(61),
     ),
+    'src/low/b.ts': lines('x'.repeat(61)),
   })
   assert.deepEqual(findings, ['src/low/a.ts:3: 61 columns; at most 60'])
 })

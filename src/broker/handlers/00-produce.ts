@@ -1,5 +1,13 @@
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
+import {
+  ATTRIBUTES,
+  BATCH_HEADER_BYTES,
+  BATCH_LENGTH,
+  LENGTH_PREFIX_BYTES,
+  TRANSACTIONAL_BIT,
+} from '../../record/batch-layout.ts'
 import type { AppendOutcome, AppendSink } from '../../shard/shard-proxy.ts'
+import type { RecordsRange } from '../../wire/kafka/api.ts'
 import type { ProduceRequest, ProduceResponseInit } from '../../wire/kafka/schema/00-produce.ts'
 import type { Broker } from '../broker.ts'
 import type { HandlerResult, Reply, RequestContext } from '../request.ts'
@@ -36,6 +44,9 @@ export function produce(
         pending.refuse(pending.add(t, p, partition.index), unknown)
       } else if (records === null || records.length === 0) {
         pending.refuse(pending.add(t, p, partition.index), ErrorCode.INVALID_RECORD)
+      } else if (hasTransactionalBatch(context.frame.bytes, records)) {
+        // Without a coordinator nothing would ever end the transaction.
+        pending.refuse(pending.add(t, p, partition.index), ErrorCode.INVALID_TXN_STATE)
       } else {
         const index = pending.add(t, p, partition.index)
         context.frame.hold()
@@ -131,6 +142,24 @@ class PendingProduce implements AppendSink {
   #reply(): Reply {
     return { body: { responses: this.#responses } satisfies ProduceResponseInit }
   }
+}
+
+/** Looks at the attributes only: whether the run is sound at all is found by the shard. */
+function hasTransactionalBatch(bytes: Uint8Array, run: RecordsRange): boolean {
+  const end = run.offset + run.length
+  let at = run.offset
+  while (at + BATCH_HEADER_BYTES <= end) {
+    if (((bytes[at + ATTRIBUTES + 1] as number) & TRANSACTIONAL_BIT) !== 0) return true
+    const length = int32At(bytes, at + BATCH_LENGTH)
+    if (length <= 0) return false
+    at += LENGTH_PREFIX_BYTES + length
+  }
+  return false
+}
+
+function int32At(bytes: Uint8Array, at: number): number {
+  const high = ((bytes[at] as number) << 24) | ((bytes[at + 1] as number) << 16)
+  return high | ((bytes[at + 2] as number) << 8) | (bytes[at + 3] as number)
 }
 
 function hasError(body: ProduceResponseInit): boolean {

@@ -1,0 +1,100 @@
+/**
+ * The two native programs of `bench/limits`: building them, and one run of the load generator.
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { projectFolder } from './broker.ts'
+import { hasEnded, track } from './children.ts'
+
+export interface Latency {
+  readonly count: number
+  readonly min: number
+  readonly mean: number
+  readonly p50: number
+  readonly p90: number
+  readonly p99: number
+  readonly p999: number
+  readonly max: number
+}
+
+/** The last line of `produce-load`, as far as it is used here. */
+export interface LoadResult {
+  readonly event: 'result'
+  readonly mode: 'open' | 'closed'
+  readonly connections: number
+  readonly batchBytes: number
+  readonly eventsPerRequest: number
+  readonly seconds: number
+  readonly stoppedBy: 'time' | 'bytes' | 'connections'
+  readonly requests: number
+  readonly bytes: number
+  readonly requestsPerSecond: number
+  readonly eventsPerSecond: number
+  readonly bytesPerSecond: number
+  /** From the intended send time. */
+  readonly latencyMicros: Latency
+  /** From the sending of the first byte. */
+  readonly serviceMicros: Latency
+  readonly offered: number
+  readonly overdue: number
+  readonly clientCpuSeconds: number
+  readonly verified: boolean
+  readonly problem: string | null
+}
+
+export interface LoadOptions {
+  readonly address: string
+  readonly args: readonly string[]
+  readonly cpus?: string | undefined
+  /** Called at the first and the last instant of the measurement, warm-up excluded. */
+  readonly onMeasure: (at: 'start' | 'end') => void
+  readonly timeoutMs: number
+}
+
+function limitsFolder(): string {
+  return join(projectFolder(), 'bench', 'limits')
+}
+
+export function limitsProgram(name: 'produce-load' | 'limit-server'): string {
+  return join(limitsFolder(), 'target', 'release', name)
+}
+
+/** Builds what is stale; cargo decides. */
+export function buildLimits(): void {
+  const args = ['build', '--release', '--locked', '--quiet']
+  const { status, error } = spawnSync('cargo', args, { cwd: limitsFolder(), stdio: 'inherit' })
+  if (error !== undefined)
+    throw new Error('the native programs need Rust (cargo)', { cause: error })
+  if (status !== 0) throw new Error('cargo could not build bench/limits')
+}
+
+/** Runs the generator. Throws when it gives no result; a bad result says so itself. */
+export async function runLoad(options: LoadOptions): Promise<LoadResult> {
+  let command = [limitsProgram('produce-load'), '--connect', options.address, ...options.args]
+  if (options.cpus !== undefined) command = ['taskset', '-c', options.cpus, ...command]
+  const child = spawn(command[0] as string, command.slice(1), {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  track(child)
+  const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs)
+  const ended = new Promise<void>((resolve) => {
+    child.on('close', () => resolve())
+    child.on('error', () => resolve())
+  })
+  let result: LoadResult | undefined
+  try {
+    for await (const line of createInterface({ input: child.stdout })) {
+      const said = JSON.parse(line) as { event: string }
+      if (said.event === 'measure-start') options.onMeasure('start')
+      else if (said.event === 'measure-end') options.onMeasure('end')
+      else if (said.event === 'result') result = said as LoadResult
+    }
+    await ended
+  } finally {
+    clearTimeout(timer)
+    if (!hasEnded(child)) child.kill('SIGKILL')
+  }
+  if (result === undefined) throw new Error('produce-load gave no result')
+  return result
+}

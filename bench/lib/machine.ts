@@ -1,0 +1,67 @@
+/**
+ * What a number was measured on: written into every report.
+ */
+import { spawnSync } from 'node:child_process'
+import { readFileSync, statfsSync } from 'node:fs'
+import { cpus, loadavg, release, totalmem } from 'node:os'
+import { projectFolder } from './broker.ts'
+
+export interface Machine {
+  readonly cpu: string
+  readonly cores: number
+  readonly memoryBytes: number
+  readonly kernel: string
+  readonly node: string
+  readonly fileSystem: string
+  readonly commit: string
+  /** Of the minute before the start. Above about 0.3 somebody else was at work. */
+  readonly load: number
+}
+
+/** The file system that holds `path`: the longest mount point that is a prefix of it. */
+export function fileSystemOf(path: string, mounts: string): string {
+  let best = ''
+  let type = 'unknown'
+  for (const line of mounts.split('\n')) {
+    const [, at, kind] = line.split(' ')
+    if (at === undefined || kind === undefined) continue
+    const isPrefix = at === '/' || path === at || path.startsWith(`${at}/`)
+    if (isPrefix && at.length >= best.length) {
+      best = at
+      type = kind
+    }
+  }
+  return type
+}
+
+export function freeDiskBytes(path: string): number {
+  const stats = statfsSync(path)
+  return stats.bavail * stats.bsize
+}
+
+export function describeMachine(dataParent: string): Machine {
+  const git = (...args: string[]) => {
+    const { status, stdout } = spawnSync('git', args, { cwd: projectFolder(), encoding: 'utf8' })
+    return status === 0 ? stdout.trim() : undefined
+  }
+  const commit = git('rev-parse', '--short=12', 'HEAD') ?? 'none'
+  const isChanged = (git('status', '--porcelain') ?? '') !== ''
+  return {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    kernel: release(),
+    node: process.version,
+    fileSystem: fileSystemOf(dataParent, readFileSync('/proc/self/mounts', 'utf8')),
+    commit: isChanged ? `${commit} with changes` : commit,
+    load: loadavg()[0] ?? Number.NaN,
+  }
+}
+
+export function machineLines(machine: Machine): string[] {
+  const gib = (machine.memoryBytes / 2 ** 30).toFixed(1)
+  return [
+    `- Machine: ${machine.cores} × ${machine.cpu}, ${gib} GiB, Linux ${machine.kernel}, data on ${machine.fileSystem}`,
+    `- Node ${machine.node}; commit ${machine.commit}; load average before the start ${machine.load.toFixed(2)}`,
+  ]
+}
