@@ -24,7 +24,10 @@ const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const
 /** Runs until a signal asks to stop. Throws when the broker cannot start. */
 export async function runBroker(config: BrokerConfig): Promise<void> {
   const startedMs = performance.now()
-  const logger = await newLogger(config.get('millrace.log.level'))
+  const level = config.get('millrace.log.level')
+  const options = { base: null, level, timestamp: pino.stdTimeFunctions.isoTime }
+  const terminal = await terminalStream()
+  const logger: Logger = terminal === null ? pino(options) : pino(options, terminal)
   const process_ = new BrokerProcess(config, logger)
   const stopped = process_.stopOnSignal()
   await process_.start(startedMs)
@@ -34,14 +37,12 @@ export async function runBroker(config: BrokerConfig): Promise<void> {
 /** What the message of the line 'ready' says in words. */
 const READY_FIELDS = 'node,cluster,tier,shards,directories,kafka,http,topics,partitions'
 
-/** JSON lines for machines; on a terminal the same lines for people. */
-async function newLogger(level: string): Promise<Logger> {
-  const options = { base: null, level, timestamp: pino.stdTimeFunctions.isoTime }
-  if (!process.stdout.isTTY) return pino(options)
+/** Log lines for people, on a terminal; null where machines read them as JSON. */
+async function terminalStream(): Promise<NodeJS.WritableStream | null> {
+  if (!process.stdout.isTTY) return null
   const { PinoPretty } = await import('pino-pretty')
   const ignore = `${READY_FIELDS},startMs,processMs`
-  const style = { sync: true, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore }
-  return pino(options, PinoPretty(style))
+  return PinoPretty({ sync: true, singleLine: true, translateTime: 'SYS:HH:MM:ss.l', ignore })
 }
 
 class BrokerProcess {

@@ -301,7 +301,7 @@ export class Shard {
     const view = this.#requests.view
     const token = view.getUint32(at, true)
     // What came before it in the lane happens before it: a log with staged batches takes no edits.
-    this.#writeDirty(this.context.clock.monotonicMs())
+    this.#writeDirty(this.state.context.clock.monotonicMs())
     const from = at + layout.CONTROL_HEADER_BYTES
     const body = copyOf(this.#requests.bytes, from, from + view.getUint32(at + 4, true))
     this.#controls.handle(token, this.#packr.unpack(body) as ControlRequest)

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
 const TIMEOUT: Duration = Duration::from_secs(20);
+/// LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION.
+const NOT_YET: [i16; 3] = [5, 6, UNKNOWN_TOPIC_OR_PARTITION];
 
 pub struct Control {
     stream: TcpStream,
@@ -125,15 +127,29 @@ impl Control {
         }
     }
 
-    /// The end offset of each partition.
+    /// The end offset of each partition. Waits for partitions whose leader is known but not at work
+    /// yet, as just after their creation.
     pub fn end_offsets(&mut self, topic: &str, partitions: usize) -> Result<Vec<i64>, String> {
-        let bytes = self.ask(LIST_OFFSETS, |request| {
-            request.i32(-1).i32(1).string(topic).i32(partitions as i32);
-            for partition in 0..partitions {
-                request.i32(partition as i32).i64(-1);
+        let deadline = time::now_ns() + TIMEOUT.as_nanos() as u64;
+        loop {
+            let bytes = self.ask(LIST_OFFSETS, |request| {
+                request.i32(-1).i32(1).string(topic).i32(partitions as i32);
+                for partition in 0..partitions {
+                    request.i32(partition as i32).i64(-1);
+                }
+            })?;
+            match parse_offsets(&bytes, partitions).map_err(|error| error.to_string())? {
+                Ok(offsets) => return Ok(offsets),
+                Err((_, code)) if NOT_YET.contains(&code) && time::now_ns() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err((partition, code)) => {
+                    return Err(format!(
+                        "no end offset of partition {partition}: error {code}"
+                    ));
+                }
             }
-        })?;
-        parse_offsets(&bytes, partitions).map_err(|error| error.to_string())?
+        }
     }
 }
 
@@ -203,7 +219,10 @@ fn parse_created(bytes: &[u8]) -> Result<i16, Malformed> {
     reader.i16()
 }
 
-fn parse_offsets(bytes: &[u8], partitions: usize) -> Result<Result<Vec<i64>, String>, Malformed> {
+/// The offsets, or the first partition that has an error and the error's code.
+type Offsets = Result<Vec<i64>, (i32, i16)>;
+
+fn parse_offsets(bytes: &[u8], partitions: usize) -> Result<Offsets, Malformed> {
     let mut offsets = vec![-1; partitions];
     let mut reader = Reader::new(bytes);
     for _ in 0..reader.count()? {
