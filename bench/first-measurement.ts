@@ -84,16 +84,20 @@ async function main(options: MeasurementOptions): Promise<boolean> {
       const title = `${workload.title}, ${memoryTitle(memoryBytes)}`
       say(`\n${title}\n  produce-load ${loadArguments(options, workload).join(' ')}`)
       const ofWorkload: Run[] = []
-      for (let round = 0; round < options.rounds; round++) {
-        for (const target of orderOfRound(options.targets, round)) {
-          const run = await runOnce(options, { target, workload, memoryBytes, round, dataParent })
-          say(`  ${round + 1}/${options.rounds} ${progressLine(run)}`)
-          ofWorkload.push(run)
-          runs.push(run)
+      try {
+        for (let round = 0; round < options.rounds; round++) {
+          for (const target of orderOfRound(options.targets, round)) {
+            const run = await runOnce(options, { target, workload, memoryBytes, round, dataParent })
+            say(`  ${round + 1}/${options.rounds} ${progressLine(run)}`)
+            ofWorkload.push(run)
+            runs.push(run)
+          }
         }
+      } finally {
+        // What was measured before a failure is kept: the error says that the rest is missing.
+        if (ofWorkload.length > 0) sections.push(reportSection(title, ofWorkload, 'limit'))
+        save()
       }
-      sections.push(reportSection(title, ofWorkload, 'limit'))
-      save()
     }
   }
   process.stdout.write(`${[...head, '', ...sections].join('\n')}\n`)

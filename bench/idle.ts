@@ -13,7 +13,7 @@ import { memoryOf, sampleProcess, useBetween } from './lib/process-sample.ts'
 import { formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 
 const USAGE = `node build/bench/idle.js [--topics 100] [--partitions 100] [--rounds 3] [--settle SECONDS]
-  [--shards 1] [--set NAME=VALUE]... [--data-parent DIR] [--out PREFIX]
+  [--shards 1] [--set NAME=VALUE]... [--main FILE] [--data-parent DIR] [--out PREFIX]
 
   --topics × --partitions idle partitions; --settle: how long after "ready" memory is read (3)`
 
@@ -36,6 +36,7 @@ interface Settings {
   readonly settleMs: number
   readonly shards: number
   readonly set: readonly string[]
+  readonly main: string | undefined
   readonly dataParent: string
   readonly out: string | undefined
 }
@@ -55,6 +56,7 @@ function parseSettings(argv: readonly string[]): Settings {
       settle: text,
       shards: text,
       set: { type: 'string', multiple: true },
+      main: text,
       'data-parent': text,
       out: text,
     },
@@ -73,6 +75,7 @@ function parseSettings(argv: readonly string[]): Settings {
     settleMs: whole(values.settle, 3, 600) * 1000,
     shards: whole(values.shards, 1, 256),
     set: values.set ?? [],
+    main: values.main,
     dataParent: resolve(values['data-parent'] ?? join(projectFolder(), '.cache', 'bench')),
     out: values.out,
   }
@@ -80,6 +83,7 @@ function parseSettings(argv: readonly string[]): Settings {
 
 function start(settings: Settings, folder: string): Promise<RunningBroker> {
   return startBroker({
+    main: settings.main,
     dataDir: join(folder, 'data'),
     logFile: join(folder, 'broker.log'),
     shards: settings.shards,

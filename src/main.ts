@@ -10,3 +10,5 @@ async function runBroker(config: BrokerConfig): Promise<void> {
 }
 
 process.exitCode = await runProgram(process.argv.slice(2), runBroker)
+// A broker that failed to start may have threads and sockets that would keep the process.
+if (process.exitCode !== 0) process.exit()

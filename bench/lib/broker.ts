@@ -21,6 +21,8 @@ export function projectFolder(): string {
 }
 
 export interface BrokerOptions {
+  /** The compiled command line; undefined: `dist/main.js`. */
+  readonly main?: string | undefined
   readonly dataDir: string
   readonly logFile: string
   readonly shards: number
@@ -42,7 +44,7 @@ export interface RunningBroker {
 }
 
 export async function startBroker(options: BrokerOptions): Promise<RunningBroker> {
-  const main = join(projectFolder(), 'dist', 'main.js')
+  const main = options.main ?? join(projectFolder(), 'dist', 'main.js')
   if (!existsSync(main)) throw new Error(`${main} is missing: run npm run build first`)
   const kafkaPort = await freePort()
   const httpPort = await freePort()

@@ -56,6 +56,8 @@ export interface MeasurementOptions {
   readonly shards: number
   readonly settings: readonly string[]
   readonly nodeArgs: readonly string[]
+  /** Another build's `main.js`. */
+  readonly main: string | undefined
   readonly targetCpus: string | undefined
   readonly loadCpus: string | undefined
   /** Under which each run's data folder is made and deleted. */
@@ -80,6 +82,7 @@ export const USAGE = `node build/bench/first-measurement.js [options]
   --shards N             of Millrace, default 1
   --set NAME=VALUE       an option of Millrace; may repeat
   --node-arg ARG         of Millrace's Node, such as --cpu-prof; may repeat
+  --main FILE            another build of Millrace than dist/main.js
   --target-cpus LIST --load-cpus LIST    cores, as taskset -c takes them; default all
   --data-parent DIR      where the runs' data goes, default .cache/bench
   --max-gb N             log bytes (10^9) after which a run ends early, default 30
@@ -113,6 +116,7 @@ export function parseMeasurementOptions(argv: readonly string[]): MeasurementOpt
     shards: number(values.shards ?? '1', 'shards', 1, 256, true),
     settings: values.set ?? [],
     nodeArgs: values['node-arg'] ?? [],
+    main: values.main,
     targetCpus: values['target-cpus'],
     loadCpus: values['load-cpus'],
     dataParent: values['data-parent'],
@@ -141,6 +145,7 @@ function parse(argv: readonly string[]) {
         rate: text,
         shards: text,
         set: { type: 'string', multiple: true },
+        main: text,
         'node-arg': { type: 'string', multiple: true },
         'target-cpus': text,
         'load-cpus': text,

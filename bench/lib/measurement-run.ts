@@ -147,9 +147,10 @@ async function startTarget(
   const dataDir = join(folder, 'data')
   const cpus = options.targetCpus
   if (plan.target === 'millrace') {
-    const { shards, settings, nodeArgs } = options
+    const { shards, settings, nodeArgs, main } = options
     const readyTimeoutMs = 30_000
     const broker = await startBroker({
+      main,
       dataDir,
       logFile,
       shards,

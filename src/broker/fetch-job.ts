@@ -65,6 +65,8 @@ export class FetchJob implements ReadSink {
   #sawTooSmall = -1
   #sawNoMemory = false
   #isWaiting = false
+  /** A watch of this pass was answered while other shards were still reading. */
+  #wasWoken = false
   #timer: NodeJS.Timeout | null = null
   #isDone = false
   #resolve: (() => void) | null = null
@@ -131,8 +133,8 @@ export class FetchJob implements ReadSink {
   }
 
   onWake(): void {
-    if (!this.#isWaiting) return
-    this.#startPass()
+    if (this.#isWaiting) this.#startPass()
+    else this.#wasWoken = true // The pass goes on first; what it read is older than this.
   }
 
   /** Issues reads while the budget lasts; goes on when all of them have been answered. */
@@ -185,6 +187,8 @@ export class FetchJob implements ReadSink {
       this.#wait(NO_MEMORY_RETRY_MS)
     } else if (isEnough || now >= this.#deadlineMs) {
       this.#finish()
+    } else if (this.#wasWoken) {
+      this.#startPass()
     } else {
       const left = this.#deadlineMs - now
       this.#wait(this.#bytes === 0 ? left : Math.min(left, REREAD_MS))
@@ -208,6 +212,7 @@ export class FetchJob implements ReadSink {
     this.#cursor = 0
     this.#sawTooSmall = -1
     this.#sawNoMemory = false
+    this.#wasWoken = false
     this.#pump()
     for (const target of this.#targets) target.shard?.flush()
   }

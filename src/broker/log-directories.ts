@@ -24,6 +24,8 @@ export interface LogDirectories {
   release(): void
 }
 
+/** A partition's directory: its topic id, or the metadata log's name, and its number. */
+const PARTITION_DIRECTORY = /^(?:[0-9a-f]{32}|__cluster_metadata)-\d+$/
 const META = 'meta.properties'
 const LOCK = '.lock'
 
@@ -63,7 +65,8 @@ export function openLogDirectories(
       continue
     }
     const known = readCheckpoints(files, path)
-    clean &&= known.clean
+    // Only directories that hold partitions have marks.
+    clean &&= known.clean || !holdsPartitions(files, path)
     for (const [key, hint] of known.hints) hints.set(key, hint)
     removeCleanMarks(files, path)
   }
@@ -76,6 +79,10 @@ export function openLogDirectories(
       for (const fd of locks.splice(0)) closeSync(fd)
     },
   }
+}
+
+function holdsPartitions(files: Files, path: string): boolean {
+  return files.list(path).some((name) => PARTITION_DIRECTORY.test(name))
 }
 
 interface Meta {

@@ -106,7 +106,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     clusterId: directories.clusterId,
     directories: directories.paths,
   })
-  const removed = await openMetadata(broker, directories)
+  const removed = await openMetadata(broker, directories, metadataHome(files, directories))
   await openPartitions(broker, directories, progress)
   removeLeftovers(broker, { files, removed })
   return {
@@ -119,10 +119,40 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
 }
 
 /**
+ * The log directory that holds the metadata log, wherever it stands in `log.dirs`; the first one for
+ * a new cluster. Partitions without a metadata log mean that its directory is missing: an empty
+ * cluster in its place would orphan them.
+ */
+function metadataHome(files: NodeFiles, directories: LogDirectories): string {
+  const paths = [...directories.paths.values()]
+  const homes = paths.filter((path) => files.exists(`${path}/${METADATA_DIRECTORY}`))
+  if (homes.length > 1) {
+    throw new BrokerError(
+      ErrorCode.KAFKA_STORAGE_ERROR,
+      `start: ${homes.join(' and ')} both hold a metadata log; one of them is a copy`,
+    )
+  }
+  const orphan = paths.find((path) =>
+    files.list(path).some((name) => PARTITION_DIRECTORY.test(name)),
+  )
+  if (homes.length === 0 && orphan !== undefined) {
+    throw new BrokerError(
+      ErrorCode.LOG_DIR_NOT_FOUND,
+      `start: ${orphan} holds partitions, but no directory of log.dirs holds the metadata log; ` +
+        'name all directories that this broker had',
+    )
+  }
+  return homes[0] ?? (paths[0] as string)
+}
+
+/**
  * Opens and replays the metadata log, and records this start. Returns the ids of deleted topics.
  */
-async function openMetadata(broker: Broker, directories: LogDirectories): Promise<Set<Uuid>> {
-  const logDirectory = directories.paths.values().next().value as string
+async function openMetadata(
+  broker: Broker,
+  directories: LogDirectories,
+  logDirectory: string,
+): Promise<Set<Uuid>> {
   const partition: OpenPartition = {
     handle: METADATA_HANDLE,
     topicId: METADATA_TOPIC_ID,

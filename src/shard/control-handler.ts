@@ -64,7 +64,7 @@ export class ControlHandler {
     for (let i = 0; i < limit; i++) {
       const partition = recovery.queue.pop()
       if (partition === undefined) break
-      recovery.bytes += this.#shard.openLog(partition)?.bytes ?? 0
+      recovery.bytes += this.#recover(partition)
       recovery.done++
       if (recovery.done % PROGRESS_STEP === 0) this.#reportProgress(recovery)
     }
@@ -74,6 +74,20 @@ export class ControlHandler {
       this.#shard.outbox.reply(recovery.token, { kind: 'ok' })
     }
     return 1
+  }
+
+  /** Opens a log, which recovers it, and closes it again until somebody uses it. Returns its size. */
+  #recover(partition: Partition): number {
+    const log = this.#shard.openLog(partition)
+    if (log === null) return 0
+    const { bytes } = log
+    try {
+      this.#shard.rest(partition)
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      this.#shard.failDirectory(partition.logDirectory, error)
+    }
+    return bytes
   }
 
   /** Writes the checkpoint tables when it is time; returns when it is next, monotonic. */
@@ -156,9 +170,9 @@ export class ControlHandler {
     this.#shard.dropWaiters(partition, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     this.#shard.awaitFlushes()
     this.#shard.forget(partition)
-    // Opened only to be removed: a log that was never written to owns nothing.
-    this.#shard.openLog(partition)?.delete()
-    this.#shard.forget(partition)
+    const log = partition.openedLog
+    if (log !== null) log.delete()
+    else this.#shard.context.files.removeDirectory(partition.directory)
     return { kind: 'ok' }
   }
 

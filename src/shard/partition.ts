@@ -61,6 +61,13 @@ export class Partition {
     return this.#log
   }
 
+  /** Closes the log in order and keeps what it needs to be opened without a scan. */
+  close(): void {
+    if (this.#log === null) return
+    this.#hint = this.#log.close()
+    this.#log = null
+  }
+
   configure(options: LogOptions): void {
     this.#options = options
     this.#log?.configure(options)

@@ -53,7 +53,12 @@ export class ShardState {
       return log
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error
-      this.failDirectory(partition.logDirectory, error)
+      // Damage is one partition's matter; anything else is the disk's.
+      if (error.code === ErrorCode.CORRUPT_MESSAGE) {
+        this.outbox.event({ kind: 'warning', message: `${partition.directory}: ${error.message}` })
+      } else {
+        this.failDirectory(partition.logDirectory, error)
+      }
       return null
     }
   }
@@ -111,8 +116,15 @@ export class ShardState {
     const token = this.#nextFlushToken
     this.#nextFlushToken = token === 0x7fff_ffff ? 1 : token + 1
     this.counters.flushes++
-    if (log.startFlush(token) > 0) this.flushing.set(token, partition)
-    else this.settle(partition)
+    try {
+      if (log.startFlush(token) > 0) this.flushing.set(token, partition)
+      else this.settle(partition)
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      // Some of its files may have been started: their reports still come.
+      if (log.flushing) this.flushing.set(token, partition)
+      this.failDirectory(partition.logDirectory, error)
+    }
   }
 
   readonly onFlushed = (token: number, error: Error | null): void => {
@@ -132,6 +144,12 @@ export class ShardState {
   /** Waits for the flushes under way: before a log is closed, truncated or deleted. */
   awaitFlushes(): void {
     while (this.flushing.size > 0) this.context.files.drainFlushes(this.onFlushed)
+  }
+
+  /** Closes an open log in order; the next use opens it again. Throws BrokerError. */
+  rest(partition: Partition): void {
+    partition.close()
+    this.open.delete(partition)
   }
 
   /** Forgets a partition; its log has been closed or deleted. */

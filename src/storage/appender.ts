@@ -7,27 +7,11 @@ import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode, errorInfo } from '../errors/error-code.ts'
 import {
-  STAMP_ALLOW_CONTROL,
-  STAMP_APPEND_TIME_MS,
-  STAMP_BASE_OFFSET,
-  STAMP_BATCH_BYTES_MAX,
-  STAMP_LEADER_EPOCH,
-  STAMP_TIMESTAMP_MAX,
-  STAMP_WORDS,
-} from '../record/batch-engine.ts'
-import {
-  CONTROL_BIT,
-  INFO_ATTRIBUTES,
-  INFO_BASE_OFFSET,
-  INFO_BASE_SEQUENCE,
   INFO_BYTES,
   INFO_MAX_TIMESTAMP,
   INFO_POSITION,
-  INFO_PRODUCER_EPOCH,
   INFO_PRODUCER_ID,
   INFO_RECORDS_COUNT,
-  INFO_WORDS,
-  TRANSACTIONAL_BIT,
 } from '../record/batch-layout.ts'
 import { isOutOfSpace } from './file-io.ts'
 import type { ByteRange, FileId } from './files.ts'
@@ -36,7 +20,7 @@ import type { EpochsMark } from './leader-epochs.ts'
 import type { LogCore } from './log-core.ts'
 import type { AppendResult } from './log-types.ts'
 import { PageCacheWindow } from './page-cache-window.ts'
-import { newProducerBatch, type ProducerBatch } from './producer-state.ts'
+import type { ProducerBatch } from './producer-state.ts'
 import {
   type IndexedBatch,
   RELATIVE_OFFSET_MAX,
@@ -45,14 +29,9 @@ import {
   type SegmentMark,
 } from './segment.ts'
 import { StagedWrites } from './staged-writes.ts'
+import { info, producerBatch, stampedAppendTimeMs, validateRun } from './validated-run.ts'
 
-/** Batches of one run; more are refused by the engine. */
-const BATCHES_PER_RUN_MAX = 1024
-
-/** Reused by every log of the thread: all live only during one `append`. */
-const STAMP = new Float64Array(STAMP_WORDS)
-const INFO = new Float64Array(BATCHES_PER_RUN_MAX * INFO_WORDS)
-const BATCH: ProducerBatch = newProducerBatch()
+/** Reused by every log of the thread: lives only during one `append`. */
 const PLACED = { bytes: 0, lastOffset: 0, maxTimestamp: 0 }
 
 /** What is true of the log before anything staged. */
@@ -118,7 +97,7 @@ export class Appender {
     const count = this.#prepare(run, { leaderEpoch, nowMs, allowControl }, out)
     if (count === 0) return
     out.baseOffset = this.#stagedEnd
-    out.appendTimeMs = STAMP[STAMP_APPEND_TIME_MS] as number
+    out.appendTimeMs = stampedAppendTimeMs()
     this.#stage(run, { count, leaderEpoch, nowMs })
     out.endOffset = this.#stagedEnd
   }
@@ -137,38 +116,9 @@ export class Appender {
     }
     if (how.leaderEpoch < core.epochs.latest) return refuse(out, ErrorCode.FENCED_LEADER_EPOCH)
     if (this.#mark === null) this.#stagedEnd = core.logEndOffset
-    const count = this.#validate(run, how)
+    const count = validateRun(core, run, { ...how, baseOffset: this.#stagedEnd })
     if (count < 0) return refuse(out, -count as ErrorCode)
-    const code = this.#checkSizesAndTimes(count, how.nowMs)
-    if (code !== ErrorCode.NONE) return refuse(out, code)
     return this.#checkProducers(count, how.nowMs, out) ? count : 0
-  }
-
-  #validate(run: ByteRange, { leaderEpoch, nowMs, allowControl }: AppendTerms): number {
-    const { options, context } = this.#core
-    STAMP[STAMP_BASE_OFFSET] = this.#stagedEnd
-    STAMP[STAMP_LEADER_EPOCH] = leaderEpoch
-    STAMP[STAMP_APPEND_TIME_MS] = options.timestampType === 'LogAppendTime' ? nowMs : -1
-    STAMP[STAMP_BATCH_BYTES_MAX] = options.batchBytesMax
-    STAMP[STAMP_TIMESTAMP_MAX] = Math.min(
-      nowMs + options.timestampAfterMaxMs,
-      Number.MAX_SAFE_INTEGER,
-    )
-    STAMP[STAMP_ALLOW_CONTROL] = allowControl ? 1 : 0
-    return context.engine.validateAndStamp(run.bytes, run.offset, run.length, STAMP, INFO)
-  }
-
-  #checkSizesAndTimes(count: number, nowMs: number): ErrorCode {
-    const { options } = this.#core
-    const segmentBytesMax = Math.min(options.segmentBytes, SEGMENT_BYTES_LIMIT)
-    const timestampMin =
-      options.timestampType === 'CreateTime' ? nowMs - options.timestampBeforeMaxMs : -Infinity
-    for (let i = 0; i < count; i++) {
-      if (info(i, INFO_BYTES) > segmentBytesMax) return ErrorCode.RECORD_LIST_TOO_LARGE
-      const timestamp = info(i, INFO_MAX_TIMESTAMP)
-      if (timestamp >= 0 && timestamp < timestampMin) return ErrorCode.INVALID_TIMESTAMP
-    }
-    return ErrorCode.NONE
   }
 
   /**
@@ -324,7 +274,7 @@ export class Appender {
       const segment = all[i] as Segment
       core.bytes += segment.stagedBytes - segment.bytes
       segment.bytes = segment.stagedBytes
-      segment.isDirty = true
+      core.segments.markDirty(segment)
       const { writeBehindBytes, pageCacheWindowBytes } = core.options
       this.#window.advance(segment, writeBehindBytes, pageCacheWindowBytes)
     }
@@ -342,7 +292,12 @@ export class Appender {
   #finishSealed(sealed: Sealed): void {
     const core = this.#core
     try {
-      core.segments.writeIndexes(sealed.segment)
+      const { segment } = sealed
+      // Gives back what was reserved and not used.
+      if (core.options.preallocate) {
+        core.context.files.truncate(core.segments.open(segment), segment.bytes)
+      }
+      core.segments.writeIndexes(segment)
       core.writeSnapshot(sealed.endOffset, sealed.snapshot, false)
     } catch (error) {
       if (!isOutOfSpace(error)) {
@@ -394,23 +349,6 @@ export class Appender {
   resetWindow(): void {
     this.#window.reset()
   }
-}
-
-function info(batch: number, word: number): number {
-  return INFO[batch * INFO_WORDS + word] as number
-}
-
-function producerBatch(index: number): ProducerBatch {
-  const attributes = info(index, INFO_ATTRIBUTES)
-  BATCH.producerId = info(index, INFO_PRODUCER_ID)
-  BATCH.producerEpoch = info(index, INFO_PRODUCER_EPOCH)
-  BATCH.baseSequence = info(index, INFO_BASE_SEQUENCE)
-  BATCH.baseOffset = info(index, INFO_BASE_OFFSET)
-  BATCH.lastOffsetDelta = info(index, INFO_RECORDS_COUNT) - 1
-  BATCH.maxTimestamp = info(index, INFO_MAX_TIMESTAMP)
-  BATCH.isTransactional = (attributes & TRANSACTIONAL_BIT) !== 0
-  BATCH.isControl = (attributes & CONTROL_BIT) !== 0
-  return BATCH
 }
 
 /** Fills a refusal; always 0. */

@@ -65,7 +65,8 @@ export class Flusher {
     if (unflushed >= core.options.flushMessages) return true
     if (nowMs >= this.#dirtySinceMs + core.options.flushMs) return true
     // A sealed segment is done with: flushing it moves the recovery point past it.
-    return core.segments.all.some((segment) => segment.isSealed && segment.isDirty)
+    for (const segment of core.segments.dirty) if (segment.isSealed) return true
+    return false
   }
 
   deadlineMs(): number {
@@ -85,11 +86,11 @@ export class Flusher {
       this.#target = core.logEndOffset
       this.#targetPosition = core.endPosition()
       this.#dirtySinceMs = Infinity
-      for (const segment of core.segments.all) {
-        if (!segment.isDirty) continue
-        files.flush(core.segments.open(segment), token)
+      const { segments } = core
+      for (let segment = segments.dirty[0]; segment !== undefined; segment = segments.dirty[0]) {
+        files.flush(segments.open(segment), token)
         this.#pending++
-        segment.isDirty = false
+        segments.markClean(segment)
         segment.isFlushing = true
         this.#flushing.push(segment)
         for (const file of segment.unflushedFiles) {
@@ -136,7 +137,7 @@ export class Flusher {
       }
       for (const segment of core.segments.all) {
         if (segment.isDirty) files.flushNow(core.segments.open(segment))
-        segment.isDirty = false
+        core.segments.markClean(segment)
         for (const file of segment.unflushedFiles) {
           files.flushNow(file)
           files.close(file)

@@ -116,7 +116,7 @@ export class LogEdits {
     core.context.files.truncate(file, position)
     segment.bytes = position
     segment.stagedBytes = position
-    segment.isDirty = true
+    segments.markDirty(segment)
     segments.rebuild(segment, file, core.options.indexIntervalBytes)
     segment.isIndexDirty = true
   }

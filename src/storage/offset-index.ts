@@ -16,7 +16,7 @@ export class OffsetIndex {
   #entries: Int32Array
   #count: number
 
-  constructor(capacity = 64) {
+  constructor(capacity = 16) {
     this.#entries = new Int32Array(Math.max(1, capacity) * 2)
     this.#count = 0
   }

@@ -174,7 +174,7 @@ class Recovery {
         this.#cut(i, walk, recoveryPoint)
         break
       }
-      if (walk.endOffset > recoveryPoint) segment.isDirty = true
+      if (walk.endOffset > recoveryPoint) segments.markDirty(segment)
       if (segment !== segments.last) this.#finishSealed(segment)
       this.#report()
     }
@@ -264,7 +264,7 @@ class Recovery {
     core.context.files.truncate(core.segments.open(segment), bytes)
     segment.bytes = bytes
     segment.stagedBytes = bytes
-    segment.isDirty = true
+    core.segments.markDirty(segment)
   }
 
   /** The log ends before it starts: its records were deleted, and what is left is older. */
@@ -302,7 +302,7 @@ class Recovery {
     }
     segment.unflushedFiles = []
     if (segment.isDirty) context.files.flushNow(segments.open(segment))
-    segment.isDirty = false
+    segments.markClean(segment)
     this.#core.isDirectoryDirty = true
   }
 

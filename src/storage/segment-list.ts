@@ -30,6 +30,8 @@ export class SegmentList {
   readonly all: Segment[] = []
   readonly #files: Files
   readonly #onWarning: (message: string) => void
+  /** Segments with something that no started flush covers, in no particular order. */
+  readonly dirty: Segment[] = []
   #uses = 0
   #openSealed = 0
 
@@ -90,6 +92,19 @@ export class SegmentList {
     return segment.bytes
   }
 
+  markDirty(segment: Segment): void {
+    if (segment.isDirty) return
+    segment.isDirty = true
+    this.dirty.push(segment)
+  }
+
+  /** Its data is durable, about to be, or gone. */
+  markClean(segment: Segment): void {
+    if (!segment.isDirty) return
+    segment.isDirty = false
+    this.dirty.splice(this.dirty.indexOf(segment), 1)
+  }
+
   seal(segment: Segment): void {
     if (segment.isSealed) return
     segment.isSealed = true
@@ -117,6 +132,7 @@ export class SegmentList {
   /** Removes every file of the segment; durable after a sync of the directory. */
   remove(segment: Segment): void {
     this.close(segment)
+    this.markClean(segment)
     this.#files.remove(this.path(segment, LOG_SUFFIX))
     this.removeSideFiles(segment)
   }
@@ -170,7 +186,7 @@ export class SegmentList {
         segment.unflushedFiles.push(writeNew(this.#files, this.path(segment, suffix), bytes))
       }
       segment.isIndexDirty = false
-      segment.isDirty = true // So that the recovery point passes it only after a flush of these.
+      this.markDirty(segment) // So that the recovery point passes it only after a flush of these.
     } catch (error) {
       if (!isOutOfSpace(error)) throw error
       for (const file of segment.unflushedFiles) this.#files.close(file)

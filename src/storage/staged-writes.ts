@@ -10,6 +10,9 @@ import type { Segment } from './segment.ts'
 /** Ranges per system call; IOV_MAX is 1024 on Linux. */
 const RANGES_PER_WRITE = 1024
 
+/** What one call gets: a window of `#ranges`, its first pair shortened by a short write. */
+const WINDOW = new Uint32Array(RANGES_PER_WRITE * 2)
+
 interface Group {
   segment: Segment
   bytes: Uint8Array
@@ -20,10 +23,8 @@ interface Group {
 
 export class StagedWrites {
   readonly #groups: Group[] = []
-  #ranges = new Uint32Array(64)
+  #ranges = new Uint32Array(16)
   #count = 0
-  /** What one call gets: a window of `#ranges`, its first pair shortened by a short write. */
-  readonly #window = new Uint32Array(RANGES_PER_WRITE * 2)
 
   get isEmpty(): boolean {
     return this.#count === 0
@@ -79,14 +80,14 @@ export class StagedWrites {
     let done = 0
     while (pair < group.to) {
       const count = Math.min(group.to - pair, RANGES_PER_WRITE)
-      for (let i = 0; i < count * 2; i++) this.#window[i] = this.#at(pair * 2 + i)
-      this.#window[0] = this.#at(pair * 2) + done
-      this.#window[1] = this.#at(pair * 2 + 1) - done
+      for (let i = 0; i < count * 2; i++) WINDOW[i] = this.#at(pair * 2 + i)
+      WINDOW[0] = this.#at(pair * 2) + done
+      WINDOW[1] = this.#at(pair * 2 + 1) - done
       let wanted = 0
-      for (let i = 0; i < count; i++) wanted += this.#window[i * 2 + 1] as number
+      for (let i = 0; i < count; i++) wanted += WINDOW[i * 2 + 1] as number
       const written = files.write(file, position, {
         bytes: group.bytes,
-        ranges: this.#window,
+        ranges: WINDOW,
         count,
       })
       assert(written > 0 && written <= wanted, 'a write reports an impossible count')

@@ -17,7 +17,7 @@ export class TimeIndex {
   #offsets: Int32Array
   #count = 0
 
-  constructor(capacity = 32) {
+  constructor(capacity = 16) {
     this.#timestamps = new Float64Array(Math.max(1, capacity))
     this.#offsets = new Int32Array(Math.max(1, capacity))
   }

@@ -63,6 +63,9 @@ describe('a disk that refuses', () => {
         if (code === 'ENOSPC') {
           assert.deepEqual(shape(log), before, message)
           assert.deepEqual(log.verify().problems, [], message)
+          const killed = new Bench(bench.options)
+          killed.files = bench.files.clone()
+          assert.equal(killed.open(null).logEndOffset, log.logEndOffset, message)
           turn(log, 6, 2) // Room again: the very same runs are no duplicates.
           assert.deepEqual(log.verify().problems, [], message)
           assert.deepEqual(readAll(log, 0).subarray(0, content.length), content)

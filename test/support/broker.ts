@@ -18,6 +18,13 @@ export interface BrokerOptions {
   /** Fixed Kafka port, for a restart that clients should not notice. */
   readonly port?: number
   readonly environment?: Readonly<Record<string, string>>
+  /** Another program than `dist/main.js`: one with a planted bug. */
+  readonly main?: string
+}
+
+/** The program under test; MILLRACE_TEST_MAIN names another build of it. */
+export function brokerMain(): string {
+  return process.env.MILLRACE_TEST_MAIN ?? join(packageRoot(), 'dist/main.js')
 }
 
 export interface TestBroker {
@@ -51,7 +58,7 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
   const child = spawn(
     process.execPath,
     [
-      join(packageRoot(), 'dist/main.js'),
+      options.main ?? brokerMain(),
       'start',
       '--kafka',
       `127.0.0.1:${port}`,

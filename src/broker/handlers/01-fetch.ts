@@ -26,7 +26,7 @@ export function fetch(broker: Broker, body: FetchRequest, context: RequestContex
   const targets = plan.partitions.map((partition) => target(broker, partition, context.apiVersion))
   const limits = {
     bytesMin: body.minBytes,
-    bytesMax: Math.min(Math.max(body.maxBytes, 0), broker.fetchBytesMax),
+    bytesMax: Math.min(Math.max(body.maxBytes, 1), broker.fetchBytesMax),
     waitMsMax: Math.min(Math.max(body.maxWaitMs, 0), WAIT_MS_MAX),
   }
   const job = new FetchJob(targets, limits, () => broker.clock.monotonicMs())

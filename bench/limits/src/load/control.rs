@@ -233,9 +233,7 @@ fn parse_offsets(bytes: &[u8], partitions: usize) -> Result<Offsets, Malformed> 
             reader.i64()?; // timestamp
             let offset = reader.i64()?;
             if error != 0 {
-                return Ok(Err(format!(
-                    "no end offset of partition {partition}: error {error}"
-                )));
+                return Ok(Err((partition, error)));
             }
             *offsets.get_mut(partition as usize).ok_or(Malformed)? = offset;
         }

@@ -4,16 +4,15 @@
 //! i mod N, whether or not that connection has room for it. So request j of connection c is due at
 //! `begin + (j·N + c) / rate`, and a backlog is a counter, never a queue.
 
+use super::Payload;
+use super::connection::{Connection, Sent, connect, parse_produced, request_of};
 use super::options::Options;
-use super::{Payload, Prebuilt};
 use crate::histogram::Histogram;
 use crate::net::{self, EDGE, Epoll, Moved, READABLE, WRITABLE};
 use crate::time::{now_ns, process_cpu_ns};
 use crate::wire::{Malformed, PREFIX_BYTES, PRODUCE, Reader, version_of};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::TcpStream;
-use std::os::fd::{AsRawFd, RawFd};
 
 const DRAIN_NS: u64 = 10_000_000_000;
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
@@ -23,39 +22,6 @@ enum Phase {
     WarmUp,
     Measure,
     Drain,
-}
-
-#[derive(Clone, Copy)]
-struct Sent {
-    intended_ns: u64,
-    started_ns: u64,
-}
-
-struct Connection {
-    stream: TcpStream,
-    partition: usize,
-    /// Requests whose sending has begun and whose response has not arrived, oldest first.
-    unanswered: VecDeque<Sent>,
-    first_unanswered_id: i32,
-    next_id: i32,
-    /// Requests written whole so far; picks the variant and the place in the schedule.
-    done: u64,
-    /// Open loop: due and not begun.
-    due: u64,
-    /// The request being written: its prefix and how much of prefix and body has gone out.
-    prefix: [u8; PREFIX_BYTES],
-    sent_bytes: usize,
-    is_writing: bool,
-    /// False after "would block", until epoll says otherwise.
-    is_writable: bool,
-    is_open: bool,
-    received: Vec<u8>,
-}
-
-impl Connection {
-    fn fd(&self) -> RawFd {
-        self.stream.as_raw_fd()
-    }
 }
 
 /// What a run has counted. Times are those of the measurement, without warm-up and drain, except
@@ -102,28 +68,6 @@ struct Engine<'a> {
 fn announce(event: &str) {
     let mut out = std::io::stdout();
     let _ = writeln!(out, "{{\"event\":\"{event}\"}}").and_then(|()| out.flush());
-}
-
-fn connect(options: &Options, index: usize) -> Result<Connection, String> {
-    let problem = |error| format!("cannot open connection {index}: {error}");
-    let stream = TcpStream::connect(&options.connect).map_err(problem)?;
-    stream.set_nodelay(true).map_err(problem)?;
-    stream.set_nonblocking(true).map_err(problem)?;
-    Ok(Connection {
-        stream,
-        partition: index % options.partitions,
-        unanswered: VecDeque::with_capacity(options.in_flight),
-        first_unanswered_id: 0,
-        next_id: 0,
-        done: 0,
-        due: 0,
-        prefix: [0; PREFIX_BYTES],
-        sent_bytes: 0,
-        is_writing: false,
-        is_writable: true,
-        is_open: true,
-        received: Vec::with_capacity(4096),
-    })
 }
 
 pub fn run(options: &Options, payload: &Payload) -> Result<Outcome, String> {
@@ -455,27 +399,4 @@ impl Engine<'_> {
             .broken
             .push(format!("connection {index}: {problem}"));
     }
-}
-
-fn request_of<'a>(payload: &'a Payload, connection: &Connection) -> &'a Prebuilt {
-    let variants = &payload.requests[connection.partition];
-    &variants[connection.done as usize % variants.len()]
-}
-
-/// Partition, error code and base offset of a Produce response (version 7) for one partition.
-fn parse_produced(reader: &mut Reader) -> Result<(i32, i16, i64), Malformed> {
-    if reader.count()? != 1 {
-        return Err(Malformed);
-    }
-    reader.string()?;
-    if reader.count()? != 1 {
-        return Err(Malformed);
-    }
-    let partition = reader.i32()?;
-    let error = reader.i16()?;
-    let base_offset = reader.i64()?;
-    reader.i64()?; // log append time
-    reader.i64()?; // log start offset
-    reader.i32()?; // throttle time
-    Ok((partition, error, base_offset))
 }

@@ -5,6 +5,7 @@
 //! `{"event":"result", …}`. Exit code 0 when every response was good and the partitions' end offsets
 //! equal what was acknowledged, 1 when not, 2 for a wrong command line.
 
+mod connection;
 mod control;
 mod engine;
 mod options;
