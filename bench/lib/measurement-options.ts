@@ -186,8 +186,9 @@ function number(text: string, name: string, low: number, high: number, whole = f
 }
 
 /**
- * The targets of one round: forth and back (A B B A), so that what drifts, such as a disk that fills
- * or a machine that warms up, meets all of them alike. Every second round begins at the other end.
+ * The targets of one round: forth and back (A B B A), so that what drifts, such as a disk that
+ * fills or a machine that warms up, meets all of them alike. Every second round begins at the other
+ * end.
  */
 export function orderOfRound(targets: readonly string[], round: number): string[] {
   const forth = round % 2 === 0 ? [...targets] : [...targets].reverse()

@@ -119,8 +119,8 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
 }
 
 /**
- * The log directory that holds the metadata log, wherever it stands in `log.dirs`; the first one for
- * a new cluster. Partitions without a metadata log mean that its directory is missing: an empty
+ * The log directory that holds the metadata log, wherever it stands in `log.dirs`; the first one
+ * for a new cluster. Partitions without a metadata log mean that its directory is missing: an empty
  * cluster in its place would orphan them.
  */
 function metadataHome(files: NodeFiles, directories: LogDirectories): string {

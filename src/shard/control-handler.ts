@@ -76,7 +76,9 @@ export class ControlHandler {
     return 1
   }
 
-  /** Opens a log, which recovers it, and closes it again until somebody uses it. Returns its size. */
+  /**
+   * Opens a log, which recovers it, and closes it again until somebody uses it. Returns its size.
+   */
   #recover(partition: Partition): number {
     const log = this.#shard.openLog(partition)
     if (log === null) return 0

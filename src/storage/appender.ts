@@ -310,7 +310,7 @@ export class Appender {
 
   #rollback(mark: StageMark, error: unknown): void {
     const core = this.#core
-    core.producers.rollback(0)
+    core.producers.refuse()
     if (this.#epochsMark !== null) core.epochs.rollback(this.#epochsMark)
     const { segments } = core
     try {

@@ -1,7 +1,7 @@
 /**
- * Walks the batches of a segment file from header to header, through one read buffer that is reused.
- * Headers alone are read where the bodies are not needed. It judges a header by what any batch must
- * satisfy; what fits the place in the log (offsets, epochs) is for its caller to check.
+ * Walks the batches of a segment file from header to header, through one read buffer that is
+ * reused. Headers alone are read where the bodies are not needed. It judges a header by what any
+ * batch must satisfy; what fits the place in the log (offsets, epochs) is for its caller to check.
  *
  * One scanner serves a thread: a walk is over before the next starts.
  */
@@ -147,7 +147,9 @@ export class BatchScanner {
     return false
   }
 
-  /** Index in the buffer of file bytes [position, position + length), or −1 past the end of file. */
+  /**
+   * Index in the buffer of file bytes [position, position + length), or −1 past the end of file.
+   */
   #load(position: number, length: number): number {
     if (position >= this.#bufferFrom && position + length <= this.#bufferTo) {
       return position - this.#bufferFrom

@@ -71,7 +71,9 @@ export function writeCheckpoint(files: Files, table: CheckpointTable): void {
   files.syncDirectory(logDirectory)
 }
 
-/** What all tables of a log directory know together. Throws BrokerError only when the disk refuses. */
+/**
+ * What all tables of a log directory know together. Throws BrokerError only when the disk refuses.
+ */
 export function readCheckpoints(
   files: Files,
   logDirectory: string,
@@ -101,8 +103,8 @@ export function readCheckpoints(
 }
 
 /**
- * Takes back every clean mark, durably: call it at start, after reading and before any log is opened.
- * What the marks said lives on as recovery points, in one table that replaces all others.
+ * Takes back every clean mark, durably: call it at start, after reading and before any log is
+ * opened. What the marks said lives on as recovery points, in one table that replaces all others.
  */
 export function removeCleanMarks(files: Files, logDirectory: string): void {
   const names = tableNames(files, logDirectory)
@@ -123,10 +125,11 @@ export function removeCleanMarks(files: Files, logDirectory: string): void {
 }
 
 /**
- * The stronger of two true statements about one log. A recovery point says "flushed up to here, after
- * so many truncations": with equal counts both are true and the larger says more; with different
- * counts only the one that knows of the later truncation still holds. A log start never goes back
- * except by a truncation. A clean mark is the last word, since all marks go before any log is opened.
+ * The stronger of two true statements about one log. A recovery point says "flushed up to here,
+ * after so many truncations": with equal counts both are true and the larger says more; with
+ * different counts only the one that knows of the later truncation still holds. A log start never
+ * goes back except by a truncation. A clean mark is the last word, since all marks go before any
+ * log is opened.
  */
 export function merge(a: LogHint, b: LogHint): LogHint {
   if (a.clean !== b.clean) return a.clean ? a : b

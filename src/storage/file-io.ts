@@ -1,6 +1,6 @@
 /**
- * Whole reads and writes on top of `Files`, whose calls may be short, and files that are replaced in
- * one step. Runs on the thread that owns the files.
+ * Whole reads and writes on top of `Files`, whose calls may be short, and files that are replaced
+ * in one step. Runs on the thread that owns the files.
  */
 import { assert } from '../base/assert.ts'
 import type { FileId, Files } from './files.ts'

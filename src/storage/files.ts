@@ -29,11 +29,14 @@ export interface Files {
   size(file: FileId): number
   /** Cuts or extends (with zeros) to exactly `bytes`. */
   truncate(file: FileId, bytes: number): void
-  /** Reads up to `range.length` bytes at `position`; returns the count, short at the end of file. */
+  /**
+   * Reads up to `range.length` bytes at `position`; returns the count, short at the end of file.
+   */
   read(file: FileId, position: number, into: ByteRange): number
   /**
    * One gathering write at `position`, in the order of `ranges`, all taken from `from`. Returns how
-   * many bytes were written, at least 1: like the system call it may be short, and the caller loops.
+   * many bytes were written, at least 1: like the system call it may be short, and the caller
+   * loops.
    */
   write(file: FileId, position: number, source: GatherSource): number
   /** Starts making the file's data durable. The token comes back once, through `drainFlushes`. */
@@ -53,7 +56,10 @@ export interface Files {
 /** A small integer that names an open file until it is closed. */
 export type FileId = number
 
-/** 'read': must exist. 'write': read and write, must exist. 'create': read and write, made if missing. */
+/**
+ * 'read': must exist. 'write': read and write, must exist. 'create': read and write, made if
+ * missing.
+ */
 export type OpenMode = 'read' | 'write' | 'create'
 
 export interface ByteRange {
@@ -63,7 +69,9 @@ export interface ByteRange {
   readonly length: number
 }
 
-/** Pieces of one memory, in writing order: ranges[2i] is an index in `bytes`, ranges[2i+1] a length. */
+/**
+ * Pieces of one memory, in writing order: ranges[2i] is an index in `bytes`, ranges[2i+1] a length.
+ */
 export interface GatherSource {
   readonly bytes: Uint8Array
   readonly ranges: ArrayLike<number>

@@ -1,6 +1,6 @@
 /**
- * The leader epochs of a log (KIP-101, KIP-320): for each epoch the offset of its first record, both
- * strictly increasing. Kept in Kafka's `leader-epoch-checkpoint`, a text file:
+ * The leader epochs of a log (KIP-101, KIP-320): for each epoch the offset of its first record,
+ * both strictly increasing. Kept in Kafka's `leader-epoch-checkpoint`, a text file:
  *
  *   0                    version
  *   2                    entries

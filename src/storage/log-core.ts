@@ -100,6 +100,16 @@ export class LogCore {
   }
   #isParentDirty = false
 
+  /**
+   * Makes the next sync cover every name, that of the directory included: which of them the process
+   * before made durable is not known after a crash.
+   */
+  distrustNames(): void {
+    if (!this.doesDirectoryExist) return
+    this.isDirectoryDirty = true
+    this.#isParentDirty = true
+  }
+
   syncDirectory(): void {
     if (!this.isDirectoryDirty) return
     if (this.#isParentDirty) this.context.files.syncDirectory(parentOf(this.directory))
@@ -184,15 +194,18 @@ export class LogCore {
   /** Loads the newest sound snapshot at or below `offset`; returns its offset, or the log start. */
   loadSnapshot(offset: number): number {
     this.producers.clear()
+    const firstOffset = this.segments.all[0]?.baseOffset ?? this.logStartOffset
     for (let i = this.snapshots.length - 1; i >= 0; i--) {
       const at = this.snapshots[i] as number
       if (at > offset) continue
+      // What lay between it and the first segment is deleted: it would tell of sequences long gone.
+      if (at < firstOffset) break
       const bytes = readWhole(this.context.files, this.#snapshotPath(at))
       const { engine } = this.context
       if (bytes !== null && decodeProducerSnapshot(bytes, engine, this.producers)) return at
       this.warn(`the producer snapshot at offset ${at} is damaged: using an older one`)
     }
-    return this.segments.all[0]?.baseOffset ?? this.logStartOffset
+    return firstOffset
   }
 
   /** Producer state as of `offset`: a snapshot and the batches between it and there. */
@@ -286,9 +299,9 @@ export class LogCore {
   #areEpochsLoaded = false
 
   /**
-   * Makes a cleanly closed log ready for appends: opens its last segment and checks that it ends where
-   * the hint says (a stale clean mark must not pass), loads indexes and producer state. Throws
-   * BrokerError.
+   * Makes a cleanly closed log ready for appends: opens its last segment and checks that it ends
+   * where the hint says (a stale clean mark must not pass), loads indexes and producer state.
+   * Throws BrokerError.
    */
   wake(): void {
     if (this.isAwake) return

@@ -1,7 +1,7 @@
 /**
  * Changes to what a log already holds: its tail is truncated (a follower that reconciles with its
- * leader), its head is deleted (DeleteRecords). Each is durable in the order that makes a crash at any
- * point harmless: what is about to become untrue is first declared so.
+ * leader), its head is deleted (DeleteRecords). Each is durable in the order that makes a crash at
+ * any point harmless: what is about to become untrue is first declared so.
  */
 import { assert } from '../base/assert.ts'
 import { ErrorCode } from '../errors/error-code.ts'

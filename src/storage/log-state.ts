@@ -1,7 +1,7 @@
 /**
- * The few facts of a log that neither its batches nor a shard's checkpoint can be trusted with: where
- * it starts after records were deleted, and that its tail was truncated. Written durably before the
- * change that it announces, so rarely that one small text file a log will do:
+ * The few facts of a log that neither its batches nor a shard's checkpoint can be trusted with:
+ * where it starts after records were deleted, and that its tail was truncated. Written durably
+ * before the change that it announces, so rarely that one small text file a log will do:
  *
  *   0                                                        version
  *   logStartOffset truncations truncatedTo crc32c-in-hex     of the text before it, in one line

@@ -1,7 +1,7 @@
 /**
- * What goes into a partition log and what comes out of it: the context it runs in, its options, what
- * a checkpoint remembers of it, and the objects that appends and reads reuse. Types only, so that the
- * parts of the log can share them without importing the log.
+ * What goes into a partition log and what comes out of it: the context it runs in, its options,
+ * what a checkpoint remembers of it, and the objects that appends and reads reuse. Types only, so
+ * that the parts of the log can share them without importing the log.
  */
 
 import type { Clock } from '../base/clock.ts'
@@ -29,7 +29,9 @@ export interface LogOptions {
   readonly indexIntervalBytes: number
   /** Whole batch, its 12 prefix bytes included. */
   readonly batchBytesMax: number
-  /** Records; Infinity = the log never asks for a flush because of its count. 1 = before every ack. */
+  /**
+   * Records; Infinity = the log never asks for a flush because of its count. 1 = before every ack.
+   */
   readonly flushMessages: number
   readonly flushMs: number
   readonly timestampType: 'CreateTime' | 'LogAppendTime'
@@ -63,7 +65,8 @@ export const DEFAULT_LOG_OPTIONS: LogOptions = {
 
 /**
  * What a checkpoint knows of a log: statements that were true when it was written and that time
- * cannot make dangerous (see README, "Hints"). Null instead of a hint = nothing is known: full scan.
+ * cannot make dangerous (see README, "Hints"). Null instead of a hint = nothing is known: full
+ * scan.
  */
 export interface LogHint {
   /** The log was closed in order and nobody opened it since: nothing needs to be scanned. */
@@ -104,19 +107,23 @@ export function newAppendResult(): AppendResult {
 }
 
 /**
- * Where the bytes of a read lie. Reused by the log: valid until its next `locate`, write, truncation
- * or deletion. `length` 0 = nothing to read yet.
+ * Where the bytes of a read lie. Reused by the log: valid until its next `locate`, write,
+ * truncation or deletion. `length` 0 = nothing to read yet.
  */
 export interface ReadLocation {
   readonly file: FileId
   /** In the file; where the batch that holds `offset` starts. */
   readonly position: number
-  /** Bytes to read; the last batch among them may be partial (`read` trims it), the first is not. */
+  /**
+   * Bytes to read; the last batch among them may be partial (`read` trims it), the first is not.
+   */
   readonly length: number
   /** The offset asked for. */
   readonly offset: number
   readonly segmentBaseOffset: number
-  /** The first batch is larger than maxBytes and minOneBatch was not asked for; length is then 0. */
+  /**
+   * The first batch is larger than maxBytes and minOneBatch was not asked for; length is then 0.
+   */
   readonly tooSmall: boolean
 }
 
@@ -129,7 +136,7 @@ export type ReadBound = 'highWatermark' | 'logEnd'
 
 /** A batch found by timestamp; look inside with `firstRecordAtOrAfter` (record-search.ts). */
 export interface TimestampedBatch {
-  readonly file: FileId
+  /** In the segment that holds `baseOffset`. */
   readonly position: number
   readonly bytes: number
   readonly baseOffset: number

@@ -1,7 +1,7 @@
 /**
  * One partition's log: batches in segments, indexes, producer state, leader epochs, what is durable
- * and what readers may see. Owned by one thread, synchronous throughout; disk, time and batch work are
- * arguments, so that the simulator runs this very code. This file only joins the parts:
+ * and what readers may see. Owned by one thread, synchronous throughout; disk, time and batch work
+ * are arguments, so that the simulator runs this very code. This file only joins the parts:
  *
  *   appender  validate, sequence, place, write │ log-reader, time-lookup  find and read
  *   flusher   durability, high watermark       │ log-edits  truncate, delete records
@@ -69,9 +69,10 @@ export class PartitionLog {
   }
 
   /**
-   * Opens a log; creates nothing: a log never written to owns no file and no directory. Recovers when
-   * the hint is not clean; afterwards everything in the log is durable. Throws BrokerError when the
-   * disk refuses, or when data below the recovery point is damaged (which no start may hide).
+   * Opens a log; creates nothing: a log never written to owns no file and no directory. Recovers
+   * when the hint is not clean; afterwards everything in the log is durable. Throws BrokerError
+   * when the disk refuses, or when data below the recovery point is damaged (which no start may
+   * hide).
    */
   static open(context: LogContext, setup: LogSetup): PartitionLog {
     const core = new LogCore(context, setup.directory, setup.options)
@@ -152,9 +153,9 @@ export class PartitionLog {
   // —— appending ——
 
   /**
-   * Validates a run, checks sequences, assigns offsets and stages it: its bytes must stay as they are
-   * until `writeStaged` returns. Never throws for a client's mistake or a failing disk: the answer is
-   * in `out`. A duplicate is answered with its first offsets and stages nothing.
+   * Validates a run, checks sequences, assigns offsets and stages it: its bytes must stay as they
+   * are until `writeStaged` returns. Never throws for a client's mistake or a failing disk: the
+   * answer is in `out`. A duplicate is answered with its first offsets and stages nothing.
    */
   append(run: ByteRange, leaderEpoch: number, out: AppendResult, allowControl = false): void {
     assert(!this.#isClosed)
@@ -166,9 +167,9 @@ export class PartitionLog {
   }
 
   /**
-   * Writes what is staged, all or nothing. Throws BrokerError when the disk refuses: after "no space"
-   * nothing staged is in the log, which goes on working; after any other error the log is `failed`
-   * and only the next start tells what is in it.
+   * Writes what is staged, all or nothing. Throws BrokerError when the disk refuses: after "no
+   * space" nothing staged is in the log, which goes on working; after any other error the log is
+   * `failed` and only the next start tells what is in it.
    */
   writeStaged(): void {
     this.#appender.write()
@@ -182,9 +183,9 @@ export class PartitionLog {
   }
 
   /**
-   * Starts a flush of everything written so far; at most one is under way. `files.drainFlushes` gives
-   * the token back once per file: hand each report to `onFlushed`. Returns how many will come. Throws
-   * BrokerError when the disk refuses; the log is then `failed`.
+   * Starts a flush of everything written so far; at most one is under way. `files.drainFlushes`
+   * gives the token back once per file: hand each report to `onFlushed`. Returns how many will
+   * come. Throws BrokerError when the disk refuses; the log is then `failed`.
    */
   startFlush(token: number): number {
     return this.#flusher.start(token)
@@ -237,8 +238,9 @@ export class PartitionLog {
 
   /**
    * Where to read from `offset` on: from the start of the batch that holds it, at most `maxBytes`,
-   * nothing at or above the bound. Length 0 when nothing is there yet. OFFSET_OUT_OF_RANGE below the
-   * log start and above the log end. Throws BrokerError. The result is reused: see ReadLocation.
+   * nothing at or above the bound. Length 0 when nothing is there yet. OFFSET_OUT_OF_RANGE below
+   * the log start and above the log end. Throws BrokerError. The result is reused: see
+   * ReadLocation.
    */
   locate(offset: number, maxBytes: number, options: LocateOptions): ReadLocation | ErrorCode {
     assert(!this.#isClosed)
@@ -246,8 +248,8 @@ export class PartitionLog {
   }
 
   /**
-   * Reads a location to into[at, at + location.length); returns the bytes of whole batches there, at
-   * least one. Throws BrokerError (CORRUPT_MESSAGE) on bytes that are no batch of this place.
+   * Reads a location to into[at, at + location.length); returns the bytes of whole batches there,
+   * at least one. Throws BrokerError (CORRUPT_MESSAGE) on bytes that are no batch of this place.
    */
   read(location: ReadLocation, into: Uint8Array, at: number): number {
     return this.#reader.read(location, into, at)
@@ -312,9 +314,9 @@ export class PartitionLog {
   }
 
   /**
-   * Writes indexes and producer state, cuts a preallocated tail, makes everything durable and closes.
-   * Returns the hint for the clean-shutdown checkpoint, not clean when the log is `failed`. Not while
-   * flushing or with something staged. Throws BrokerError.
+   * Writes indexes and producer state, cuts a preallocated tail, makes everything durable and
+   * closes. Returns the hint for the clean-shutdown checkpoint, not clean when the log is `failed`.
+   * Not while flushing or with something staged. Throws BrokerError.
    */
   close(): LogHint {
     assert(!this.hasStaged && !this.flushing && !this.#isClosed)
@@ -342,7 +344,9 @@ export class PartitionLog {
     this.#flusher.flushNow()
   }
 
-  /** Closes and removes every file; while a flush is under way the removal waits for its reports. */
+  /**
+   * Closes and removes every file; while a flush is under way the removal waits for its reports.
+   */
   delete(): void {
     this.#isClosed = true
     if (this.flushing) this.#isRemovalDue = true

@@ -1,7 +1,7 @@
 /**
- * Keeps the page cache of a growing log bounded: written bytes are started towards the disk early, in
- * steps, and dropped from the cache once they leave the window that readers of the tail use. Hints
- * only; nothing here affects what is durable.
+ * Keeps the page cache of a growing log bounded: written bytes are started towards the disk early,
+ * in steps, and dropped from the cache once they leave the window that readers of the tail use.
+ * Hints only; nothing here affects what is durable.
  */
 import type { Files } from './files.ts'
 import { NO_FILE, type Segment } from './segment.ts'
@@ -23,7 +23,8 @@ export class PageCacheWindow {
   advance(segment: Segment, stepBytes: number, windowBytes: number): void {
     if (segment !== this.#segment) this.#move(segment)
     const pending = segment.bytes - this.#startedTo
-    if (pending < stepBytes) return
+    // One write may roll so many segments that the first of them are closed again.
+    if (pending < stepBytes || segment.file === NO_FILE) return
     this.#files.startWriteback(segment.file, this.#startedTo, pending)
     this.#startedTo = segment.bytes
     this.#dropPrevious(segment.bytes, windowBytes)

@@ -1,13 +1,17 @@
 /**
  * The file form of the producer state: Kafka's `.snapshot`, followed by what Kafka's lacks (the
- * batches before the last one). Kafka's tool reads the array and ignores the rest; the CRC covers both.
+ * batches before the last one). Kafka's tool reads the array and ignores the rest; the CRC covers
+ * both.
  *
- *   0 version i16 = 1 │ 2 crc32c u32 of all that follows │ 6 count i32 │ 10 producers, 46 bytes each:
+ *   0 version i16 = 1 │ 2 crc32c u32 of all that follows │ 6 count i32
+ *     │ 10 producers, 46 bytes each:
  *       producerId i64 │ epoch i16 │ lastSequence i32 │ lastOffset i64 │ offsetDelta i32
  *       │ timestamp i64 │ coordinatorEpoch i32 │ currentTxnFirstOffset i64
  *   then our extension, in the same order of producers:
- *     extension version i16 = 1 │ each: batches i16 │ lastSeenMs i64 │ all but the last batch, oldest
- *       first: lastSequence i32, lastOffset i64, offsetDelta i32, timestamp i64 │ timestamp of the last i64
+ *     extension version i16 = 1 │ each: batches i16 │ lastSeenMs i64
+ *       │ all but the last batch, oldest
+ *       first: lastSequence i32, lastOffset i64, offsetDelta i32, timestamp i64
+ *         │ timestamp of the last i64
  */
 import { readInt64, viewOf, writeInt64 } from '../base/bytes.ts'
 import type { BatchEngine } from '../record/batch-engine.ts'

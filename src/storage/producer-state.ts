@@ -1,6 +1,7 @@
 /**
- * What a partition knows of its idempotent and transactional producers (KIP-98, KIP-360): epoch, the
- * last five batches, an open transaction. Sequence checks and deduplication of appends run here.
+ * What a partition knows of its idempotent and transactional producers (KIP-98, KIP-360): epoch,
+ * the last five batches, an open transaction. Sequence checks and deduplication of appends run
+ * here.
  *
  * Changes made since `mark` can be taken back: a staged batch that the disk refuses must leave no
  * trace, or its retry would pass for a duplicate and be lost.
@@ -9,7 +10,8 @@
  * garbage collector nothing to speak of:
  *
  *   0 epoch │ 1 batches │ 2 coordinatorEpoch │ 3 currentTxnFirstOffset (−1 none) │ 4 timestamp
- *   5 lastSeenMs │ 6 + 4i: lastSequence, lastOffset, offsetDelta, timestamp of batch i, oldest first
+ *   5 lastSeenMs
+ *     │ 6 + 4i: lastSequence, lastOffset, offsetDelta, timestamp of batch i, oldest first
  */
 import { assert } from '../base/assert.ts'
 import { ErrorCode } from '../errors/error-code.ts'
@@ -67,6 +69,8 @@ export class ProducerState {
   readonly #undoIds: number[] = []
   readonly #undoStates: (Float64Array | null)[] = []
   readonly #pool: Float64Array[] = []
+  /** Unknown producers whose first batch the disk refused: only that batch may come first. */
+  readonly #refused = new Map<number, { epoch: number; baseSequence: number }>()
   #openTransactions = 0
   /** First and last offset and timestamp of the batch that `findDuplicate` found. */
   duplicateBaseOffset = -1
@@ -123,8 +127,9 @@ export class ProducerState {
   /** Whether a batch that is no duplicate may be appended now. */
   check(batch: ProducerBatch): ErrorCode {
     const state = this.#producers.get(batch.producerId)
-    // KIP-360: whoever is unknown here (expired, deleted with its records) may start anywhere.
-    if (state === undefined) return ErrorCode.NONE
+    // KIP-360: whoever is unknown here (expired, deleted with its records) may start anywhere,
+    // but not with a batch that was in flight behind one that the disk refused.
+    if (state === undefined) return this.#checkRefused(batch)
     const epoch = state[PRODUCER_EPOCH_WORD] as number
     if (batch.producerEpoch < epoch) return ErrorCode.INVALID_PRODUCER_EPOCH
     if (batch.isControl) return ErrorCode.NONE
@@ -141,6 +146,13 @@ export class ProducerState {
       return ErrorCode.INVALID_TXN_STATE
     }
     return ErrorCode.NONE
+  }
+
+  #checkRefused(batch: ProducerBatch): ErrorCode {
+    const refused = this.#refused.get(batch.producerId)
+    if (refused === undefined || refused.epoch !== batch.producerEpoch) return ErrorCode.NONE
+    if (refused.baseSequence === batch.baseSequence) return ErrorCode.NONE
+    return ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
   }
 
   /** Notes a batch of the log, checked before or replayed. */
@@ -217,8 +229,23 @@ export class ProducerState {
     }
   }
 
+  /** The disk refused what was saved: undoes it, and remembers who was to start with it. */
+  refuse(): void {
+    for (const [i, producerId] of this.#undoIds.entries()) {
+      if (this.#undoStates[i] !== null) continue
+      const state = this.#producers.get(producerId) as Float64Array
+      if (state[BATCH_COUNT_WORD] !== 0) this.#refused.set(producerId, firstBatchOf(state))
+    }
+    this.rollback(0)
+    for (const [producerId] of this.#refused) {
+      if (this.#refused.size <= REFUSED_MAX) break
+      this.#refused.delete(producerId)
+    }
+  }
+
   /** Everything saved stands. */
   commit(): void {
+    if (this.#refused.size > 0) for (const id of this.#undoIds) this.#refused.delete(id)
     for (const state of this.#undoStates) {
       if (state !== null && this.#pool.length < POOL_MAX) this.#pool.push(state)
     }
@@ -247,6 +274,7 @@ export class ProducerState {
 }
 
 const POOL_MAX = 64
+const REFUSED_MAX = 1024
 
 /** Sequences run from 0 to 2^31 − 1 and wrap to 0; −1 stands before the first. */
 export function addSequence(sequence: number, delta: number): number {
@@ -255,6 +283,17 @@ export function addSequence(sequence: number, delta: number): number {
 
 export function batchWord(index: number): number {
   return BATCHES_WORD + index * BATCH_WORDS
+}
+
+/** The oldest batch that is remembered. */
+function firstBatchOf(state: Float64Array): { epoch: number; baseSequence: number } {
+  const at = batchWord(0)
+  const lastSequence = state[at + BATCH_LAST_SEQUENCE] as number
+  const before = lastSequence - (state[at + BATCH_OFFSET_DELTA] as number)
+  return {
+    epoch: state[PRODUCER_EPOCH_WORD] as number,
+    baseSequence: before < 0 ? before + SEQUENCE_MODULO : before,
+  }
 }
 
 function addBatch(state: Float64Array, batch: ProducerBatch): void {

@@ -1,10 +1,11 @@
 /**
  * Opening a log. After a clean close nothing is read but the names. Otherwise the batches from the
- * recovery point's segment on are walked: headers below the recovery point, CRCs above it; the log is
- * cut at the first thing that is no batch of this place, and indexes, leader epochs and producer state
- * are rebuilt. Everything that remains is durable before anyone sees it.
+ * recovery point's segment on are walked: headers below the recovery point, CRCs above it; the log
+ * is cut at the first thing that is no batch of this place, and indexes, leader epochs and producer
+ * state are rebuilt. Everything that remains is durable before anyone sees it.
  *
- * Damage below the recovery point is never cut away: opening throws, because those bytes were promised.
+ * Damage below the recovery point is never cut away: opening throws, because those bytes were
+ * promised.
  */
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
@@ -284,6 +285,7 @@ class Recovery {
     core.epochs.truncateTo(core.logEndOffset)
     core.epochs.startAt(core.logStartOffset)
     if (segments.last !== undefined) segments.unseal(segments.last)
+    core.distrustNames()
     if (core.doesDirectoryExist) this.#flusher.flushNow()
     core.recoveryPoint = core.logEndOffset
     core.resetToEnd()

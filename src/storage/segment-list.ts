@@ -1,7 +1,7 @@
 /**
  * The segments of a log in offset order, and their files: opened when needed, closed again when too
- * many sealed ones are open, indexes loaded on demand and rebuilt from the batches when the files are
- * missing or make no sense.
+ * many sealed ones are open, indexes loaded on demand and rebuilt from the batches when the files
+ * are missing or make no sense.
  */
 import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
@@ -170,8 +170,8 @@ export class SegmentList {
   }
 
   /**
-   * Writes the index files if they lag behind and keeps them open for the next flush. A full disk is
-   * no failure: indexes can be rebuilt, so what there is of the files is removed.
+   * Writes the index files if they lag behind and keeps them open for the next flush. A full disk
+   * is no failure: indexes can be rebuilt, so what there is of the files is removed.
    */
   writeIndexes(segment: Segment): void {
     const indexes = segment.indexes

@@ -1,6 +1,7 @@
 /**
  * The names of a log's files. A segment's files are named by its base offset in 20 digits, as in
- * Kafka, so that names sort like offsets; a snapshot is named by the first offset it does not cover.
+ * Kafka, so that names sort like offsets; a snapshot is named by the first offset it does not
+ * cover.
  */
 export const LOG_SUFFIX = '.log'
 export const INDEX_SUFFIX = '.index'

@@ -46,7 +46,9 @@ export class Segment {
   indexes: Indexes | null = null
   /** The index files do not say what `indexes` says. */
   isIndexDirty = false
-  /** Largest timestamp of the segment and the last offset of the first batch that has it; −1 none. */
+  /**
+   * Largest timestamp of the segment and the last offset of the first batch that has it; −1 none.
+   */
   maxTimestamp = -1
   maxTimestampOffset = -1
   /** Bytes placed since the last index entry. */
@@ -94,7 +96,9 @@ export class Segment {
     this.maxTimestampOffset = last < 0 ? -1 : this.baseOffset + indexes.times.relativeOffset(last)
   }
 
-  /** Notes a batch placed at `position` in the indexes. Same rule as Kafka's: first batch, no entry. */
+  /**
+   * Notes a batch placed at `position` in the indexes. Same rule as Kafka's: first batch, no entry.
+   */
   index(position: number, batch: IndexedBatch, intervalBytes: number): void {
     const indexes = this.indexes
     assert(indexes !== null)

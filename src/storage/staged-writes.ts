@@ -1,7 +1,7 @@
 /**
- * Runs of batches that are placed in a segment and wait to be written. Runs that follow each other in
- * one segment and lie in one memory become one gathering write; neighbours in that memory become one
- * range. The memory belongs to whoever staged it and must not change until it is written.
+ * Runs of batches that are placed in a segment and wait to be written. Runs that follow each other
+ * in one segment and lie in one memory become one gathering write; neighbours in that memory become
+ * one range. The memory belongs to whoever staged it and must not change until it is written.
  */
 import { assert } from '../base/assert.ts'
 import type { FileId, Files } from './files.ts'

@@ -1,6 +1,7 @@
 /**
- * A segment's time index in memory: the largest timestamp so far → relative offset of the last record
- * of the batch that brought it. Timestamps increase strictly. On disk (Kafka's `.timeindex`):
+ * A segment's time index in memory: the largest timestamp so far → relative offset of the last
+ * record of the batch that brought it. Timestamps increase strictly. On disk (Kafka's
+ * `.timeindex`):
  *
  *   0 timestamp i64 │ 8 relativeOffset i32 │ 12 …
  *

@@ -1,7 +1,7 @@
 /**
  * Batches by timestamp (ListOffsets, KIP-79 and KIP-734). The log never looks into a batch: these
- * functions find the one batch whose records decide, and `firstRecordAtOrAfter` picks the record from
- * them once somebody has decoded it (which for some codecs is asynchronous).
+ * functions find the one batch whose records decide, and `firstRecordAtOrAfter` picks the record
+ * from them once somebody has decoded it (which for some codecs is asynchronous).
  */
 import { LOG_APPEND_TIME_BIT } from '../record/batch-layout.ts'
 import { readFully } from './file-io.ts'
@@ -81,7 +81,10 @@ export class TimeLookup {
   readBatch(batch: TimestampedBatch): Uint8Array {
     const bytes = new Uint8Array(batch.bytes)
     const range = { bytes, offset: 0, length: bytes.length }
-    const count = readFully(this.#core.context.files, batch.file, batch.position, range)
+    const { segments, context } = this.#core
+    // Opened anew: the search may have closed it again for the sake of later segments.
+    const file = segments.open(segments.all[segments.find(batch.baseOffset)] as Segment)
+    const count = readFully(context.files, file, batch.position, range)
     if (count < bytes.length) throw this.#core.corrupt(`the batch at offset ${batch.baseOffset}`)
     return bytes
   }
@@ -111,7 +114,7 @@ export class TimeLookup {
     scanner.start(file, position, segment.bytes)
     while (scanner.next()) {
       if (scanner.lastOffset >= bound) return null
-      if (scanner.maxTimestamp >= ms && scanner.lastOffset >= from) return describe(core, file)
+      if (scanner.maxTimestamp >= ms && scanner.lastOffset >= from) return describe(core)
     }
     if (scanner.problem !== null) throw core.corrupt(scanner.problem)
     return null
@@ -127,17 +130,16 @@ export class TimeLookup {
       scanner.start(file, 0, segment.bytes)
       while (scanner.next() && scanner.lastOffset < bound) {
         if (scanner.lastOffset < core.logStartOffset) continue
-        if (scanner.maxTimestamp > (best?.maxTimestamp ?? -1)) best = describe(core, file)
+        if (scanner.maxTimestamp > (best?.maxTimestamp ?? -1)) best = describe(core)
       }
     }
     return best
   }
 }
 
-function describe(core: LogCore, file: number): TimestampedBatch {
+function describe(core: LogCore): TimestampedBatch {
   const { scanner } = core
   return {
-    file,
     position: scanner.position,
     bytes: scanner.bytes,
     baseOffset: scanner.baseOffset,

@@ -1,7 +1,7 @@
 /**
- * The checks of a run that need no state: what the batch engine does, plus the limits of segments and
- * of old timestamps. The engine's numbers of each batch stay readable until the next run is validated;
- * the arrays are shared by every log of the thread.
+ * The checks of a run that need no state: what the batch engine does, plus the limits of segments
+ * and of old timestamps. The engine's numbers of each batch stay readable until the next run is
+ * validated; the arrays are shared by every log of the thread.
  */
 import { ErrorCode } from '../errors/error-code.ts'
 import {

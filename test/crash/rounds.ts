@@ -27,7 +27,9 @@ export interface RoundReport {
   readonly records: number
 }
 
-/** Small segments, so that kills also meet rolls; a short interval, so that they meet checkpoints. */
+/**
+ * Small segments, so that kills also meet rolls; a short interval, so that they meet checkpoints.
+ */
 const TOPICS: readonly TopicSpec[] = [
   { name: 'cached', partitions: 5, configs: { 'internal.segment.bytes': '60000' } },
   {

@@ -42,7 +42,9 @@ for (const shards of SHARD_COUNTS) {
   )
 }
 
-/** Fails as soon as the broker ends by itself, so that nobody waits for clients to give up on it. */
+/**
+ * Fails as soon as the broker ends by itself, so that nobody waits for clients to give up on it.
+ */
 async function death(broker: TestBroker): Promise<never> {
   const code = await broker.ended
   if (code === 0) return new Promise<never>(() => {}) // It was stopped: `runAll` goes on.

@@ -182,7 +182,8 @@ test('zstd agrees with the reference program at any level', {
       const why = `sample ${index}, ${options}, seed ${seed}`
       assert.ok(sameBytes(await decompress(COMPRESSION_ZSTD, foreign, input.length), input), why)
       if (input.length === 0) continue
-      // Accepted at its size and refused one below, before the library sees it: the measure is exact.
+      // Accepted at its size and refused one below, before the library sees it: the measure is
+      // exact.
       checkZstd(foreign, input.length)
       assert.throws(() => checkZstd(foreign, input.length - 1), RecordError, why)
     }

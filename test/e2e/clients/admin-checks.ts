@@ -1,6 +1,6 @@
 /**
- * What each client's admin does to a broker, and what it must see afterwards. Works on any broker, as
- * `matrix.ts` does; topics are named by the caller's prefix.
+ * What each client's admin does to a broker, and what it must see afterwards. Works on any broker,
+ * as `matrix.ts` does; topics are named by the caller's prefix.
  */
 import assert from 'node:assert/strict'
 import { ClientError, type KafkaClient, type RecordToSend } from './client.ts'

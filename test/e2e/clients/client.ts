@@ -109,8 +109,8 @@ const PROGRAM_TIMEOUT_MS = 60_000
 export const INSTALL_HINT = 'run scripts/install-test-clients.sh'
 
 /**
- * For a test's `skip`: false when everything is there, else what is missing. Where CI runs nothing is
- * skipped: a missing client fails there.
+ * For a test's `skip`: false when everything is there, else what is missing. Where CI runs nothing
+ * is skipped: a missing client fails there.
  */
 export function skipUnless(...available: readonly (true | string)[]): string | false {
   const missing = available.filter((each) => each !== true)
@@ -139,7 +139,9 @@ export interface ProgramResult {
   readonly stderr: string
 }
 
-/** Runs a program to its end, with `input` as its standard input; rejects only when it cannot run. */
+/**
+ * Runs a program to its end, with `input` as its standard input; rejects only when it cannot run.
+ */
 export function runProgram(
   program: string,
   options: readonly string[],

@@ -1,6 +1,7 @@
 /**
  * Checks the clients themselves against a broker that is known to be right (Apache Kafka). Not part
- * of the suite: run the compiled file with the broker's address and, to dump its log, its directory.
+ * of the suite: run the compiled file with the broker's address and, to dump its log, its
+ * directory.
  *
  *   node build/test/e2e/clients/clients.manual.js 127.0.0.1:9092 [log directory]
  */

@@ -1,6 +1,6 @@
 /**
- * Kafka's own DumpLogSegments over files of a log: an independent reader of segments and indexes. It
- * prints problems and still exits 0, so its output is what counts (`complaints`).
+ * Kafka's own DumpLogSegments over files of a log: an independent reader of segments and indexes.
+ * It prints problems and still exits 0, so its output is what counts (`complaints`).
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,6 +1,7 @@
 /**
  * Kafka's own Java client (`java/src`): default producer (idempotence on), consumer by assignment,
- * admin. One virtual machine serves all requests until `close`, in order: starting it costs a second.
+ * admin. One virtual machine serves all requests until `close`, in order: starting it costs a
+ * second.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'

@@ -1,6 +1,7 @@
 /**
- * kafkajs 2.2.4, in this process. Its public consumer works in groups only, so `consume` goes through
- * the cluster object inside the package: the same requests, decoder and codecs, without a group.
+ * kafkajs 2.2.4, in this process. Its public consumer works in groups only, so `consume` goes
+ * through the cluster object inside the package: the same requests, decoder and codecs, without a
+ * group.
  *
  * LZ4 and zstd are codecs that its user registers; snappy (kafkajs-snappy) sends the raw form.
  */

@@ -1,6 +1,7 @@
 /**
- * Every client writes, every client reads: the same bytes, keys, headers, timestamps, at the expected
- * offsets. Works on any broker: ours in `client-matrix.test.ts`, Apache Kafka in `clients.manual.ts`.
+ * Every client writes, every client reads: the same bytes, keys, headers, timestamps, at the
+ * expected offsets. Works on any broker: ours in `client-matrix.test.ts`, Apache Kafka in
+ * `clients.manual.ts`.
  */
 import assert from 'node:assert/strict'
 import { Random } from '../../../src/base/random.ts'

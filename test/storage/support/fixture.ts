@@ -1,6 +1,6 @@
 /**
- * One production call and one test call per thing that storage tests need: a log on a disk in memory
- * with a clock that stands still, and batches for it.
+ * One production call and one test call per thing that storage tests need: a log on a disk in
+ * memory with a clock that stands still, and batches for it.
  */
 import assert from 'node:assert/strict'
 import { viewOf } from '../../../src/base/bytes.ts'

@@ -1,7 +1,7 @@
 /**
- * A disk in memory that can misbehave: short writes, an error at the n-th operation, a failing flush,
- * and power loss. Content and names are kept twice, as the process sees them and as they are durable;
- * power loss keeps any mixture of the two that a disk may leave.
+ * A disk in memory that can misbehave: short writes, an error at the n-th operation, a failing
+ * flush, and power loss. Content and names are kept twice, as the process sees them and as they are
+ * durable; power loss keeps any mixture of the two that a disk may leave.
  */
 
 import type { Random } from '../../../src/base/random.ts'
