@@ -1,0 +1,115 @@
+/**
+ * Kafka's own DumpLogSegments reads every file that a broker leaves: after a mixed workload over
+ * three shards and small segments, after a clean stop and after a kill with its recovery.
+ */
+import assert from 'node:assert/strict'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { BatchBuilder } from '../../src/record/batch-builder.ts'
+import type { CompressionCode } from '../../src/record/compression.ts'
+import { ApiKey } from '../../src/wire/kafka/api.ts'
+import { startBroker } from '../support/broker.ts'
+import {
+  append,
+  appendOk,
+  batchOf,
+  createTopic,
+  newProducerId,
+  TIMESTAMP_MS,
+} from '../support/kafka.ts'
+import { RawClient } from '../support/raw-client.ts'
+import { skipUnless } from './clients/client.ts'
+import { dumpLog, dumpLogAvailable } from './clients/dump-log.ts'
+
+const skip = skipUnless(dumpLogAvailable())
+const SHARDS = 3
+const ROUNDS = 40
+
+test('DumpLogSegments has no complaint after a clean stop and after a kill', { skip }, async () => {
+  const dataDirs = [mkdtempSync(join(tmpdir(), 'millrace-dump-'))]
+  let broker = await startBroker({ shards: SHARDS, dataDirs })
+  try {
+    let client = await RawClient.open(broker.port)
+    await createTopics(client)
+    await load(client)
+    client.close()
+    await broker.stop()
+    await check(dataDirs[0]!, ['log', 'index', 'timeindex', 'snapshot'])
+
+    broker = await startBroker({ shards: SHARDS, dataDirs })
+    client = await RawClient.open(broker.port)
+    await load(client)
+    client.close()
+    await broker.kill()
+    broker = await startBroker({ shards: SHARDS, dataDirs })
+    await broker.stop()
+    await check(dataDirs[0]!, ['log', 'index', 'timeindex', 'snapshot'])
+  } finally {
+    await broker.kill()
+    for (const directory of dataDirs) rmSync(directory, { recursive: true, force: true })
+  }
+})
+
+const TOPICS = [
+  {
+    name: 'plain',
+    partitions: 3,
+    configs: { 'internal.segment.bytes': '20000', 'index.interval.bytes': '500' },
+  },
+  {
+    name: 'fsynced',
+    partitions: 2,
+    configs: { 'internal.segment.bytes': '9000', 'flush.messages': '1' },
+  },
+  {
+    name: 'stamped',
+    partitions: 2,
+    configs: { 'internal.segment.bytes': '9000', 'message.timestamp.type': 'LogAppendTime' },
+  },
+  { name: 'preallocated', partitions: 1, configs: { preallocate: 'true' } },
+] as const
+
+async function createTopics(client: RawClient): Promise<void> {
+  for (const topic of TOPICS) await createTopic(client, topic)
+}
+
+/** Every codec, keys, headers, nulls, times that run back, idempotent ones, duplicates, refusals. */
+async function load(client: RawClient): Promise<void> {
+  const producerId = await newProducerId(client)
+  for (let i = 0; i < ROUNDS; i++) {
+    for (const { name: topic, partitions } of TOPICS) {
+      const at = { topic, partition: i % partitions }
+      const builder = new BatchBuilder()
+      for (let record = 0; record <= i % 4; record++) {
+        const timestamp = TIMESTAMP_MS + i * 1000 - record * 300
+        const headers = record === 2 ? [{ key: 'h', value: null }] : []
+        const value = record === 3 ? null : Buffer.from('v'.repeat(i * 10))
+        builder.append(timestamp, record === 1 ? Buffer.from('key') : null, value, headers)
+      }
+      await appendOk(client, at, await builder.build({ compression: (i % 5) as CompressionCode }))
+      const baseSequence = Math.floor(i / partitions)
+      const batch = batchOf({ producerId, producerEpoch: 0, baseSequence })
+      await appendOk(client, at, batch)
+      await appendOk(client, at, batch)
+      assert.notEqual((await append(client, at, batch.subarray(0, 50))).errorCode, 0)
+    }
+  }
+  await client.request(ApiKey.DELETE_RECORDS, 2, {
+    topics: [{ name: 'plain', partitions: [{ partitionIndex: 0, offset: 17 }] }],
+    timeoutMs: 30_000,
+  })
+}
+
+async function check(dataDir: string, extensions: readonly string[]): Promise<void> {
+  const files = readdirSync(dataDir, { recursive: true, encoding: 'utf8' })
+    .filter((name) => /(^|\/)\d{20}\.[a-z]+$/.test(name))
+    .map((name) => join(dataDir, name))
+  for (const extension of extensions) {
+    const count = files.filter((name) => name.endsWith(`.${extension}`)).length
+    assert.ok(count >= 5, `${count} ${extension} files`)
+  }
+  const { status, complaints } = await dumpLog(files)
+  assert.deepEqual([status, complaints.slice(0, 20)], [0, []])
+}
