@@ -231,10 +231,12 @@ export class ProducerState {
 
   /** The disk refused what was saved: undoes it, and remembers who was to start with it. */
   refuse(): void {
-    for (const [i, producerId] of this.#undoIds.entries()) {
+    for (let i = this.#undoIds.length - 1; i >= 0; i--) {
       if (this.#undoStates[i] !== null) continue
+      this.rollback(i + 1) // Leaves the producer as its first batch made it.
+      const producerId = this.#undoIds[i] as number
       const state = this.#producers.get(producerId) as Float64Array
-      if (state[BATCH_COUNT_WORD] !== 0) this.#refused.set(producerId, firstBatchOf(state))
+      if (state[BATCH_COUNT_WORD] !== 0) this.#refused.set(producerId, onlyBatchOf(state))
     }
     this.rollback(0)
     for (const [producerId] of this.#refused) {
@@ -285,8 +287,7 @@ export function batchWord(index: number): number {
   return BATCHES_WORD + index * BATCH_WORDS
 }
 
-/** The oldest batch that is remembered. */
-function firstBatchOf(state: Float64Array): { epoch: number; baseSequence: number } {
+function onlyBatchOf(state: Float64Array): { epoch: number; baseSequence: number } {
   const at = batchWord(0)
   const lastSequence = state[at + BATCH_LAST_SEQUENCE] as number
   const before = lastSequence - (state[at + BATCH_OFFSET_DELTA] as number)

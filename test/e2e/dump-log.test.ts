@@ -56,7 +56,7 @@ const TOPICS = [
   {
     name: 'plain',
     partitions: 3,
-    configs: { 'internal.segment.bytes': '20000', 'index.interval.bytes': '500' },
+    configs: { 'internal.segment.bytes': '5000', 'index.interval.bytes': '500' },
   },
   {
     name: 'fsynced',
@@ -75,7 +75,9 @@ async function createTopics(client: RawClient): Promise<void> {
   for (const topic of TOPICS) await createTopic(client, topic)
 }
 
-/** Every codec, keys, headers, nulls, times that run back, idempotent ones, duplicates, refusals. */
+/**
+ * Every codec, keys, headers, nulls, times that run back, idempotent ones, duplicates, refusals.
+ */
 async function load(client: RawClient): Promise<void> {
   const producerId = await newProducerId(client)
   for (let i = 0; i < ROUNDS; i++) {
@@ -111,5 +113,21 @@ async function check(dataDir: string, extensions: readonly string[]): Promise<vo
     assert.ok(count >= 5, `${count} ${extension} files`)
   }
   const { status, complaints } = await dumpLog(files)
-  assert.deepEqual([status, complaints.slice(0, 20)], [0, []])
+  assert.deepEqual([status, withoutFirstOffsets(complaints).slice(0, 20)], [0, []])
+}
+
+/**
+ * DumpLogSegments of Kafka 4.4 starts to count at −1 in every file, so that it finds the first
+ * offset of each later segment "non-consecutive", in Kafka's own files as well. Only that line
+ * goes, and the heading when nothing else stands below it.
+ */
+function withoutFirstOffsets(complaints: readonly string[]): string[] {
+  const rest: string[] = []
+  for (let i = 0; i < complaints.length; i++) {
+    const base = /^Non-consecutive offsets in .*\/(\d{20})\.log$/.exec(complaints[i] as string)?.[1]
+    const isFirstOffset = complaints[i + 1] === `  -1 is followed by ${Number(base)}`
+    if (base === undefined || !isFirstOffset) rest.push(complaints[i] as string)
+    else i++ // Further lines of the same file stand behind it and stay.
+  }
+  return rest
 }

@@ -1,7 +1,8 @@
 /**
- * Real input: log files streamed line by line through kcat and through the Java producer, read back by
- * the other one, checksums equal. MILLRACE_TEST_LOGS names a folder of .log files; without it the lines
- * are generated, with the shapes of real logs (repeated prefixes, long lines, non-ASCII text).
+ * Real input: log files streamed line by line through kcat and through the Java producer, read back
+ * by the other one, checksums equal. MILLRACE_TEST_LOGS names a folder of .log files; without it
+ * the lines are generated, with the shapes of real logs (repeated prefixes, long lines, non-ASCII
+ * text).
  */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
