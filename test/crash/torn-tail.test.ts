@@ -1,7 +1,7 @@
 /**
- * Damaged ends of a log: cut at every byte of the last batch, a flipped bit at each of them, indexes
- * that are short, wrong or gone, a clean mark of another time. In-process over real files; a few
- * positions again with a whole broker.
+ * Damaged ends of a log: cut at every byte of the last batch, a flipped bit at each of them,
+ * indexes that are short, wrong or gone, a clean mark of another time. In-process over real files;
+ * a few positions again with a whole broker.
  */
 import assert from 'node:assert/strict'
 import {

@@ -1,7 +1,7 @@
 /**
- * Clients that misbehave, against a broker with little memory: those that do not read, those that send
- * faster than is written, those that never finish. Memory stays bounded, others are served meanwhile,
- * and what was acknowledged is there.
+ * Clients that misbehave, against a broker with little memory: those that do not read, those that
+ * send faster than is written, those that never finish. Memory stays bounded, others are served
+ * meanwhile, and what was acknowledged is there.
  */
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
