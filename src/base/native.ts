@@ -35,6 +35,7 @@ export interface NativeAddon {
   fallocateKeepSize(fd: number, bytes: number): void
   syncFileRange(fd: number, position: number, bytes: number): void
   fadviseDontNeed(fd: number, position: number, bytes: number): void
+  fadviseWillNeed(fd: number, position: number, bytes: number): void
   /** Takes an exclusive advisory lock; false when another process holds it. */
   tryLockFile(fd: number): boolean
 
@@ -100,7 +101,7 @@ export interface NativeAddon {
 }
 
 /** What this program expects of the addon's `abiVersion`; raised in both places together. */
-const ABI_VERSION = 1
+const ABI_VERSION = 2
 
 /**
  * Overrides where the addon comes from: 'off' for none, or an absolute path. Unset, it is

@@ -85,7 +85,8 @@ export class FetchJob implements ReadSink {
   run(): Promise<void> {
     return new Promise((resolve) => {
       this.#resolve = resolve
-      this.#pump()
+      if (this.#isDone) this.#finish()
+      else this.#pump()
     })
   }
 

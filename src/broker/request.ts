@@ -1,4 +1,5 @@
 import type { RequestFrame } from './request-frame.ts'
+import type { SendTurns } from './send-turns.ts'
 
 /**
  * What a handler gets and gives. A handler does four things: read the decoded request, authorise
@@ -14,6 +15,8 @@ export interface RequestContext {
   readonly listenerName: string
   /** Where the request's bytes lie; only Produce looks at them. */
   readonly frame: RequestFrame
+  /** For responses that hold memory of a shard until they have been sent. */
+  readonly sendTurns: SendTurns
   /** Runs `callback` once when the connection goes: long polls end. Returns how to take it back. */
   onClose(callback: () => void): () => void
   /** Closes the connection, for the reason that the log then names. */

@@ -3,6 +3,7 @@ import { unsupportedApiVersions } from '../broker/handlers/18-api-versions.ts'
 import type { Handler, HandlerResult, Reply, RequestContext } from '../broker/request.ts'
 import { ProtocolViolation } from '../broker/request.ts'
 import { RequestFrame } from '../broker/request-frame.ts'
+import { SendTurns } from '../broker/send-turns.ts'
 import type { Arena } from '../ring/arena.ts'
 import {
   ApiKey,
@@ -65,6 +66,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   readonly transport: Transport
   readonly #parts: KafkaConnectionParts
   readonly #slots: Slot[] = []
+  readonly #sendTurns = new SendTurns()
   readonly #closeCallbacks = new Set<() => void>()
   #isClosed = false
   #isDraining = false
@@ -192,6 +194,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       remoteAddress: this.remoteAddress,
       listenerName: this.#parts.listenerName,
       frame,
+      sendTurns: this.#sendTurns,
       onClose: (callback) => {
         this.#closeCallbacks.add(callback)
         return () => this.#closeCallbacks.delete(callback)

@@ -313,12 +313,16 @@ export class Appender {
     core.producers.refuse()
     if (this.#epochsMark !== null) core.epochs.rollback(this.#epochsMark)
     const { segments } = core
+    // What is taken back must stay so after a power loss: a clean mark would vouch for it.
+    core.isChanged = true
     try {
       while (segments.all.length > mark.segmentCount) {
         const segment = segments.all.pop() as Segment
         const wasCreated = segment.isCreated
         segments.unseal(segment)
-        if (wasCreated) segments.remove(segment)
+        if (!wasCreated) continue
+        segments.remove(segment)
+        core.isDirectoryDirty = true
       }
       const { last, lastMark } = mark
       if (last !== null && lastMark !== null) {
@@ -327,6 +331,7 @@ export class Appender {
         const file = segments.open(last)
         if (core.context.files.size(file) !== last.bytes) {
           core.context.files.truncate(file, last.bytes)
+          segments.markDirty(last)
         }
       }
       if (!isOutOfSpace(error)) core.fail(error instanceof Error ? error : new Error(String(error)))

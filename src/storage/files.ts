@@ -49,6 +49,8 @@ export interface Files {
   /** Hints: each may do nothing, none may fail. Positions and lengths in bytes. */
   startWriteback(file: FileId, position: number, bytes: number): void
   dropCached(file: FileId, position: number, bytes: number): void
+  /** Starts reading into the page cache what will be wanted soon. */
+  prefetch(file: FileId, position: number, bytes: number): void
   /** Reserves space so that the file can grow to `bytes` without changing its size. */
   preallocate(file: FileId, bytes: number): void
 }

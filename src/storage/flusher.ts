@@ -138,11 +138,7 @@ export class Flusher {
       for (const segment of core.segments.all) {
         if (segment.isDirty) files.flushNow(core.segments.open(segment))
         core.segments.markClean(segment)
-        for (const file of segment.unflushedFiles) {
-          files.flushNow(file)
-          files.close(file)
-        }
-        segment.unflushedFiles = []
+        core.segments.flushIndexes(segment)
       }
       core.recoveryPoint = core.logEndOffset
       this.#dirtySinceMs = Infinity

@@ -20,6 +20,9 @@ import type { LogCore } from './log-core.ts'
 import type { LocateOptions, ReadBound, ReadLocation } from './log-types.ts'
 import { NO_FILE, type Segment } from './segment.ts'
 
+/** Read ahead of a reader of old data, at least. */
+const PREFETCH_BYTES = 1024 * 1024
+
 /** Readers remembered; each costs two numbers. */
 const CURSORS = 16
 
@@ -30,6 +33,7 @@ interface Location extends ReadLocation {
   offset: number
   segmentBaseOffset: number
   tooSmall: boolean
+  isCold: boolean
 }
 
 export class LogReader {
@@ -41,6 +45,7 @@ export class LogReader {
     offset: 0,
     segmentBaseOffset: 0,
     tooSmall: false,
+    isCold: false,
   }
   /** Offset → position pairs, overwritten round robin; an offset of −1 is empty. */
   readonly #cursors = new Float64Array(CURSORS * 2).fill(-1)
@@ -76,6 +81,7 @@ export class LogReader {
     location.offset = offset
     location.segmentBaseOffset = offset
     location.tooSmall = false
+    location.isCold = false
     const bound = this.boundOf(options.upTo)
     if (offset >= bound) return location
 
@@ -88,6 +94,8 @@ export class LogReader {
     const available = this.#endPosition(index, bound) - position
     assert(available > 0, 'an offset below the bound lies past its position')
     location.position = position
+    location.isCold =
+      segment !== core.segments.last || segment.bytes - position > core.options.pageCacheWindowBytes
     if (available <= maxBytes) {
       location.length = available
       return location
@@ -135,6 +143,8 @@ export class LogReader {
     }
     if (bytes === 0) throw this.#core.corrupt(`no whole batch at position ${position}`)
     this.#remember(expected, position + bytes)
+    // Whoever reads old data goes on: the next read should not block the thread on the disk.
+    if (location.isCold) files.prefetch(file, position + bytes, Math.max(length, PREFETCH_BYTES))
     return bytes
   }
 

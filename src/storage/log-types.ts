@@ -118,6 +118,8 @@ export interface ReadLocation {
    * Bytes to read; the last batch among them may be partial (`read` trims it), the first is not.
    */
   readonly length: number
+  /** Far behind the end of the log: probably not in the page cache. */
+  readonly isCold: boolean
   /** The offset asked for. */
   readonly offset: number
   readonly segmentBaseOffset: number

@@ -99,6 +99,10 @@ export class NativeFiles extends NodeFiles {
     this.#addon.syncFileRange(file, position, bytes)
   }
 
+  override prefetch(file: FileId, position: number, bytes: number): void {
+    this.#addon.fadviseWillNeed(file, position, bytes)
+  }
+
   override dropCached(file: FileId, position: number, bytes: number): void {
     this.#addon.fadviseDontNeed(file, position, bytes)
   }

@@ -178,6 +178,8 @@ export class NodeFiles implements Files {
 
   dropCached(_file: FileId, _position: number, _bytes: number): void {}
 
+  prefetch(_file: FileId, _position: number, _bytes: number): void {}
+
   preallocate(_file: FileId, _bytes: number): void {}
 
   /** What to throw for a failed call on an open file. */

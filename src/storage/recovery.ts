@@ -298,11 +298,7 @@ class Recovery {
     const { segments, context } = this.#core
     segment.completeTimeIndex()
     segments.writeIndexes(segment)
-    for (const file of segment.unflushedFiles) {
-      context.files.flushNow(file)
-      context.files.close(file)
-    }
-    segment.unflushedFiles = []
+    segments.flushIndexes(segment)
     if (segment.isDirty) context.files.flushNow(segments.open(segment))
     segments.markClean(segment)
     this.#core.isDirectoryDirty = true

@@ -196,6 +196,18 @@ export class SegmentList {
     }
   }
 
+  /** Makes written index files durable and closes each, also when that fails: BrokerError. */
+  flushIndexes(segment: Segment): void {
+    while (segment.unflushedFiles.length > 0) {
+      const file = segment.unflushedFiles.shift() as FileId
+      try {
+        this.#files.flushNow(file)
+      } finally {
+        this.#files.close(file)
+      }
+    }
+  }
+
   #load(segment: Segment): Indexes | null {
     const offsetBytes = readWhole(this.#files, this.path(segment, INDEX_SUFFIX))
     if (offsetBytes === null) return null

@@ -31,10 +31,24 @@ export function fetch(broker: Broker, body: FetchRequest, context: RequestContex
   }
   const job = new FetchJob(targets, limits, () => broker.clock.monotonicMs())
   const unsubscribe = context.onClose(() => job.cancel())
-  return job.run().then((): Reply => {
+  const { sendTurns } = context
+  const release = (): void => {
+    job.release()
+    sendTurns.leave()
+  }
+  const turn = sendTurns.enter()
+  const done = turn === null ? job.run() : turn.then(() => runNow(broker, job))
+  return done.then((): Reply => {
     unsubscribe()
-    return { body: response(plan, job, body), release: () => job.release() }
+    return { body: response(plan, job, body), release }
   })
+}
+
+/** Outside the handling of received bytes nobody else publishes the reads. */
+function runNow(broker: Broker, job: FetchJob): Promise<void> {
+  const done = job.run()
+  broker.hub.flush()
+  return done
 }
 
 function target(broker: Broker, partition: FetchPartition, apiVersion: number): FetchTarget {

@@ -186,6 +186,8 @@ export class MemoryFiles implements Files {
 
   startWriteback(): void {}
   dropCached(): void {}
+
+  prefetch(): void {}
   preallocate(): void {}
 
   // —— what tests do to it ——
