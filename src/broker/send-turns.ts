@@ -1,7 +1,7 @@
 /**
- * One connection's right to hold data of the shards' egress memory: one response at a time, from its
- * first read until its last byte has been taken by the system. A client that pipelines fetches and
- * does not read them so holds one response, and not the memory that others need. Runs on main.
+ * One connection's right to hold data of the shards' egress memory: one response at a time, from
+ * its first read until its last byte has been taken by the system. A client that pipelines fetches
+ * and does not read them so holds one response, not the memory that others need. Runs on main.
  */
 export class SendTurns {
   readonly #waiting: (() => void)[] = []

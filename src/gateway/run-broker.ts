@@ -104,7 +104,8 @@ class BrokerProcess {
       let isStopping = false
       for (const signal of STOP_SIGNALS) {
         process.on(signal, () => {
-          if (isStopping) process.exit(1)
+          // While starting there is nothing yet that an orderly end would save.
+          if (isStopping || this.#broker === null) process.exit(130)
           isStopping = true
           this.#logger.info({ signal }, 'stopping')
           void this.#stop().then(resolve, (error: unknown) => crash('stopping failed', error))

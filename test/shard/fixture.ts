@@ -1,0 +1,174 @@
+/**
+ * A proxy and its shard on one thread, joined by real lanes and arenas, over a disk in memory and a
+ * clock that stands still. `turn` runs the shard once, `poll` hands its answers out; nothing else
+ * moves.
+ */
+import assert from 'node:assert/strict'
+import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
+import { Arena, ArenaView, allocateArena } from '../../src/ring/arena.ts'
+import { allocateWaitCell, Doorbell } from '../../src/ring/doorbell.ts'
+import { allocateLane, LaneReader, LaneWriter } from '../../src/ring/lane.ts'
+import type { ControlReply, ControlRequest, ShardEvent } from '../../src/shard/control.ts'
+import { Outbox } from '../../src/shard/outbox.ts'
+import { Shard } from '../../src/shard/shard.ts'
+import {
+  type AppendOutcome,
+  type AppendSink,
+  type ReadOutcome,
+  type ReadSink,
+  ShardProxy,
+} from '../../src/shard/shard-proxy.ts'
+import { DEFAULT_LOG_OPTIONS, type LogOptions } from '../../src/storage/log.ts'
+import { ManualClock } from '../storage/support/fixture.ts'
+import { MemoryFiles } from '../storage/support/memory-files.ts'
+
+export const LOG_DIRECTORY = '/data'
+const TOPIC_ID = 'QUJDREVGR0hJSktMTU5PUA'
+const TURNS_MAX = 10_000
+
+export interface FixtureOptions {
+  readonly requestLaneBytes?: number
+  readonly answerLaneBytes?: number
+  readonly egressBytes?: number
+}
+
+/** What came back, in order. */
+export type Answer =
+  | { readonly kind: 'appended'; readonly index: number; readonly outcome: AppendOutcome }
+  | { readonly kind: 'written'; readonly index: number }
+  | { readonly kind: 'read'; readonly index: number; readonly outcome: ReadOutcome }
+  | { readonly kind: 'wake'; readonly index: number }
+
+export class ShardFixture implements AppendSink, ReadSink {
+  readonly files = new MemoryFiles()
+  readonly clock = new ManualClock()
+  readonly ingress: Arena
+  readonly shard: Shard
+  readonly proxy: ShardProxy
+  readonly answers: Answer[] = []
+  readonly events: ShardEvent[] = []
+  readonly #extents = new Map<number, { offset: number; generation: number }>()
+  #nextIndex = 0
+
+  constructor(options: FixtureOptions = {}) {
+    const requests = allocateLane(options.requestLaneBytes ?? 64 * 1024)
+    const answers = allocateLane(options.answerLaneBytes ?? 64 * 1024)
+    const ingress = allocateArena(4 * 1024 * 1024)
+    const egress = allocateArena(options.egressBytes ?? 1024 * 1024)
+    this.files.makeDirectory(LOG_DIRECTORY)
+    this.ingress = new Arena(ingress, { poison: true })
+    const bell = (): Doorbell => new Doorbell(allocateWaitCell())
+    this.shard = new Shard({
+      index: 0,
+      requests: new LaneReader(requests),
+      outbox: new Outbox(new LaneWriter(answers), bell()),
+      ingress: new ArenaView(ingress),
+      egress: new Arena(egress, { poison: true }),
+      context: {
+        files: this.files,
+        clock: this.clock,
+        engine: jsBatchEngine,
+        onWarning: () => {},
+      },
+      checkpointIntervalMs: 60_000,
+      threadCpuMicros: () => 0,
+    })
+    this.proxy = new ShardProxy({
+      index: 0,
+      egress: Buffer.from(egress.buffer),
+      requests: new LaneWriter(requests),
+      answers: new LaneReader(answers),
+      doorbell: bell(),
+      onEvent: (event) => this.events.push(event),
+    })
+  }
+
+  /** Makes partitions 0 … count − 1 known, by their number as handle. */
+  async open(count: number, options: Partial<LogOptions> = {}): Promise<void> {
+    const partitions = Array.from({ length: count }, (_, handle) => ({
+      handle,
+      topicId: TOPIC_ID,
+      partition: handle,
+      logDirectory: LOG_DIRECTORY,
+      directory: `${LOG_DIRECTORY}/topic-${handle}`,
+      hint: null,
+      leaderEpoch: 0,
+    }))
+    const all = { ...DEFAULT_LOG_OPTIONS, ...options }
+    for (const one of partitions) {
+      // One a message: lanes may be tiny.
+      const request = { kind: 'open', recover: false, options: all, partitions: [one] } as const
+      assert.equal((await this.control(request)).kind, 'ok')
+    }
+  }
+
+  /** Queues an append; its index names it in `answers`. */
+  append(handle: number, run: Uint8Array): number {
+    const index = this.#nextIndex++
+    const offset = this.ingress.allocate(run.length)
+    assert.ok(offset >= 0, 'the test uses more than the arena')
+    this.ingress.bytes.set(run, offset)
+    const generation = this.ingress.generationOf(offset)
+    this.#extents.set(index, { offset, generation })
+    const request = { handle, offset, length: run.length, extentOffset: offset, generation }
+    this.proxy.append({ ...request, leaderEpoch: 0 }, this, index)
+    return index
+  }
+
+  read(handle: number, fetchOffset: number, flags = 0): { index: number; token: number } {
+    const index = this.#nextIndex++
+    const request = { handle, fetchOffset, bytesMax: 100_000, flags }
+    return { index, token: this.proxy.read(request, this, index) }
+  }
+
+  /** Sends a control request and turns until its reply is there. */
+  control(request: ControlRequest): Promise<ControlReply> {
+    const reply = this.proxy.control(request)
+    this.settle()
+    return reply
+  }
+
+  turn(): number {
+    this.proxy.flush()
+    return this.shard.turn(this.clock.ms)
+  }
+
+  poll(): number {
+    return this.proxy.poll()
+  }
+
+  /** Turns and polls until neither has anything to do. */
+  settle(): void {
+    for (let i = 0; i < TURNS_MAX; i++) if (this.turn() + this.poll() === 0) return
+    assert.fail('it does not come to rest')
+  }
+
+  of<K extends Answer['kind']>(kind: K): Extract<Answer, { kind: K }>[] {
+    return this.answers.filter((one): one is Extract<Answer, { kind: K }> => one.kind === kind)
+  }
+
+  onWritten(index: number): void {
+    this.#release(index)
+    this.answers.push({ kind: 'written', index })
+  }
+
+  onAppended(outcome: AppendOutcome, index: number): void {
+    this.#release(index)
+    this.answers.push({ kind: 'appended', index, outcome: { ...outcome } })
+  }
+
+  onRead(outcome: ReadOutcome, index: number): void {
+    this.answers.push({ kind: 'read', index, outcome: { ...outcome } })
+  }
+
+  onWake(index: number): void {
+    this.answers.push({ kind: 'wake', index })
+  }
+
+  #release(index: number): void {
+    const extent = this.#extents.get(index)
+    if (extent === undefined) return
+    this.#extents.delete(index)
+    this.ingress.free(extent.offset, extent.generation)
+  }
+}

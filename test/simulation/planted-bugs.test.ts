@@ -1,0 +1,91 @@
+/**
+ * The simulation must find bugs, so bugs are planted: the compiled tree is copied, one place in it is
+ * changed, and seeds run on the copy until an invariant breaks. No hook in `src` is needed for it.
+ */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { packageRoot } from '../support/package-root.ts'
+import { PLANTS, type Plant } from './plants.ts'
+
+/** Seeds that a plant may need at most. */
+const SEEDS_MAX = 600
+const TIMEOUT_MS = 120_000
+const FOLDERS = [
+  'src/base',
+  'src/errors',
+  'src/record',
+  'src/ring',
+  'src/shard',
+  'src/storage',
+  'test/simulation',
+]
+
+interface Outcome {
+  readonly seeds: number
+  readonly failures: readonly { seed: number; invariant: string; message: string }[]
+}
+
+/** Of the compiled tree that this test runs in. */
+const BUILD = join(dirname(fileURLToPath(import.meta.url)), '../..')
+let copy = ''
+
+before(() => {
+  copy = mkdtempSync(join(tmpdir(), 'millrace-plants-'))
+  for (const folder of FOLDERS) {
+    cpSync(join(BUILD, folder), join(copy, folder), { recursive: true })
+  }
+  writeFileSync(join(copy, 'package.json'), '{ "name": "millrace", "type": "module" }\n')
+  symlinkSync(join(packageRoot(), 'node_modules'), join(copy, 'node_modules'))
+})
+
+after(() => rmSync(copy, { recursive: true, force: true }))
+
+test('simulation, finds nothing, in a copy without a plant', async () => {
+  assert.deepEqual(await run(20), { seeds: 20, failures: [] })
+})
+
+for (const plant of PLANTS) {
+  test(`simulation, finds the bug, planted: ${plant.name}`, async (context) => {
+    const { seeds, failures } = await withPlant(plant, () => run(SEEDS_MAX))
+    const [failure] = failures
+    assert(failure !== undefined, `${seeds} seeds did not find it`)
+    context.diagnostic(`found by seed ${failure.seed}: ${failure.invariant}`)
+  })
+}
+
+async function withPlant<T>({ changes }: Plant, use: () => Promise<T>): Promise<T> {
+  const originals = new Map<string, string>()
+  try {
+    for (const { file, find, replace } of changes) {
+      const path = join(copy, 'src', file)
+      const text = readFileSync(path, 'utf8')
+      originals.set(path, text)
+      assert.equal(text.split(find).length, 2, `"${find}" does not stand once in ${file}`)
+      writeFileSync(
+        path,
+        text.replace(find, () => replace),
+      )
+    }
+    return await use()
+  } finally {
+    for (const [path, text] of originals) writeFileSync(path, text)
+  }
+}
+
+/** Runs seeds from 1 on in a process of its own, up to the first that fails. */
+function run(seeds: number): Promise<Outcome> {
+  const program = join(copy, 'test/simulation/run-seeds.js')
+  const args = [program, '--seeds', String(seeds), '--json', '--stop']
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, args, { timeout: TIMEOUT_MS }, (error, stdout, stderr) => {
+      // It exits with 1 when a seed failed.
+      if (stdout.startsWith('{')) resolve(JSON.parse(stdout) as Outcome)
+      else reject(new Error(`the seeds did not run: ${stderr}`, { cause: error }))
+    })
+  })
+}

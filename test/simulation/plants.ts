@@ -1,0 +1,123 @@
+/**
+ * Bugs to plant: changes of the compiled code, each of a kind that has lost somebody's data, and the
+ * invariants that are expected to find them. `find` must occur exactly once in the file.
+ */
+export interface Plant {
+  readonly name: string
+  readonly changes: readonly {
+    readonly file: string
+    readonly find: string
+    readonly replace: string
+  }[]
+}
+
+function plant(name: string, file: string, find: string, replace: string): Plant {
+  return { name, changes: [{ file, find, replace }] }
+}
+
+export const PLANTS: readonly Plant[] = [
+  plant(
+    'acknowledges before the flush is done',
+    'storage/flusher.js',
+    'if (core.logEndOffset - core.recoveryPoint < core.options.flushMessages) {',
+    'if (true) {',
+  ),
+  plant(
+    'calls durable what a failed flush lost',
+    'storage/flusher.js',
+    'if (error !== null) {',
+    'if (false) {',
+  ),
+  plant(
+    'flushes bytes but not the names of their files',
+    'storage/flusher.js',
+    'core.epochs.write(files, core.directory);\n            core.syncDirectory();\n            this.#token',
+    'core.epochs.write(files, core.directory);\n            this.#token',
+  ),
+  plant(
+    'trusts names that a killed process left unsynced',
+    'storage/recovery.js',
+    'core.distrustNames();',
+    '',
+  ),
+  plant(
+    'recovers without checking CRCs',
+    'storage/recovery.js',
+    "return batch.isIntact(core.context.engine) ? null : 'the CRC does not match';",
+    'return null;',
+  ),
+  plant('forgets producers in recovery', 'storage/recovery.js', 'core.replay(scanner);', ''),
+  plant(
+    'takes a short write for a whole one',
+    'storage/staged-writes.js',
+    'let left = written;',
+    'let left = wanted;',
+  ),
+  plant(
+    'keeps the producer state of batches that the disk refused',
+    'storage/appender.js',
+    'core.producers.refuse();',
+    'core.producers.commit();',
+  ),
+  plant(
+    'keeps the place of batches that the disk refused',
+    'storage/appender.js',
+    'last.rollback(lastMark);',
+    '',
+  ),
+  plant(
+    'takes every batch of a known producer for new',
+    'storage/appender.js',
+    'if (producers.findDuplicate(batch)) {',
+    'if (false) {',
+  ),
+  plant(
+    'indexes the end of a batch instead of its start',
+    'storage/segment.js',
+    'indexes.offsets.append(batch.lastOffset - this.baseOffset, position);',
+    'indexes.offsets.append(batch.lastOffset - this.baseOffset, position + batch.bytes);',
+  ),
+  plant(
+    'checkpoints the log end as the recovery point',
+    'storage/log-core.js',
+    'recoveryPoint: this.recoveryPoint,',
+    'recoveryPoint: this.logEndOffset,',
+  ),
+  plant(
+    'deletes records without writing down the log start',
+    'storage/log-edits.js',
+    'core.loadEpochs();\n        core.writeState({ logStartOffset: offset });',
+    'core.loadEpochs();',
+  ),
+  plant(
+    'keeps stale index entries when it truncates',
+    'storage/log-edits.js',
+    'segments.rebuild(segment, file, core.options.indexIntervalBytes);',
+    '',
+  ),
+  plant(
+    'believes the clean marks of the run before the last',
+    'storage/checkpoint.js',
+    'const names = tableNames(files, logDirectory);\n    if (names.length === 0',
+    'const names = [];\n    if (names.length === 0',
+  ),
+  plant(
+    'serves above the high watermark',
+    'storage/log-reader.js',
+    "return upTo === 'logEnd' ? this.#core.logEndOffset : this.#core.highWatermark;",
+    'return this.#core.logEndOffset;',
+  ),
+  plant('wakes nobody', 'shard/shard-state.js', 'if (offset >= log.highWatermark)', 'if (true)'),
+  plant(
+    'gives read memory back while main still uses it',
+    'shard/shard.js',
+    'answer.offset = extent;',
+    'answer.offset = extent; this.state.egress.bytes.fill(0xdb, extent, extent + answer.length);',
+  ),
+  plant(
+    'dies when the disk refuses to start a flush',
+    'shard/shard-state.js',
+    'this.failDirectory(partition.logDirectory, error);\n        }\n    }\n    onFlushed',
+    'throw error;\n        }\n    }\n    onFlushed',
+  ),
+]
