@@ -46,12 +46,15 @@ export interface FetchLimits {
 const REREAD_MS = 20
 /** How soon a fetch that found no egress memory looks again. */
 const NO_MEMORY_RETRY_MS = 2
+/** For so long a fetch waits for memory, whatever it asked: slow readers have been closed by then. */
+const NO_MEMORY_PATIENCE_MS = 15_000
 
 export class FetchJob implements ReadSink {
   readonly results: FetchResult[]
   readonly #targets: readonly FetchTarget[]
   readonly #limits: FetchLimits
   readonly #deadlineMs: number
+  readonly #patienceMs: number
   readonly #now: () => number
   readonly #watches: { shard: ShardProxy; token: number }[] = []
   readonly #tokens: number[]
@@ -76,6 +79,7 @@ export class FetchJob implements ReadSink {
     this.#limits = limits
     this.#now = now
     this.#deadlineMs = now() + limits.waitMsMax
+    this.#patienceMs = now() + Math.max(limits.waitMsMax, NO_MEMORY_PATIENCE_MS)
     this.results = targets.map((target) => emptyResult(target.errorCode))
     this.#tokens = new Array(targets.length).fill(0)
     this.#hasError = targets.some((target) => target.errorCode !== ErrorCode.NONE)
@@ -184,7 +188,7 @@ export class FetchJob implements ReadSink {
     }
     const now = this.#now()
     const isEnough = this.#bytes >= this.#limits.bytesMin || this.#hasError || this.#isDone
-    if (this.#bytes === 0 && this.#sawNoMemory && !this.#isDone) {
+    if (this.#bytes === 0 && this.#sawNoMemory && !this.#isDone && now < this.#patienceMs) {
       this.#wait(NO_MEMORY_RETRY_MS)
     } else if (isEnough || now >= this.#deadlineMs) {
       this.#finish()

@@ -1,5 +1,5 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { loadNative } from '../base/native.ts'
 import { isUuid, randomUuid, type Uuid } from '../base/uuid.ts'
 import { BrokerError } from '../errors/broker-error.ts'
@@ -126,6 +126,11 @@ function writeMeta(files: Files, path: string, meta: Meta): void {
   writeFileSync(temporary, `${lines.join('\n')}\n`, { flush: true })
   files.rename(temporary, join(path, META))
   files.syncDirectory(path)
+  try {
+    files.syncDirectory(dirname(path))
+  } catch {
+    // A parent that this user may not open was not made by this broker either.
+  }
 }
 
 /**

@@ -20,7 +20,7 @@ import { Broker } from './broker.ts'
 import { type LogDirectories, openLogDirectories } from './log-directories.ts'
 import { logOptions } from './log-options.ts'
 import { METADATA_BATCH_BYTES_MAX, METADATA_HANDLE, MetadataStore } from './metadata-store.ts'
-import { openPartition } from './topic-service.ts'
+import { openBatches, openPartition } from './topic-service.ts'
 
 /**
  * Brings a broker up to the point where it can serve: directories, shard threads, the metadata log,
@@ -57,7 +57,6 @@ export interface WakerParts {
 const METADATA_TOPIC_ID: Uuid = 'AAAAAAAAAAAAAAAAAAAAAQ'
 const METADATA_DIRECTORY = '__cluster_metadata-0'
 const LANE_BYTES = 1024 * 1024
-const OPEN_BATCH = 500
 /** A leftover directory of a deleted topic, by its name. */
 const PARTITION_DIRECTORY = /^([0-9a-f]{32})-\d+$/
 
@@ -70,7 +69,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   const mainCell = allocateWaitCell()
   const ingress = allocateArena(config.get('millrace.arena.ingress.bytes'))
   const progress = new RecoveryProgress(logger)
-  const host = startShards({
+  const host: ShardHost = startShards({
     shards,
     tier,
     pin: config.get('millrace.pin.threads') && availableParallelism() > shards,
@@ -80,7 +79,10 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     mainCell,
     checkpointIntervalMs: config.get('log.flush.offset.checkpoint.interval.ms'),
     checkMemory: process.env.MILLRACE_CHECK_MEMORY === '1',
-    onEvent: (shard, event) => onEvent(logger, progress, { shard, event }),
+    onEvent: (shard, event) => {
+      onEvent(logger, progress, { shard, event })
+      if (event.kind === 'directory-failed') tellOthers(host, shard, event)
+    },
     onCrash: options.onCrash,
   })
   const hub = new ShardHub(host)
@@ -227,8 +229,7 @@ async function openPartitions(
   for (const { topic, shard, recover, list } of groups.values()) {
     if (recover) progress.expect(list.length)
     const options = logOptions(broker.topicConfig(topic), broker.config)
-    for (let i = 0; i < list.length; i += OPEN_BATCH) {
-      const partitions = list.slice(i, i + OPEN_BATCH)
+    for (const partitions of openBatches(list)) {
       const reply = broker.hub.host.proxies[shard]!.control({
         kind: 'open',
         recover,
@@ -311,6 +312,19 @@ class RecoveryProgress {
     const ms = Math.round(systemClock.monotonicMs() - this.#startedMs)
     this.#logger.info({ partitions: this.#expected, ms }, 'recovered after an unclean stop')
     this.#expected = 0
+  }
+}
+
+/** A directory that failed under one shard is offline for all of them. */
+function tellOthers(
+  host: ShardHost,
+  shard: number,
+  event: Extract<ShardEvent, { kind: 'directory-failed' }>,
+): void {
+  const { logDirectory, message } = event
+  for (const proxy of host.proxies) {
+    if (proxy.index === shard) continue
+    void proxy.control({ kind: 'fail-directory', logDirectory, message })
   }
 }
 

@@ -47,7 +47,8 @@ const EMPTY_LOG: LogHint = {
   truncations: 0,
   bytes: 0,
 }
-const OPEN_BATCH = 1000
+/** Of paths in one control message: well below what a lane's record holds. */
+const OPEN_PATH_BYTES = 64 * 1024
 
 /** What the service works on. */
 export interface TopicServiceParts {
@@ -223,13 +224,27 @@ export class TopicService {
     const opened: Promise<unknown>[] = []
     for (const [shard, partitions] of byShard) {
       const proxy = this.#parts.hub.host.proxies[shard]!
-      for (let i = 0; i < partitions.length; i += OPEN_BATCH) {
-        const slice = partitions.slice(i, i + OPEN_BATCH)
-        opened.push(proxy.control({ kind: 'open', recover: false, options, partitions: slice }))
+      for (const batch of openBatches(partitions)) {
+        opened.push(proxy.control({ kind: 'open', recover: false, options, partitions: batch }))
       }
     }
     await Promise.all(opened)
   }
+}
+
+/** Cuts a list of partitions into pieces that fit a control message each. */
+export function* openBatches(partitions: readonly OpenPartition[]): Generator<OpenPartition[]> {
+  let batch: OpenPartition[] = []
+  let bytes = 0
+  for (const partition of partitions) {
+    batch.push(partition)
+    bytes += Buffer.byteLength(partition.directory) + Buffer.byteLength(partition.logDirectory)
+    if (bytes < OPEN_PATH_BYTES) continue
+    yield batch
+    batch = []
+    bytes = 0
+  }
+  if (batch.length > 0) yield batch
 }
 
 /** What a shard must know of a partition. */

@@ -264,6 +264,8 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       this.#sendsUnderWay--
       this.#sendingSinceMs = this.#lastActiveMs = this.#parts.broker.clock.monotonicMs()
       for (const release of releases) release()
+      // Extents go back to their shards now, not with somebody's next request.
+      if (releases.length > 0) this.#parts.broker.hub.flush()
       if (!this.#isClosed) this.updateReading()
     })
   }

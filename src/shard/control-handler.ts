@@ -129,6 +129,9 @@ export class ControlHandler {
         return { kind: 'ok' }
       case 'shutdown':
         return this.#shutdown()
+      case 'fail-directory':
+        this.#shard.failDirectory(request.logDirectory, new Error(request.message))
+        return { kind: 'ok' }
       default:
         break
     }

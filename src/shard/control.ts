@@ -23,6 +23,8 @@ export type ControlRequest =
   | { readonly kind: 'end-offset-for-epoch'; readonly handle: number; readonly leaderEpoch: number }
   | { readonly kind: 'offsets'; readonly handle: number }
   | { readonly kind: 'stats' }
+  /** Another shard saw a log directory fail: it is offline for all. */
+  | { readonly kind: 'fail-directory'; readonly logDirectory: string; readonly message: string }
   /** Writes the checkpoint tables now. */
   | { readonly kind: 'checkpoint' }
   /** Closes every log cleanly and leaves the clean-shutdown mark; nothing is served after it. */

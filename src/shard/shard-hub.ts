@@ -17,12 +17,14 @@ export function waitAsyncWaker(parker: WaitAsyncParker, pump: () => void): HubWa
 
 /** Rounds of answers handed out before Node's event loop gets its turn. */
 const ROUNDS_MAX = 16
+const CONGESTION_RETRY_MS = 1
 
 export class ShardHub {
   readonly host: ShardHost
   #waker: HubWaker | null = null
   #isScheduled = false
   #isPumping = false
+  #retry: NodeJS.Timeout | null = null
   readonly #afterPump: (() => void)[] = []
 
   constructor(host: ShardHost) {
@@ -49,6 +51,8 @@ export class ShardHub {
   /** Publishes the requests written since the last call, with one wake a shard at most. */
   flush(): void {
     for (const proxy of this.host.proxies) proxy.flush()
+    // Room in a lane rings nobody, and not every request has an answer that would.
+    if (this.isCongested) this.#retryLater()
   }
 
   readonly pump = (): void => {
@@ -69,6 +73,14 @@ export class ShardHub {
     for (const proxy of this.host.proxies) proxy.poll()
     for (const callback of this.#afterPump) callback()
     this.flush()
+  }
+
+  #retryLater(): void {
+    if (this.#retry !== null) return
+    this.#retry = setTimeout(() => {
+      this.#retry = null
+      this.pump()
+    }, CONGESTION_RETRY_MS)
   }
 
   #schedule(): void {

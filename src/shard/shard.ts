@@ -245,9 +245,23 @@ export class Shard {
       answer.highWatermark = log.highWatermark
       answer.lastStableOffset = log.lastStableOffset
       answer.logStartOffset = log.logStartOffset
-      this.#readLog(partition, log, { token, fetchOffset, bytesMax, flags })
+      try {
+        this.#readLog(partition, log, { token, fetchOffset, bytesMax, flags })
+      } catch (error) {
+        if (!(error instanceof BrokerError)) throw error
+        this.#refuseRead(partition, log, error)
+      }
     }
     this.state.outbox.readDone(token, answer)
+  }
+
+  /** The disk refused a read, or gave bytes that are no batch. */
+  #refuseRead(partition: Partition, log: PartitionLog, error: BrokerError): void {
+    this.#answer.errorCode = error.code
+    this.#answer.length = 0
+    const message = `partition ${partition.directory}: ${error.message}`
+    this.state.outbox.event({ kind: 'warning', message })
+    if (log.failure !== null) this.state.failDirectory(partition.logDirectory, error)
   }
 
   #readLog(partition: Partition, log: PartitionLog, read: Read): void {
@@ -263,7 +277,7 @@ export class Shard {
       const extent = this.state.egress.allocate(location.length)
       // Never waits for memory: reads that hold some while others wait for more would deadlock.
       if (extent < 0) answer.flags = layout.READ_NO_MEMORY
-      else this.#readInto(log, partition, { location, extent, answer })
+      else this.#readInto(log, location, extent)
     } else if (read.fetchOffset < (toLogEnd ? log.logEndOffset : log.highWatermark)) {
       answer.flags = layout.READ_TOO_SMALL
     } else if ((read.flags & layout.READ_WATCH) !== 0) {
@@ -272,29 +286,19 @@ export class Shard {
     }
   }
 
-  #readInto(
-    log: PartitionLog,
-    partition: Partition,
-    target: { location: ReadLocation; extent: number; answer: ReadAnswer },
-  ): void {
-    const { location, extent, answer } = target
-    const generation = this.state.egress.generationOf(extent)
+  #readInto(log: PartitionLog, location: ReadLocation, extent: number): void {
+    const { egress, counters } = this.state
+    const answer = this.#answer
+    const generation = egress.generationOf(extent)
     try {
-      answer.length = log.read(location, this.state.egress.bytes, extent)
+      answer.length = log.read(location, egress.bytes, extent)
     } catch (error) {
-      if (!(error instanceof BrokerError)) throw error
-      this.state.egress.free(extent, generation)
-      answer.errorCode = error.code
-      this.state.outbox.event({
-        kind: 'warning',
-        message: `partition ${partition.directory}: ${error.message}`,
-      })
-      if (log.failure !== null) this.state.failDirectory(partition.logDirectory, error)
-      return
+      egress.free(extent, generation)
+      throw error
     }
     answer.offset = extent
     answer.generation = generation
-    this.state.counters.readBytes += answer.length
+    counters.readBytes += answer.length
   }
 
   #onControl(at: number): void {

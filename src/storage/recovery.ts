@@ -193,7 +193,11 @@ class Recovery {
       return { endOffset, endPosition, problem: `the segment before it ends at offset ${start}` }
     }
     segment.resetIndexes()
-    scanner.start(core.segments.open(segment), 0, segment.bytes)
+    const file = core.segments.open(segment)
+    // After a failed flush the kernel calls pages clean that never reached the disk. What is
+    // judged, and then called durable, is what the disk has.
+    core.context.files.dropCached(file, 0, segment.bytes)
+    scanner.start(file, 0, segment.bytes)
     while (scanner.next()) {
       const problem = this.#judge(scanner, { segment, expected: endOffset, recoveryPoint })
       if (problem !== null) return { endOffset, endPosition, problem }

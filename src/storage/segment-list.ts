@@ -214,7 +214,7 @@ export class SegmentList {
     const timeBytes = readWhole(this.#files, this.path(segment, TIME_INDEX_SUFFIX))
     if (timeBytes === null) return null
     const offsets = OffsetIndex.decode(offsetBytes, segment.bytes)
-    const times = TimeIndex.decode(timeBytes)
+    const times = TimeIndex.decode(timeBytes, segment.bytes)
     if (offsets === null || times === null) {
       this.#onWarning(`the indexes of ${this.path(segment, LOG_SUFFIX)} are damaged: rebuilt`)
       return null

@@ -87,8 +87,10 @@ export class TimeIndex {
   }
 
   /** Null when the bytes cannot be a time index. */
-  static decode(bytes: Uint8Array): TimeIndex | null {
+  static decode(bytes: Uint8Array, segmentBytes: number): TimeIndex | null {
     if (bytes.length % TIME_ENTRY_BYTES !== 0) return null
+    // A sealed segment with batches has at least the entry of its largest timestamp.
+    if (bytes.length === 0 && segmentBytes > 0) return null
     const count = bytes.length / TIME_ENTRY_BYTES
     const index = new TimeIndex(count)
     const view = viewOf(bytes)

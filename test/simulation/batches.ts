@@ -1,6 +1,6 @@
 /**
- * The batches that simulated producers send: each carries an id of its own, so that whatever is read
- * back can be traced to the one batch that it must be, byte for byte.
+ * The batches that simulated producers send: each carries an id of its own, so that whatever is
+ * read back can be traced to the one batch that it must be, byte for byte.
  */
 
 import { readInt64, viewOf } from '../../src/base/bytes.ts'

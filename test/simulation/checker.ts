@@ -1,12 +1,12 @@
 /**
- * What one partition must hold: everything that was acknowledged or served, by offset, and how much of
- * it has to survive which crash. Knows the contract, not the code: it is told answers and bytes, and
- * throws a Violation when they cannot be true together.
+ * What one partition must hold: everything that was acknowledged or served, by offset, and how much
+ * of it has to survive which crash. Knows the contract, not the code: it is told answers and bytes,
+ * and throws a Violation when they cannot be true together.
  *
  *   an acknowledged or served batch survives   a process kill            always
  *                                              a power loss              below `durableEnd`
- *   `durableEnd`: with flush.messages = 1 whatever was acknowledged or served, else what the log said
- *   was flushed (its recovery point)
+ *   `durableEnd`: with flush.messages = 1 whatever was acknowledged or served, else what the log
+ *   said was flushed (its recovery point)
  */
 import { addSequence } from '../../src/storage/producer-state.ts'
 import type { SentBatch, StoredBatch } from './batches.ts'
@@ -141,7 +141,9 @@ export class PartitionModel {
     this.knownEnd = Math.min(this.knownEnd, this.durableEnd)
   }
 
-  /** The whole log after a start, from its first to its last offset: all of it is known from now on. */
+  /**
+   * The whole log after a start, from its first to its last offset: all of it is known from now on.
+   */
   restart(batches: readonly StoredBatch[], logStartOffset: number, logEndOffset: number): void {
     this.isBetrayed = false
     // Names may be lost in any order: without its first segments the log starts later. That is no
@@ -220,7 +222,10 @@ export class PartitionModel {
     return false
   }
 
-  /** A look-up by time (null: of the newest) found `batch` (null: none); `bound`: what it saw at least. */
+  /**
+   * A look-up by time (null: of the newest) found `batch` (null: none); `bound`: what it saw at
+   * least.
+   */
   lookedUp(batch: StoredBatch | null, timestampMs: number | null, bound: number): void {
     const where = `${this.name}, look-up of ${timestampMs ?? 'the newest'}`
     if (batch !== null) {

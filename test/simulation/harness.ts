@@ -1,8 +1,8 @@
 /**
- * Runs one seed: draws a plan, lives through several lives of the process on one disk and one clock,
- * and checks after each start that the logs hold what the models say. Deterministic: the same seed and
- * code give the same trace. Single-threaded; promises only where main itself uses them (control
- * requests), and those are drained at fixed points.
+ * Runs one seed: draws a plan, lives through several lives of the process on one disk and one
+ * clock, and checks after each start that the logs hold what the models say. Deterministic: the
+ * same seed and code give the same trace. Single-threaded; promises only where main itself uses
+ * them (control requests), and those are drained at fixed points.
  */
 import { AssertionError } from '../../src/base/assert.ts'
 import { Random } from '../../src/base/random.ts'
@@ -318,7 +318,9 @@ class Simulation {
     if (!workload.produce(run, leaderEpoch)) producer.notSent(run)
   }
 
-  /** As a follower does; only where nothing is under way that would be answered wrongly after it. */
+  /**
+   * As a follower does; only where nothing is under way that would be answered wrongly after it.
+   */
   #truncate(model: PartitionModel): void {
     const { shard } = (this.#process as SimProcess).unitOf(model.plan.handle)
     const partition = shard.state.partitions.get(model.plan.handle)

@@ -1,12 +1,12 @@
 /**
- * What one seed draws before anything runs: sizes, limits and the mix of faults (swarm testing: each
- * run leaves some faults out and turns others up), so that thousands of short runs differ in kind and
- * not only in order.
+ * What one seed draws before anything runs: sizes, limits and the mix of faults (swarm testing:
+ * each run leaves some faults out and turns others up), so that thousands of short runs differ in
+ * kind and not only in order.
  */
 import type { Random } from '../../src/base/random.ts'
 import { type Uuid, uuidFromHex } from '../../src/base/uuid.ts'
 import { DEFAULT_LOG_OPTIONS, type LogOptions } from '../../src/storage/log-types.ts'
-import type { DiskPlan } from './sim-disk.ts'
+import type { DiskPlan } from './disk-plan.ts'
 
 export interface PartitionPlan {
   readonly handle: number

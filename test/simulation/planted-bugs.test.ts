@@ -1,6 +1,7 @@
 /**
- * The simulation must find bugs, so bugs are planted: the compiled tree is copied, one place in it is
- * changed, and seeds run on the copy until an invariant breaks. No hook in `src` is needed for it.
+ * The simulation must find bugs, so bugs are planted: the compiled tree is copied, one place in it
+ * is changed, and seeds run on the copy until an invariant breaks. No hook in `src` is needed for
+ * it.
  */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'

@@ -1,6 +1,6 @@
 /**
- * Bugs to plant: changes of the compiled code, each of a kind that has lost somebody's data, and the
- * invariants that are expected to find them. `find` must occur exactly once in the file.
+ * Bugs to plant: changes of the compiled code, each of a kind that has lost somebody's data, and
+ * the invariants that are expected to find them. `find` must occur exactly once in the file.
  */
 export interface Plant {
   readonly name: string
@@ -45,6 +45,12 @@ export const PLANTS: readonly Plant[] = [
     'storage/recovery.js',
     "return batch.isIntact(core.context.engine) ? null : 'the CRC does not match';",
     'return null;',
+  ),
+  plant(
+    'believes the page cache after a failed flush',
+    'storage/recovery.js',
+    'core.context.files.dropCached(file, 0, segment.bytes);',
+    '',
   ),
   plant('forgets producers in recovery', 'storage/recovery.js', 'core.replay(scanner);', ''),
   plant(

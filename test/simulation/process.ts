@@ -1,7 +1,7 @@
 /**
- * One life of the simulated broker process: real shards with real lanes and arenas on one thread, and
- * main's real side of them. Started the way src/broker/start-broker.ts does it; ended by a clean
- * shutdown, a kill or a power loss.
+ * One life of the simulated broker process: real shards with real lanes and arenas on one thread,
+ * and main's real side of them. Started the way src/broker/start-broker.ts does it; ended by a
+ * clean shutdown, a kill or a power loss.
  */
 import { assert } from '../../src/base/assert.ts'
 import type { Clock } from '../../src/base/clock.ts'

@@ -1,8 +1,8 @@
 /**
  * A simulated producer of one partition. Idempotent ones keep several runs in flight, send again
  * whatever has no answer (after errors and crashes alike, in order, with the same sequences), and
- * start a new epoch only when the broker refuses a sequence, which it may only after a power loss or
- * a truncation took acknowledged batches. The others send once.
+ * start a new epoch only when the broker refuses a sequence, which it may only after a power loss
+ * or a truncation took acknowledged batches. The others send once.
  */
 import type { Random } from '../../src/base/random.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
@@ -54,7 +54,9 @@ export class Producer {
     return this.#queue.filter((run) => run.isInFlight).length
   }
 
-  /** The run to send now, or null: too many in flight, or a retry waits for the answers before it. */
+  /**
+   * The run to send now, or null: too many in flight, or a retry waits for the answers before it.
+   */
   next(terms: RunTerms, random: Random): Run | null {
     const inFlight = this.inFlight
     if (inFlight >= this.plan.inFlightMax) return null

@@ -4,7 +4,8 @@ import { test } from 'node:test'
 import { Random } from '../../src/base/random.ts'
 import { systemCode } from '../../src/storage/file-io.ts'
 import type { FileId } from '../../src/storage/files.ts'
-import { type DiskPlan, SimCrash, SimDisk } from './sim-disk.ts'
+import type { DiskPlan } from './disk-plan.ts'
+import { SimCrash, SimDisk } from './sim-disk.ts'
 import { SimFiles } from './sim-files.ts'
 
 const KIND: DiskPlan = {

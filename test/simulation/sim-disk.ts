@@ -1,17 +1,20 @@
 /**
- * The simulated disk: files and directories that know what the process sees (the page cache) and what
- * a power loss would leave, by sector and by directory entry. It outlives processes; a process reaches
- * it through `SimFiles` (sim-files.ts). Everything random comes from the seed.
+ * The simulated disk: files and directories that know what the process sees (the page cache) and
+ * what a power loss would leave, by sector and by directory entry. It outlives processes; a process
+ * reaches it through `SimFiles` (sim-files.ts). Everything random comes from the seed.
  *
  *   process kill   the page cache survives; flushes under way may or may not have finished
  *   power loss     durable sectors, plus a random part of the others, torn; sizes and names of
  *                  unsynced changes in any combination (or, per seed, in the order they were made)
- *   failed flush   its sectors count as clean though they never reached the platter (Rebello et al.,
+ *   failed flush   its sectors count as clean though they never reached the platter (Rebello et
+ *   al.,
  *                  ATC 2020), and are gone once the process ends
  */
+
 import type { Random } from '../../src/base/random.ts'
 import { BrokerError } from '../../src/errors/broker-error.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
+import type { DiskPlan } from './disk-plan.ts'
 import { FileNode } from './sim-node.ts'
 
 /** The machine or the process died in the middle of a call. Nothing in `src` may catch it. */
@@ -20,20 +23,6 @@ export class SimCrash extends Error {
     super('the simulated process died here')
     this.name = 'SimCrash'
   }
-}
-
-export interface DiskPlan {
-  readonly sectorBytes: number
-  /** A write takes only part of what it was given. */
-  readonly shortWriteChance: number
-  /** A flush, once polled, is done. */
-  readonly flushDoneChance: number
-  /** Some dirty sectors reach the platter after a write, unasked. */
-  readonly writebackChance: number
-  /** Unsynced names survive in the order they were made, or in any combination. */
-  readonly orderedNames: boolean
-  /** What was never written reads as garbage instead of zeros after a power loss. */
-  readonly garbage: boolean
 }
 
 type NameChange =
@@ -124,12 +113,11 @@ export class SimDisk {
     return node instanceof FileNode ? node : null
   }
 
-  /** The process dies; everything that it wrote stays, except what a failed flush betrayed. */
+  /** The process dies; everything that it wrote stays, also what a failed flush called clean. */
   kill(): void {
     this.count('process kills')
     for (const node of this.#files((directory) => directory.entries)) {
       node.endFlights(this.random)
-      node.evictLost()
     }
     this.#afterCrash()
   }

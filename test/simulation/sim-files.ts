@@ -1,6 +1,6 @@
 /**
- * One process's (one shard's) way to the simulated disk: the `Files` that the log gets. Dies with the
- * process: afterwards every call throws, so that no code of a dead process changes the disk.
+ * One process's (one shard's) way to the simulated disk: the `Files` that the log gets. Dies with
+ * the process: afterwards every call throws, so that no code of a dead process changes the disk.
  */
 import { assert } from '../../src/base/assert.ts'
 import type { ByteRange, FileId, Files, GatherSource, OpenMode } from '../../src/storage/files.ts'
@@ -231,7 +231,9 @@ export class SimFiles implements Files {
     this.#file(file).node.writeBack(this.#disk.random)
   }
 
-  dropCached(): void {}
+  dropCached(file: FileId): void {
+    this.#file(file).node.evictLost()
+  }
 
   prefetch(): void {}
 

@@ -1,9 +1,9 @@
 /**
- * One file of the simulated disk: the bytes that processes see, the bytes that are durable, and which
- * sectors differ. Part of sim-disk.ts; knows nothing of names and processes.
+ * One file of the simulated disk: the bytes that processes see, the bytes that are durable, and
+ * which sectors differ. Part of sim-disk.ts; knows nothing of names and processes.
  */
 import type { Random } from '../../src/base/random.ts'
-import type { DiskPlan } from './sim-disk.ts'
+import type { DiskPlan } from './disk-plan.ts'
 
 /** A flush under way: the sectors as they were when it started. */
 export interface Flight {

@@ -1,6 +1,7 @@
 /**
  * The real shard, log and recovery on a simulated clock and disk, seed after seed. What must hold
- * stands in checker.ts; what may go wrong in plan.ts and sim-disk.ts. `scripts/simulate.mjs` runs more.
+ * stands in checker.ts; what may go wrong in plan.ts and sim-disk.ts. `scripts/simulate.mjs` runs
+ * more.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,6 +1,6 @@
 /**
- * Everything that the simulated main thread does to a living process: produces, reads, watches, looks
- * up, deletes records, and checks each answer against the models. One object a life.
+ * Everything that the simulated main thread does to a living process: produces, reads, watches,
+ * looks up, deletes records, and checks each answer against the models. One object a life.
  */
 import { assert } from '../../src/base/assert.ts'
 import type { Random } from '../../src/base/random.ts'

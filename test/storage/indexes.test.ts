@@ -57,7 +57,7 @@ describe('TimeIndex', () => {
           index.maybeAppend(time, i + 1) // Not newer: no entry.
         }
         assert.equal(index.count, times.length)
-        for (const one of [index, TimeIndex.decode(index.encode())!]) {
+        for (const one of [index, TimeIndex.decode(index.encode(), 0)!]) {
           assert.equal(
             one.findBelow(wanted),
             times.findLastIndex((time) => time < wanted),

@@ -42,11 +42,11 @@ export function produce(
       if (handle === undefined) {
         const unknown = byId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         pending.refuse(pending.add(t, p, partition.index), unknown)
-      } else if (records === null || records.length === 0) {
-        pending.refuse(pending.add(t, p, partition.index), ErrorCode.INVALID_RECORD)
-      } else if (hasTransactionalBatch(context.frame.bytes, records)) {
-        // Without a coordinator nothing would ever end the transaction.
-        pending.refuse(pending.add(t, p, partition.index), ErrorCode.INVALID_TXN_STATE)
+        continue
+      }
+      const refusal = checkRecords(context.frame.bytes, records)
+      if (refusal !== ErrorCode.NONE || records === null) {
+        pending.refuse(pending.add(t, p, partition.index), refusal)
       } else {
         const index = pending.add(t, p, partition.index)
         context.frame.hold()
@@ -144,17 +144,22 @@ class PendingProduce implements AppendSink {
   }
 }
 
-/** Looks at the attributes only: whether the run is sound at all is found by the shard. */
-function hasTransactionalBatch(bytes: Uint8Array, run: RecordsRange): boolean {
-  const end = run.offset + run.length
-  let at = run.offset
-  while (at + BATCH_HEADER_BYTES <= end) {
-    if (((bytes[at + ATTRIBUTES + 1] as number) & TRANSACTIONAL_BIT) !== 0) return true
-    const length = int32At(bytes, at + BATCH_LENGTH)
-    if (length <= 0) return false
-    at += LENGTH_PREFIX_BYTES + length
+/**
+ * What the protocol asks beyond a valid batch: exactly one for each partition, as Kafka's brokers
+ * do (a crash could keep part of a longer run, and its retry would look like a gap), and no
+ * transactional one: without a coordinator nothing would ever end the transaction.
+ */
+function checkRecords(bytes: Uint8Array, records: RecordsRange | null): ErrorCode {
+  if (records === null || records.length === 0) return ErrorCode.INVALID_RECORD
+  if (records.length < BATCH_HEADER_BYTES) return ErrorCode.CORRUPT_MESSAGE
+  const { offset } = records
+  if (((bytes[offset + ATTRIBUTES + 1] as number) & TRANSACTIONAL_BIT) !== 0) {
+    return ErrorCode.INVALID_TXN_STATE
   }
-  return false
+  const batchBytes = int32At(bytes, offset + BATCH_LENGTH) + LENGTH_PREFIX_BYTES
+  // A length that is too large or negative is for the batch's own validation.
+  const isRun = batchBytes >= BATCH_HEADER_BYTES && batchBytes < records.length
+  return isRun ? ErrorCode.INVALID_RECORD : ErrorCode.NONE
 }
 
 function int32At(bytes: Uint8Array, at: number): number {
