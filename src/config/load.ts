@@ -231,10 +231,10 @@ class Loader {
     }
     const batch = Number(textOf('message.max.bytes'))
     const arena = Number(textOf('millrace.arena.ingress.bytes'))
-    if (batch > arena / 2) {
+    if (batch > arena / 8) {
       this.#problems.push(
-        `message.max.bytes (${batch}) must not exceed half of millrace.arena.ingress.bytes ` +
-          `(${arena}): a batch lies in one piece in that memory`,
+        `message.max.bytes (${batch}) must not exceed an eighth of millrace.arena.ingress.bytes ` +
+          `(${arena}): a request lies in one piece in that memory, beside others`,
       )
     }
     const [min, max] = (['min', 'max'] as const).map((end) =>

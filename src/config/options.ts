@@ -70,9 +70,9 @@ export const BROKER_OPTIONS = {
     'How files and sockets are driven; auto takes the best that loads, a forced one must load.',
   ),
   'millrace.arena.ingress.bytes': int(
-    64 * MIB,
+    256 * MIB,
     'Memory for received batches that are not written yet, in all.',
-    { min: 4 * MIB, max: GIB },
+    { min: 16 * MIB, max: GIB },
   ),
   'millrace.arena.egress.bytes': int(
     64 * MIB,

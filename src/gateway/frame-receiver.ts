@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts'
 import type { Arena } from '../ring/arena.ts'
+import type { ReceiveMemory } from './receive-memory.ts'
 
 /**
  * Cuts one connection's byte stream into length-prefixed frames, each contiguous in one extent of
@@ -23,6 +24,7 @@ const PREFIX_BYTES = 4
 const FIRST_EXTENT_BYTES = 16 * 1024
 
 export class FrameReceiver {
+  readonly #memory: ReceiveMemory
   readonly #arena: Arena
   readonly #sink: FrameSink
   readonly #frameBytesMax: number
@@ -38,8 +40,9 @@ export class FrameReceiver {
   #stalled = false
   #closed = false
 
-  constructor(arena: Arena, sink: FrameSink, frameBytesMax: number) {
-    this.#arena = arena
+  constructor(memory: ReceiveMemory, sink: FrameSink, frameBytesMax: number) {
+    this.#memory = memory
+    this.#arena = memory.arena
     this.#sink = sink
     this.#frameBytesMax = frameBytesMax
   }
@@ -138,7 +141,7 @@ export class FrameReceiver {
 
   #begin(): boolean {
     const wanted = Math.min(this.#declared, Math.max(FIRST_EXTENT_BYTES, this.#trustedBytes))
-    const extent = this.#arena.allocate(wanted)
+    const extent = this.#memory.allocate(this, wanted)
     if (extent < 0) {
       this.#stalled = true
       return false
@@ -151,7 +154,7 @@ export class FrameReceiver {
 
   #grow(): void {
     const wanted = Math.min(this.#declared, this.#capacity * 2)
-    const extent = this.#arena.allocate(wanted)
+    const extent = this.#memory.allocate(this, wanted)
     if (extent < 0) {
       this.#stalled = true
       return
@@ -169,10 +172,12 @@ export class FrameReceiver {
     this.#extent = -1
     this.#declared = -1
     this.#filled = 0
+    this.#memory.done(this)
     this.#sink.onFrame(extent, length, this.#arena.generationOf(extent))
   }
 
   #release(): void {
+    this.#memory.done(this)
     if (this.#extent < 0) return
     this.#arena.free(this.#extent, this.#arena.generationOf(this.#extent))
     this.#extent = -1

@@ -4,7 +4,6 @@ import type { Handler, HandlerResult, Reply, RequestContext } from '../broker/re
 import { ProtocolViolation } from '../broker/request.ts'
 import { RequestFrame } from '../broker/request-frame.ts'
 import { SendTurns } from '../broker/send-turns.ts'
-import type { Arena } from '../ring/arena.ts'
 import {
   ApiKey,
   DecodeError,
@@ -18,6 +17,7 @@ import {
   type SupportedApiKey,
 } from '../wire/kafka/api.ts'
 import { FrameReceiver, type FrameSink } from './frame-receiver.ts'
+import type { ReceiveMemory } from './receive-memory.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 
 /**
@@ -31,7 +31,7 @@ export interface KafkaConnectionParts {
   readonly id: number
   readonly transport: Transport
   readonly broker: Broker
-  readonly arena: Arena
+  readonly memory: ReceiveMemory
   readonly handlers: ReadonlyMap<number, Handler>
   readonly listenerName: string
   readonly frameBytesMax: number
@@ -79,7 +79,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     this.id = parts.id
     this.transport = parts.transport
     this.#parts = parts
-    this.receiver = new FrameReceiver(parts.arena, this, parts.frameBytesMax)
+    this.receiver = new FrameReceiver(parts.memory, this, parts.frameBytesMax)
     this.#lastActiveMs = parts.broker.clock.monotonicMs()
   }
 
@@ -118,7 +118,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   }
 
   onFrame(offset: number, length: number, generation: number): void {
-    const frame = new RequestFrame(this.#parts.arena, { offset, length, generation })
+    const frame = new RequestFrame(this.#parts.memory.arena, { offset, length, generation })
     if (!this.#isClosed && !this.#isDraining) {
       try {
         this.#serve(frame)

@@ -1,6 +1,7 @@
 import type { Broker } from '../broker/broker.ts'
 import { handlersOf } from '../broker/handlers/index.ts'
 import { KafkaConnection } from './kafka-connection.ts'
+import { ReceiveMemory } from './receive-memory.ts'
 import type { AcceptHandler, Transport, TransportListener, TransportOwner } from './transport.ts'
 
 /**
@@ -16,6 +17,8 @@ export type Listen = (
 const SWEEP_MS = 1000
 /** A response that has not left for so long, while memory is short, costs its connection. */
 const SLOW_READER_MS = 10_000
+/** A request that is under way for so long, while others wait for its memory, likewise. */
+const SLOW_SENDER_MS = 10_000
 /** Complaints about peers, per second. */
 const COMPLAINTS_PER_SECOND = 5
 
@@ -27,12 +30,14 @@ export class KafkaListener {
   readonly #listeners: TransportListener[] = []
   readonly #handlers: ReturnType<typeof handlersOf>
   readonly #sweep: NodeJS.Timeout
+  readonly #memory: ReceiveMemory
   #nextId = 1
   #complaints = 0
 
   constructor(broker: Broker) {
     this.#broker = broker
     this.#handlers = handlersOf(broker)
+    this.#memory = new ReceiveMemory(broker.arena, () => broker.clock.monotonicMs())
     broker.hub.onPumped(() => this.#resumeStalled())
     this.#sweep = setInterval(() => this.#closeSlow(), SWEEP_MS)
     this.#sweep.unref()
@@ -74,7 +79,7 @@ export class KafkaListener {
       id: this.#nextId++,
       transport,
       broker: this.#broker,
-      arena: this.#broker.arena,
+      memory: this.#memory,
       handlers: this.#handlers,
       listenerName,
       frameBytesMax: this.#broker.requestBytesMax,
@@ -93,6 +98,8 @@ export class KafkaListener {
     const left = (this.#byAddress.get(address) ?? 1) - 1
     if (left === 0) this.#byAddress.delete(address)
     else this.#byAddress.set(address, left)
+    // What it held may be what others wait for.
+    if (this.#waiting.size > 0) setImmediate(() => this.#resumeStalled())
   }
 
   #resumeStalled(): void {
@@ -105,21 +112,18 @@ export class KafkaListener {
     this.#complaints = 0
     const now = this.#broker.clock.monotonicMs()
     const idleMax = this.#broker.config.get('connections.max.idle.ms')
-    let inFlight = 0
-    let hungry: KafkaConnection | null = null
-    let anyStalled = false
     for (const connection of this.#connections.values()) {
-      inFlight += connection.requestsInFlight
-      anyStalled ||= connection.isStalled
-      if (connection.receiver.heldBytes > (hungry?.receiver.heldBytes ?? 0)) hungry = connection
       if (now - connection.sendingSinceMs > SLOW_READER_MS && this.#isEgressShort()) {
         connection.close('it does not read its responses and memory is short')
       } else if (idleMax >= 0 && now - connection.idleSinceMs > idleMax) {
         connection.close('idle')
+      } else if (
+        connection.receiver === this.#memory.holder &&
+        now - this.#memory.heldSinceMs > SLOW_SENDER_MS
+      ) {
+        connection.close('it does not finish its request and memory is short')
       }
     }
-    // Unfinished requests fill the arena and none of them can go on: the largest one gives way.
-    if (anyStalled && inFlight === 0) hungry?.close('memory for requests is exhausted')
   }
 
   #isEgressShort(): boolean {

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { copyOf } from '../../src/base/bytes.ts'
 import type { Random } from '../../src/base/random.ts'
 import { FrameReceiver, type FrameSink } from '../../src/gateway/frame-receiver.ts'
+import { ReceiveMemory } from '../../src/gateway/receive-memory.ts'
 import { Arena } from '../../src/ring/arena.ts'
 import { allocateArena } from '../../src/ring/arena-layout.ts'
 import { withSeed } from '../support/seed.ts'
@@ -63,7 +64,7 @@ test('FrameReceiver, any cut of the stream, gives every frame whole and in order
     for (let round = 0; round < 30; round++) {
       const arena = newArena(4 * 1024 * 1024)
       const sink = new Collector(arena)
-      const receiver = new FrameReceiver(arena, sink, 1024 * 1024)
+      const receiver = new FrameReceiver(new ReceiveMemory(arena, () => 0), sink, 1024 * 1024)
       const sizes = Array.from({ length: random.between(1, 40) }, () =>
         random.chance(0.1) ? random.between(1, 300_000) : random.between(1, 2000),
       )
@@ -88,7 +89,11 @@ test('FrameReceiver, any cut of the stream, gives every frame whole and in order
 
 test('FrameReceiver, a declared length without bytes, takes memory for what arrived only', () => {
   const arena = newArena(64 * 1024 * 1024)
-  const receiver = new FrameReceiver(arena, new Collector(arena), 100 * 1024 * 1024)
+  const receiver = new FrameReceiver(
+    new ReceiveMemory(arena, () => 0),
+    new Collector(arena),
+    100 * 1024 * 1024,
+  )
   const prefix = Buffer.alloc(4)
   prefix.writeInt32BE(50 * 1024 * 1024)
   receiver.accept(Buffer.concat([prefix, Buffer.alloc(10)]), 0, 14)
@@ -99,7 +104,7 @@ test('FrameReceiver, a length that is negative, zero or too large, reports it an
   for (const length of [-1, 0, -(2 ** 31), 2 ** 31 - 1, 1001]) {
     const arena = newArena(1024 * 1024)
     const sink = new Collector(arena)
-    const receiver = new FrameReceiver(arena, sink, 1000)
+    const receiver = new FrameReceiver(new ReceiveMemory(arena, () => 0), sink, 1000)
     const bytes = Buffer.alloc(12)
     bytes.writeInt32BE(length)
     assert.equal(receiver.accept(bytes, 0, 12), 4)
@@ -113,7 +118,7 @@ test('FrameReceiver, an exhausted arena, stalls without losing a byte and goes o
   const arena = newArena(64 * 1024)
   const blocker = arena.allocate(64 * 1024)
   const sink = new Collector(arena)
-  const receiver = new FrameReceiver(arena, sink, 32 * 1024)
+  const receiver = new FrameReceiver(new ReceiveMemory(arena, () => 0), sink, 32 * 1024)
   const payload = Buffer.alloc(5000, 7)
   const stream = framed([payload])
   const taken = receiver.accept(stream, 0, stream.length)

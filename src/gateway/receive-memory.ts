@@ -1,0 +1,47 @@
+import type { Arena } from '../ring/arena.ts'
+
+/**
+ * Shares the ingress arena among connections so that unfinished requests cannot block each other for
+ * ever. Up to half of the arena anybody may take. Above it only one receiver at a time, the holder,
+ * may: its request can always grow to its end, and then the next one holds. Runs on main.
+ *
+ * Requests that are whole free their memory by themselves as the shards write them.
+ */
+export class ReceiveMemory {
+  readonly arena: Arena
+  readonly #sharedBytes: number
+  #holder: object | null = null
+  #heldSinceMs = 0
+  readonly #nowMs: () => number
+
+  constructor(arena: Arena, nowMs: () => number) {
+    this.arena = arena
+    this.#sharedBytes = arena.bytesTotal / 2
+    this.#nowMs = nowMs
+  }
+
+  /** Who may exceed the shared half, null when nobody does. */
+  get holder(): object | null {
+    return this.#holder
+  }
+
+  /** Since when the same receiver holds, monotonic; Infinity when nobody does. */
+  get heldSinceMs(): number {
+    return this.#holder === null ? Infinity : this.#heldSinceMs
+  }
+
+  /** An extent for `owner`, or −1: try again when something has been freed. */
+  allocate(owner: object, bytes: number): number {
+    if (owner !== this.#holder && this.arena.bytesInUse + bytes > this.#sharedBytes) {
+      if (this.#holder !== null) return -1
+      this.#holder = owner
+      this.#heldSinceMs = this.#nowMs()
+    }
+    return this.arena.allocate(bytes)
+  }
+
+  /** `owner` has finished or given up its request. */
+  done(owner: object): void {
+    if (this.#holder === owner) this.#holder = null
+  }
+}
