@@ -78,10 +78,14 @@ export class TopicService {
         `A topic has 1 to ${PARTITIONS_PER_TOPIC_MAX} partitions, not ${partitions}`,
       )
     }
-    if (replicationFactor !== -1 && replicationFactor !== 1) {
+    const replicas =
+      replicationFactor === -1
+        ? this.#parts.config.get('default.replication.factor')
+        : replicationFactor
+    if (replicas !== 1) {
       return refused(
         ErrorCode.INVALID_REPLICATION_FACTOR,
-        `Replication factor ${replicationFactor} needs as many brokers; there is 1`,
+        `Replication factor ${replicas} needs as many brokers; there is 1`,
       )
     }
     const configError = validateTopicConfigs(request.configs)

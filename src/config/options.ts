@@ -92,7 +92,6 @@ export const BROKER_OPTIONS = {
 
   // —— connections and requests ——
   'socket.request.max.bytes': int(100 * MIB, 'The largest request that is accepted.', { min: 1 }),
-  'socket.listen.backlog.size': int(50, 'Connections that may wait to be accepted.', { min: 1 }),
   'connections.max.idle.ms': long(
     10 * MINUTE_MS,
     'A connection without a request for so long is closed; -1 for never.',
@@ -102,21 +101,11 @@ export const BROKER_OPTIONS = {
   'max.connections.per.ip': int(INT_MAX, 'Connections that are accepted from one address.', {
     min: 0,
   }),
-  'queued.max.requests': int(
-    500,
-    'Requests of one connection that are worked on at a time; above it the socket is not read.',
-    { min: 1 },
-  ),
   'fetch.max.bytes': int(55 * MIB, 'The most that one Fetch response carries.', { min: KIB }),
   'max.incremental.fetch.session.cache.slots': int(
     1000,
     'Incremental fetch sessions that are kept (KIP-227).',
     { min: 0 },
-  ),
-  'max.request.partition.size.limit': int(
-    2000,
-    'Partitions that one DescribeTopicPartitions response lists (KIP-966).',
-    { min: 1 },
   ),
 
   // —— topics ——
@@ -174,11 +163,6 @@ export const BROKER_OPTIONS = {
     'Closed segments are deleted, oldest first, while a partition is larger; -1 for never.',
     { min: -1 },
   ),
-  'log.retention.check.interval.ms': long(
-    5 * MINUTE_MS,
-    'How often the log looks for segments to delete.',
-    { min: 1 },
-  ),
   'log.segment.delete.delay.ms': long(
     MINUTE_MS,
     'How long the file of a deleted segment stays on disk.',
@@ -213,11 +197,6 @@ export const BROKER_OPTIONS = {
   'log.flush.offset.checkpoint.interval.ms': int(
     MINUTE_MS,
     'How often recovery points are written: less is read again after a crash.',
-    { min: 0 },
-  ),
-  'log.flush.start.offset.checkpoint.interval.ms': int(
-    MINUTE_MS,
-    'How often log start offsets are written.',
     { min: 0 },
   ),
   'log.message.timestamp.type': oneOf(
@@ -282,16 +261,6 @@ export const BROKER_OPTIONS = {
     'A producer that is silent for so long loses its sequence numbers on a partition.',
     { min: 1 },
   ),
-  'transactional.id.expiration.ms': int(
-    7 * DAY_MS,
-    'A transactional id that is silent for so long is forgotten.',
-    { min: 1 },
-  ),
-  'transaction.max.timeout.ms': int(
-    15 * MINUTE_MS,
-    'The longest transaction timeout that a client may ask for.',
-    { min: 1 },
-  ),
 } as const satisfies Record<string, Option>
 
 export type BrokerOptionName = keyof typeof BROKER_OPTIONS
@@ -319,6 +288,9 @@ export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   'inter.broker.listener.name',
   'log.cleaner.enable',
   'log.cleaner.threads',
+  'log.flush.start.offset.checkpoint.interval.ms',
+  'log.retention.check.interval.ms',
+  'max.request.partition.size.limit',
   'num.io.threads',
   'num.network.threads',
   'num.recovery.threads.per.data.dir',
@@ -326,13 +298,17 @@ export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   'offsets.topic.num.partitions',
   'offsets.topic.replication.factor',
   'process.roles',
+  'queued.max.requests',
   'share.coordinator.state.topic.min.isr',
   'share.coordinator.state.topic.replication.factor',
+  'socket.listen.backlog.size',
   'socket.receive.buffer.bytes',
   'socket.send.buffer.bytes',
+  'transaction.max.timeout.ms',
   'transaction.state.log.min.isr',
   'transaction.state.log.num.partitions',
   'transaction.state.log.replication.factor',
+  'transactional.id.expiration.ms',
 ])
 
 export function isBrokerOption(name: string): name is BrokerOptionName {
