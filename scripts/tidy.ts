@@ -93,7 +93,7 @@ const RULES: Rules = {
       because: 'the shell that calls the turn',
     },
     'src/storage/node-files.ts': {
-      modules: ['node:fs'],
+      modules: ['node:fs', 'node:path'],
       because: 'the real disk behind the Files interface, portable tier',
     },
     'src/storage/native-files.ts': {

@@ -77,10 +77,10 @@ export class Broker {
     return Math.min(this.config.get('fetch.max.bytes'), arena / 2)
   }
 
-  /** The largest request: configured, and at most a quarter of the memory of all requests. */
+  /** The largest request: configured, and at most an eighth of the memory of all requests. */
   get requestBytesMax(): number {
     const arena = this.config.get('millrace.arena.ingress.bytes')
-    return Math.min(this.config.get('socket.request.max.bytes'), arena / 4)
+    return Math.min(this.config.get('socket.request.max.bytes'), arena / 8)
   }
 
   /** The most that one partition gives to a response, save for a single larger batch. */

@@ -1,4 +1,7 @@
+import { viewOf } from '../base/bytes.ts'
 import { ErrorCode } from '../errors/error-code.ts'
+import { batchBytes, batchLastOffset } from '../record/batch.ts'
+import { BATCH_HEADER_BYTES } from '../record/batch-layout.ts'
 import {
   READ_MIN_ONE_BATCH,
   READ_NO_MEMORY,
@@ -42,11 +45,17 @@ export interface FetchLimits {
   readonly waitMsMax: number
 }
 
-/** How soon a fetch that has something, but less than `bytesMin`, looks again. */
-const REREAD_MS = 20
+/**
+ * How soon a fetch that has something, but less than `bytesMin`, looks again: at first, and at
+ * most, doubled from time to time, because each look reads everything anew.
+ */
+const REREAD_MS_MIN = 20
+const REREAD_MS_MAX = 500
 /** How soon a fetch that found no egress memory looks again. */
 const NO_MEMORY_RETRY_MS = 2
-/** For so long a fetch waits for memory, whatever it asked: slow readers have been closed by then. */
+/**
+ * For so long a fetch waits for memory, whatever it asked: slow readers have been closed by then.
+ */
 const NO_MEMORY_PATIENCE_MS = 15_000
 
 export class FetchJob implements ReadSink {
@@ -71,6 +80,7 @@ export class FetchJob implements ReadSink {
   /** A watch of this pass was answered while other shards were still reading. */
   #wasWoken = false
   #timer: NodeJS.Timeout | null = null
+  #rereadMs = REREAD_MS_MIN
   #isDone = false
   #resolve: (() => void) | null = null
 
@@ -187,7 +197,8 @@ export class FetchJob implements ReadSink {
       return
     }
     const now = this.#now()
-    const isEnough = this.#bytes >= this.#limits.bytesMin || this.#hasError || this.#isDone
+    const isEnough =
+      this.#hasError || this.#isDone || this.#bytesReadable() >= this.#limits.bytesMin
     if (this.#bytes === 0 && this.#sawNoMemory && !this.#isDone && now < this.#patienceMs) {
       this.#wait(NO_MEMORY_RETRY_MS)
     } else if (isEnough || now >= this.#deadlineMs) {
@@ -196,8 +207,28 @@ export class FetchJob implements ReadSink {
       this.#startPass()
     } else {
       const left = this.#deadlineMs - now
-      this.#wait(this.#bytes === 0 ? left : Math.min(left, REREAD_MS))
+      if (this.#bytes === 0) {
+        this.#wait(left)
+      } else {
+        this.#wait(Math.min(left, this.#rereadMs))
+        this.#rereadMs = Math.min(2 * this.#rereadMs, REREAD_MS_MAX)
+      }
     }
+  }
+
+  /**
+   * What has been read, a partition that has more than it may give counted with all that it may:
+   * whole batches seldom fill it, and to wait for more there would be in vain.
+   */
+  #bytesReadable(): number {
+    if (this.#bytes === 0 || this.#bytes >= this.#limits.bytesMin) return this.#bytes
+    let bytes = 0
+    for (const [i, { records, highWatermark }] of this.results.entries()) {
+      if (records === null) continue
+      const isAll = nextOffset(records) >= highWatermark
+      bytes += isAll ? records.length : Math.max(records.length, this.#targets[i]!.bytesMax)
+    }
+    return Math.min(bytes, this.#limits.bytesMax)
   }
 
   #wait(ms: number): void {
@@ -240,6 +271,16 @@ export class FetchJob implements ReadSink {
   #flush(index: number): void {
     this.#targets[index]!.shard!.flush()
   }
+}
+
+/** The offset behind the last of these whole batches; Infinity when there is none. */
+function nextOffset(records: Uint8Array): number {
+  const view = viewOf(records)
+  let next = Infinity
+  for (let at = 0; at + BATCH_HEADER_BYTES <= records.length; at += batchBytes(view, at)) {
+    next = batchLastOffset(view, at) + 1
+  }
+  return next
 }
 
 function emptyResult(errorCode: number): FetchResult {

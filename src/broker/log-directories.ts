@@ -17,15 +17,13 @@ export interface LogDirectories {
   readonly clusterId: Uuid
   /** Path by directory id, in the order of the configuration. */
   readonly paths: ReadonlyMap<Uuid, string>
-  /** True when every directory was closed in order, or is new. */
-  readonly clean: boolean
+  /** The directory that holds the metadata log, wherever it stands in `log.dirs`. */
+  readonly metadataPath: string
   hintFor(topicId: Uuid, partition: number): LogHint | null
   /** Unlocks the directories. */
   release(): void
 }
 
-/** A partition's directory: its topic id, or the metadata log's name, and its number. */
-const PARTITION_DIRECTORY = /^(?:[0-9a-f]{32}|__cluster_metadata)-\d+$/
 const META = 'meta.properties'
 const LOCK = '.lock'
 
@@ -38,7 +36,7 @@ export function openLogDirectories(
   const byId = new Map<Uuid, string>()
   const hints = new Map<string, LogHint>()
   let clusterId: Uuid | null = null
-  let clean = true
+  let metadataId: Uuid | null = null
   const metas = paths.map((path) => {
     files.makeDirectory(path)
     locks.push(lock(path))
@@ -54,26 +52,33 @@ export function openLogDirectories(
     if (meta.clusterId !== clusterId) {
       throw refused(`use ${path}: it belongs to cluster ${meta.clusterId}, others to ${clusterId}`)
     }
+    metadataId ??= meta.metadataId
   }
   clusterId ??= randomUuid()
   for (const { path, meta } of metas) {
     const id = meta?.directoryId ?? randomUuid()
     if (byId.has(id)) throw refused(`use ${path}: it is a copy of ${byId.get(id)}`)
     byId.set(id, path)
+    metadataId ??= id
     if (meta === null) {
-      writeMeta(files, path, { nodeId, clusterId, directoryId: id })
+      writeMeta(files, path, { nodeId, clusterId, directoryId: id, metadataId })
       continue
     }
-    const known = readCheckpoints(files, path)
-    // Only directories that hold partitions have marks.
-    clean &&= known.clean || !holdsPartitions(files, path)
-    for (const [key, hint] of known.hints) hints.set(key, hint)
+    for (const [key, hint] of readCheckpoints(files, path).hints) hints.set(key, hint)
     removeCleanMarks(files, path)
+  }
+  const metadataPath = metadataId === null ? undefined : byId.get(metadataId)
+  if (metadataPath === undefined) {
+    // An empty cluster in its place would orphan every partition of the others.
+    throw refused(
+      `start: the directory that holds the metadata log (directory.id ${metadataId}) is not among ` +
+        'log.dirs; name all directories that this broker had',
+    )
   }
   return {
     clusterId,
     paths: byId,
-    clean,
+    metadataPath,
     hintFor: (topicId, partition) => hints.get(checkpointKey(topicId, partition)) ?? null,
     release: () => {
       for (const fd of locks.splice(0)) closeSync(fd)
@@ -81,14 +86,12 @@ export function openLogDirectories(
   }
 }
 
-function holdsPartitions(files: Files, path: string): boolean {
-  return files.list(path).some((name) => PARTITION_DIRECTORY.test(name))
-}
-
 interface Meta {
   readonly nodeId: number
   readonly clusterId: Uuid
   readonly directoryId: Uuid
+  /** The directory that holds the metadata log. */
+  readonly metadataId: Uuid
 }
 
 function readMeta(path: string): Meta | null {
@@ -108,10 +111,12 @@ function readMeta(path: string): Meta | null {
   const nodeId = Number(fields.get('node.id'))
   const clusterId = fields.get('cluster.id')?.trim() ?? ''
   const directoryId = fields.get('directory.id')?.trim() ?? ''
-  if (!Number.isInteger(nodeId) || clusterId === '' || !isUuid(directoryId)) {
+  const metadataId = fields.get('metadata.directory.id')?.trim() ?? ''
+  const areIds = isUuid(directoryId) && isUuid(metadataId)
+  if (!Number.isInteger(nodeId) || clusterId === '' || !areIds) {
     throw refused(`use ${path}: its ${META} is damaged; restore it, or use another directory`)
   }
-  return { nodeId, clusterId, directoryId }
+  return { nodeId, clusterId, directoryId, metadataId }
 }
 
 /** Durable before anything else is written below the directory. */
@@ -122,6 +127,7 @@ function writeMeta(files: Files, path: string, meta: Meta): void {
     `node.id=${meta.nodeId}`,
     `cluster.id=${meta.clusterId}`,
     `directory.id=${meta.directoryId}`,
+    `metadata.directory.id=${meta.metadataId}`,
   ]
   writeFileSync(temporary, `${lines.join('\n')}\n`, { flush: true })
   files.rename(temporary, join(path, META))

@@ -8,7 +8,7 @@ import type { MetadataRecord } from '../metadata/records.ts'
 import { decodeBatch } from '../record/batch.ts'
 import { BatchBuilder } from '../record/batch-builder.ts'
 import type { Arena } from '../ring/arena.ts'
-import { READ_MIN_ONE_BATCH, READ_TO_LOG_END } from '../shard/messages-layout.ts'
+import { READ_MIN_ONE_BATCH, READ_NO_MEMORY, READ_TO_LOG_END } from '../shard/messages-layout.ts'
 import type { AppendOutcome, ReadOutcome, ShardProxy } from '../shard/shard-proxy.ts'
 
 /**
@@ -132,6 +132,11 @@ export class MetadataStore {
       const onRead = (outcome: ReadOutcome): void => {
         if (outcome.errorCode !== ErrorCode.NONE) {
           reject(new BrokerError(outcome.errorCode as ErrorCode, 'read the metadata log'))
+          return
+        }
+        if ((outcome.flags & READ_NO_MEMORY) !== 0) {
+          const action = 'read the metadata log: millrace.arena.egress.bytes is too small'
+          reject(new BrokerError(ErrorCode.REQUEST_TIMED_OUT, action))
           return
         }
         const { offset, length } = outcome

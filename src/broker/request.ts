@@ -1,3 +1,5 @@
+import { BrokerError } from '../errors/broker-error.ts'
+import { RecordError } from '../record/record-error.ts'
 import type { RequestFrame } from './request-frame.ts'
 import type { SendTurns } from './send-turns.ts'
 
@@ -34,6 +36,11 @@ export interface Reply {
 export type HandlerResult = Reply | null | Promise<Reply | null>
 
 export type Handler<B = never> = (body: B, context: RequestContext) => HandlerResult
+
+/** True for what a peer's bytes or the world have caused; anything else thrown is our own bug. */
+export function isForeignFailure(error: unknown): error is RecordError | BrokerError {
+  return error instanceof RecordError || error instanceof BrokerError
+}
 
 /** The client broke the protocol so that no response fits: its connection is closed. */
 export class ProtocolViolation extends Error {

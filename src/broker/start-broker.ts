@@ -14,9 +14,11 @@ import type { ControlReply, OpenPartition, ShardEvent } from '../shard/control.t
 import { chooseTier, type ShardHost, startShards } from '../shard/shard-host.ts'
 import { type HubWaker, ShardHub, waitAsyncWaker } from '../shard/shard-hub.ts'
 import type { Tier } from '../shard/shard-thread.ts'
+import { pruneCheckpoints } from '../storage/checkpoint.ts'
 import { DEFAULT_LOG_OPTIONS, type LogHint } from '../storage/log-types.ts'
 import { NodeFiles } from '../storage/node-files.ts'
 import { Broker } from './broker.ts'
+import { descriptorLimit, openLogsMax } from './descriptor-limit.ts'
 import { type LogDirectories, openLogDirectories } from './log-directories.ts'
 import { logOptions } from './log-options.ts'
 import { METADATA_BATCH_BYTES_MAX, METADATA_HANDLE, MetadataStore } from './metadata-store.ts'
@@ -78,6 +80,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     laneBytes: LANE_BYTES,
     mainCell,
     checkpointIntervalMs: config.get('log.flush.offset.checkpoint.interval.ms'),
+    openLogsMax: openLogsMax(descriptorLimit(), shards),
     checkMemory: process.env.MILLRACE_CHECK_MEMORY === '1',
     onEvent: (shard, event) => {
       onEvent(logger, progress, { shard, event })
@@ -108,7 +111,8 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     clusterId: directories.clusterId,
     directories: directories.paths,
   })
-  const removed = await openMetadata(broker, directories, metadataHome(files, directories))
+  const removed = await openMetadata(broker, directories)
+  forgetDeleted(broker, files)
   await openPartitions(broker, directories, progress)
   removeLeftovers(broker, { files, removed })
   return {
@@ -121,40 +125,10 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
 }
 
 /**
- * The log directory that holds the metadata log, wherever it stands in `log.dirs`; the first one
- * for a new cluster. Partitions without a metadata log mean that its directory is missing: an empty
- * cluster in its place would orphan them.
- */
-function metadataHome(files: NodeFiles, directories: LogDirectories): string {
-  const paths = [...directories.paths.values()]
-  const homes = paths.filter((path) => files.exists(`${path}/${METADATA_DIRECTORY}`))
-  if (homes.length > 1) {
-    throw new BrokerError(
-      ErrorCode.KAFKA_STORAGE_ERROR,
-      `start: ${homes.join(' and ')} both hold a metadata log; one of them is a copy`,
-    )
-  }
-  const orphan = paths.find((path) =>
-    files.list(path).some((name) => PARTITION_DIRECTORY.test(name)),
-  )
-  if (homes.length === 0 && orphan !== undefined) {
-    throw new BrokerError(
-      ErrorCode.LOG_DIR_NOT_FOUND,
-      `start: ${orphan} holds partitions, but no directory of log.dirs holds the metadata log; ` +
-        'name all directories that this broker had',
-    )
-  }
-  return homes[0] ?? (paths[0] as string)
-}
-
-/**
  * Opens and replays the metadata log, and records this start. Returns the ids of deleted topics.
  */
-async function openMetadata(
-  broker: Broker,
-  directories: LogDirectories,
-  logDirectory: string,
-): Promise<Set<Uuid>> {
+async function openMetadata(broker: Broker, directories: LogDirectories): Promise<Set<Uuid>> {
+  const logDirectory = directories.metadataPath
   const partition: OpenPartition = {
     handle: METADATA_HANDLE,
     topicId: METADATA_TOPIC_ID,
@@ -184,12 +158,24 @@ async function openMetadata(
         type: 'broker-start',
         brokerId: broker.nodeId,
         brokerEpoch: image.brokerEpoch + 1,
-        clean: directories.clean,
+        clean: wasClosedInOrder(image, directories),
       },
     ],
     result: undefined,
   }))
   return removed
+}
+
+/** True when the last stop left nothing to recover: every partition that exists was closed. */
+function wasClosedInOrder(image: MetadataImage, directories: LogDirectories): boolean {
+  if (image.brokerEpoch === 0) return true // The first start of all.
+  if (directories.hintFor(METADATA_TOPIC_ID, 0)?.clean !== true) return false
+  for (const topic of image.topicsByName.values()) {
+    for (const partition of topic.handles.keys()) {
+      if (directories.hintFor(topic.id, partition)?.clean !== true) return false
+    }
+  }
+  return true
 }
 
 /** Spreads the partitions over the shards, largest first, and recovers those that need it. */
@@ -241,6 +227,16 @@ async function openPartitions(
   }
   await Promise.all(opened)
   progress.finish()
+}
+
+/** Checkpoints need not remember what metadata says was deleted. */
+function forgetDeleted(broker: Broker, files: NodeFiles): void {
+  for (const path of broker.placement.directories.values()) {
+    pruneCheckpoints(files, path, (topicId, partition) => {
+      if (topicId === METADATA_TOPIC_ID) return true
+      return broker.topicById(topicId)?.handles[partition] !== undefined
+    })
+  }
 }
 
 /** A topic was deleted but the broker died before its files were: they go now. */

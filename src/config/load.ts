@@ -231,9 +231,9 @@ class Loader {
     }
     const batch = Number(textOf('message.max.bytes'))
     const arena = Number(textOf('millrace.arena.ingress.bytes'))
-    if (batch > arena / 8) {
+    if (batch > arena / 10) {
       this.#problems.push(
-        `message.max.bytes (${batch}) must not exceed an eighth of millrace.arena.ingress.bytes ` +
+        `message.max.bytes (${batch}) must not exceed a tenth of millrace.arena.ingress.bytes ` +
           `(${arena}): a request lies in one piece in that memory, beside others`,
       )
     }

@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.ts'
 import type { Arena } from '../ring/arena.ts'
-import type { ReceiveMemory } from './receive-memory.ts'
+import { type ReceiveMemory, SMALL_BYTES } from './receive-memory.ts'
 
 /**
  * Cuts one connection's byte stream into length-prefixed frames, each contiguous in one extent of
@@ -11,9 +11,11 @@ import type { ReceiveMemory } from './receive-memory.ts'
  * size (it has already shown that it sends what it declares). An idle connection owns no extent.
  *
  * When the arena is exhausted the receiver is `stalled`: it takes no byte until `retry` succeeds,
- * and the transport must stop reading.
+ * and the transport must stop reading. Between frames it also stops when the sink has enough.
  */
 export interface FrameSink {
+  /** False while no further frame is wanted; asked before each, however many arrive at once. */
+  mayTake(): boolean
   /** A whole frame, without its length prefix. The sink owns the extent from here on. */
   onFrame(offset: number, length: number, generation: number): void
   /** The stream is broken: a negative or too large length. Nothing more is accepted. */
@@ -21,7 +23,6 @@ export interface FrameSink {
 }
 
 const PREFIX_BYTES = 4
-const FIRST_EXTENT_BYTES = 16 * 1024
 
 export class FrameReceiver {
   readonly #memory: ReceiveMemory
@@ -87,12 +88,14 @@ export class FrameReceiver {
 
   /**
    * Takes bytes[from, to) in order and returns the index of the first byte not taken: `to`, or less
-   * when the receiver has stalled or closed. The caller keeps the rest and offers it again later.
+   * when the receiver has stalled or closed, or the sink has enough. The caller keeps the rest and
+   * offers it again later.
    */
   accept(bytes: Uint8Array, from: number, to: number): number {
     let at = from
     while (at < to && !this.#stalled && !this.#closed) {
       if (this.#declared < 0) {
+        if (this.#prefixBytes === 0 && !this.#sink.mayTake()) break
         at = this.#acceptPrefix(bytes, at, to)
         continue
       }
@@ -140,8 +143,10 @@ export class FrameReceiver {
   }
 
   #begin(): boolean {
-    const wanted = Math.min(this.#declared, Math.max(FIRST_EXTENT_BYTES, this.#trustedBytes))
-    const extent = this.#memory.allocate(this, wanted)
+    const least = Math.min(this.#declared, SMALL_BYTES)
+    const wanted = Math.min(this.#declared, Math.max(SMALL_BYTES, this.#trustedBytes))
+    let extent = this.#memory.allocate(this, wanted)
+    if (extent < 0 && wanted > least) extent = this.#memory.allocate(this, least)
     if (extent < 0) {
       this.#stalled = true
       return false

@@ -1,7 +1,7 @@
 import type { Broker } from '../broker/broker.ts'
 import { unsupportedApiVersions } from '../broker/handlers/18-api-versions.ts'
 import type { Handler, HandlerResult, Reply, RequestContext } from '../broker/request.ts'
-import { ProtocolViolation } from '../broker/request.ts'
+import { isForeignFailure, ProtocolViolation } from '../broker/request.ts'
 import { RequestFrame } from '../broker/request-frame.ts'
 import { SendTurns } from '../broker/send-turns.ts'
 import {
@@ -45,7 +45,10 @@ export interface KafkaConnectionParts {
 
 /** Requests of one connection that are being worked on before its socket is left unread. */
 const IN_FLIGHT_MAX = 64
-/** Response bytes that a connection may have queued before its socket is left unread. */
+/**
+ * Response bytes that may wait, for their turn or for the system, before a connection's socket is
+ * left unread.
+ */
 const QUEUED_BYTES_MAX = 1024 * 1024
 
 /** A response's place in the queue. */
@@ -54,8 +57,10 @@ interface Slot {
   readonly apiVersion: number
   readonly correlationId: number
   isReady: boolean
-  /** Null when there is nothing to send. */
-  reply: Reply | null
+  /** The encoded response once it is ready; empty when there is nothing to send. */
+  chunks: Uint8Array[]
+  bytes: number
+  release: (() => void) | undefined
 }
 
 const reader = new Reader()
@@ -70,6 +75,10 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   readonly #closeCallbacks = new Set<() => void>()
   #isClosed = false
   #isDraining = false
+  /** Received bytes are being offered to the receiver. */
+  #isOffering = false
+  /** Bytes of responses that are ready and wait for an earlier one. */
+  #waitingBytes = 0
   /** When the oldest response that has not left was handed to the system, monotonic; 0: none. */
   #sendingSinceMs = 0
   #sendsUnderWay = 0
@@ -89,6 +98,11 @@ export class KafkaConnection implements TransportOwner, FrameSink {
 
   get isStalled(): boolean {
     return this.receiver.stalled
+  }
+
+  /** When bytes last arrived or left, monotonic. */
+  get lastActiveMs(): number {
+    return this.#lastActiveMs
   }
 
   get requestsInFlight(): number {
@@ -123,8 +137,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       try {
         this.#serve(frame)
       } catch (error) {
-        if (!(error instanceof DecodeError || error instanceof ProtocolViolation)) throw error
-        this.#violate(error.message)
+        this.#fail(error)
       }
     }
     frame.release()
@@ -141,22 +154,32 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     this.#parts.onClosed(this)
   }
 
-  /** Memory or room came back: goes on reading if nothing else forbids it. */
-  updateReading(): void {
-    if (this.#isClosed) return
-    const mayRead =
+  mayTake(): boolean {
+    return (
       this.#slots.length < IN_FLIGHT_MAX &&
-      this.transport.queuedBytes < QUEUED_BYTES_MAX &&
+      this.#waitingBytes + this.transport.queuedBytes < QUEUED_BYTES_MAX &&
       !this.#parts.broker.hub.isCongested
-    if (!mayRead || (this.receiver.stalled && !this.receiver.retry())) {
+    )
+  }
+
+  /** Memory or room came back: goes on with what was received, then reading, while it may. */
+  updateReading(): void {
+    if (this.#isClosed || this.#isOffering) return
+    this.#isOffering = true
+    while (this.transport.hasUntaken && this.#mayGoOn()) this.transport.drainReceived()
+    this.#isOffering = false
+    if (this.#isClosed) return
+    if (this.transport.hasUntaken || !this.#mayGoOn()) {
       this.#parts.waiting.add(this)
       this.transport.pause()
-      return
+    } else {
+      this.#parts.waiting.delete(this)
+      this.transport.resume()
     }
-    if (!this.#parts.waiting.delete(this)) return
-    this.transport.drainReceived()
-    if (this.receiver.stalled) this.#parts.waiting.add(this)
-    if (!this.#parts.waiting.has(this)) this.transport.resume()
+  }
+
+  #mayGoOn(): boolean {
+    return this.mayTake() && (!this.receiver.stalled || this.receiver.retry())
   }
 
   close(reason: string): void {
@@ -209,7 +232,9 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       apiVersion,
       correlationId: header.correlationId,
       isReady: false,
-      reply: null,
+      chunks: [],
+      bytes: 0,
+      release: undefined,
     }
     this.#slots.push(slot)
     return slot
@@ -219,24 +244,43 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     if (result instanceof Promise) {
       void result.then(
         (reply) => this.#complete(slot, reply),
-        (error: unknown) => {
-          // A handler answers every failure that it knows; what arrives here is our own bug.
-          queueMicrotask(() => {
-            throw error
-          })
-        },
+        (error: unknown) => this.#fail(error),
       )
     } else {
       this.#complete(slot, result)
     }
   }
 
+  /**
+   * A handler or the bytes of its request failed: that costs the connection. A handler answers
+   * every failure that it knows, so anything but a peer's or the world's is our own bug and ends
+   * the process.
+   */
+  #fail(error: unknown): void {
+    if (error instanceof DecodeError || error instanceof ProtocolViolation) {
+      this.#violate(error.message)
+    } else if (isForeignFailure(error)) {
+      const fields = { peer: this.remoteAddress, error: error.stack }
+      this.#parts.broker.logger.error(fields, 'a request failed without an answer')
+      this.#violate(error.message)
+    } else {
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+
   #complete(slot: Slot, reply: Reply | null): void {
     slot.isReady = true
-    slot.reply = reply
+    slot.release = reply?.release
     if (this.#isClosed) {
       this.#discard(slot)
       return
+    }
+    if (reply !== null) {
+      slot.chunks = encode(slot, reply.body)
+      for (const chunk of slot.chunks) slot.bytes += chunk.length
+      this.#waitingBytes += slot.bytes
     }
     this.#sendReady()
   }
@@ -248,9 +292,9 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     const releases: (() => void)[] = []
     while (this.#slots.length > 0 && (this.#slots[0] as Slot).isReady) {
       const slot = this.#slots.shift() as Slot
-      if (slot.reply === null) continue
-      for (const chunk of encode(slot, slot.reply.body)) chunks.push(chunk)
-      if (slot.reply.release !== undefined) releases.push(slot.reply.release)
+      this.#waitingBytes -= slot.bytes
+      for (const chunk of slot.chunks) chunks.push(chunk)
+      if (slot.release !== undefined) releases.push(slot.release)
     }
     if (chunks.length > 0) this.#send(chunks, releases)
     this.updateReading()
@@ -272,8 +316,8 @@ export class KafkaConnection implements TransportOwner, FrameSink {
 
   #discard(slot: Slot): void {
     if (!slot.isReady) return // Its completion comes here later.
-    slot.reply?.release?.()
-    slot.reply = null
+    slot.release?.()
+    slot.release = undefined
   }
 
   #violate(reason: string): void {

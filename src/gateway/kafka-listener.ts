@@ -1,4 +1,5 @@
 import type { Broker } from '../broker/broker.ts'
+import { connectionsMax, descriptorLimit } from '../broker/descriptor-limit.ts'
 import { handlersOf } from '../broker/handlers/index.ts'
 import { KafkaConnection } from './kafka-connection.ts'
 import { ReceiveMemory } from './receive-memory.ts'
@@ -16,9 +17,9 @@ export type Listen = (
 
 const SWEEP_MS = 1000
 /** A response that has not left for so long, while memory is short, costs its connection. */
-const SLOW_READER_MS = 10_000
+const SLOW_READER_MS = 5_000
 /** A request that is under way for so long, while others wait for its memory, likewise. */
-const SLOW_SENDER_MS = 10_000
+const SLOW_SENDER_MS = 5_000
 /** Complaints about peers, per second. */
 const COMPLAINTS_PER_SECOND = 5
 
@@ -31,6 +32,8 @@ export class KafkaListener {
   readonly #handlers: ReturnType<typeof handlersOf>
   readonly #sweep: NodeJS.Timeout
   readonly #memory: ReceiveMemory
+  /** Beyond it files could not be opened any more. */
+  readonly #connectionsMax = connectionsMax(descriptorLimit())
   #nextId = 1
   #complaints = 0
 
@@ -69,7 +72,7 @@ export class KafkaListener {
     const address = transport.remoteAddress
     const fromAddress = this.#byAddress.get(address) ?? 0
     if (
-      this.#connections.size >= config.get('max.connections') ||
+      this.#connections.size >= Math.min(config.get('max.connections'), this.#connectionsMax) ||
       fromAddress >= config.get('max.connections.per.ip')
     ) {
       this.#complain(address, 'too many connections')
@@ -117,13 +120,20 @@ export class KafkaListener {
         connection.close('it does not read its responses and memory is short')
       } else if (idleMax >= 0 && now - connection.idleSinceMs > idleMax) {
         connection.close('idle')
-      } else if (
-        connection.receiver === this.#memory.holder &&
-        now - this.#memory.heldSinceMs > SLOW_SENDER_MS
-      ) {
+      } else if (this.#isHoarding(connection, now)) {
         connection.close('it does not finish its request and memory is short')
       }
     }
+  }
+
+  /** It holds memory that others wait for, and has sent nothing for long though it is read. */
+  #isHoarding(connection: KafkaConnection, now: number): boolean {
+    const { receiver } = connection
+    if (receiver === this.#memory.holder && now - this.#memory.heldSinceMs > SLOW_SENDER_MS) {
+      return true
+    }
+    const isSilent = now - connection.lastActiveMs > SLOW_SENDER_MS
+    return this.#memory.holder !== null && receiver.heldBytes > 0 && !receiver.stalled && isSilent
   }
 
   #isEgressShort(): boolean {

@@ -1,3 +1,4 @@
+import { constants } from 'node:os'
 import { assert } from '../base/assert.ts'
 import type { NativeAddon } from '../base/native.ts'
 import type { HubWaker } from '../broker/start-broker.ts'
@@ -19,17 +20,23 @@ const EVENTFD_ID = 0
 const BACKLOG = 1024
 /** Connections taken in one go, so that a flood of them leaves time for others. */
 const ACCEPTS_PER_EVENT = 64
+/** For so long a listener rests when the system has no descriptor or memory for a connection. */
+const ACCEPT_REST_MS = 100
+
 export class NativeSockets implements StreamHost {
   readonly addon: NativeAddon
   readonly #poller: number
   readonly #events = new Int32Array(EVENTS_PER_WAIT * 2)
   readonly #watched = new Map<number, Watched>()
+  readonly #onAcceptFailed: (errno: number) => void
   #arena: Arena | null = null
   #spill = -1
   #nextId = EVENTFD_ID + 1
 
-  constructor(addon: NativeAddon) {
+  /** `onAcceptFailed` learns of each time that a listener has to rest. */
+  constructor(addon: NativeAddon, onAcceptFailed: (errno: number) => void) {
     this.addon = addon
+    this.#onAcceptFailed = onAcceptFailed
     this.#poller = addon.pollerOpen(() => this.#onReady())
   }
 
@@ -71,12 +78,24 @@ export class NativeSockets implements StreamHost {
       const action = `listen on ${host}:${port}`
       return Promise.reject(new BrokerError(ErrorCode.UNKNOWN_SERVER_ERROR, action, error))
     }
-    const id = this.watch(fd, { onEvents: () => this.#accept(fd, onAccept) })
+    let rest: NodeJS.Timeout | undefined
+    const onEvents = (): void => {
+      const errno = this.#accept(fd, onAccept)
+      if (!isShortage(errno)) return
+      // The connection stays acceptable: without the rest its event would come back at once.
+      this.interest(id, fd, { readable: false, writable: false })
+      rest = setTimeout(() => {
+        this.interest(id, fd, { readable: true, writable: false })
+      }, ACCEPT_REST_MS)
+      this.#onAcceptFailed(errno)
+    }
+    const id = this.watch(fd, { onEvents })
     return Promise.resolve({
       host,
       port: this.addon.tcpLocalPort(fd),
       kind: 'native',
       close: () => {
+        clearTimeout(rest)
         this.unwatch(id, fd)
         this.addon.closeFd(fd)
         return Promise.resolve()
@@ -113,12 +132,20 @@ export class NativeSockets implements StreamHost {
     }
   }
 
-  #accept(fd: number, onAccept: AcceptHandler): void {
+  /** Accepts what is there; returns the errno that ended it, 0 when there may be more. */
+  #accept(fd: number, onAccept: AcceptHandler): number {
     for (let i = 0; i < ACCEPTS_PER_EVENT; i++) {
       const accepted = this.addon.tcpAccept(fd)
-      if (accepted < 0) return
+      if (accepted < 0) return -accepted
       const transport = new NativeTransport(this, accepted)
       transport.start(onAccept(transport))
     }
+    return 0
   }
+}
+
+const { EMFILE, ENFILE, ENOBUFS, ENOMEM } = constants.errno
+
+function isShortage(errno: number): boolean {
+  return errno === EMFILE || errno === ENFILE || errno === ENOBUFS || errno === ENOMEM
 }

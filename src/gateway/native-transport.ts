@@ -53,6 +53,10 @@ export class NativeTransport implements Transport {
     return this.#queuedBytes
   }
 
+  get hasUntaken(): boolean {
+    return this.#left !== null
+  }
+
   pause(): void {
     if (!this.#reading) return
     this.#reading = false

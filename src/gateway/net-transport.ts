@@ -68,6 +68,10 @@ class NetTransport implements Transport {
     return this.#socket.writableLength
   }
 
+  get hasUntaken(): boolean {
+    return this.#left !== null
+  }
+
   pause(): void {
     if (this.#paused) return
     this.#paused = true

@@ -1,15 +1,21 @@
 import type { Arena } from '../ring/arena.ts'
 
 /**
- * Shares the ingress arena among connections so that unfinished requests cannot block each other for
- * ever. Up to half of the arena anybody may take. Above it only one receiver at a time, the holder,
- * may: its request can always grow to its end, and then the next one holds. Runs on main.
+ * Shares the ingress arena among connections so that unfinished requests cannot block each other
+ * for ever. Up to half of the arena anybody may take, and up to three quarters for the small piece
+ * that a request begins with, so that small requests pass large ones that wait. Above it only one
+ * receiver at a time, the holder, may: its request can always grow to its end, and then the next
+ * one holds. Runs on main.
  *
  * Requests that are whole free their memory by themselves as the shards write them.
  */
+/** What a request begins with. */
+export const SMALL_BYTES = 16 * 1024
+
 export class ReceiveMemory {
   readonly arena: Arena
   readonly #sharedBytes: number
+  readonly #smallBytes: number
   #holder: object | null = null
   #heldSinceMs = 0
   readonly #nowMs: () => number
@@ -17,6 +23,7 @@ export class ReceiveMemory {
   constructor(arena: Arena, nowMs: () => number) {
     this.arena = arena
     this.#sharedBytes = arena.bytesTotal / 2
+    this.#smallBytes = (arena.bytesTotal / 4) * 3
     this.#nowMs = nowMs
   }
 
@@ -32,7 +39,8 @@ export class ReceiveMemory {
 
   /** An extent for `owner`, or −1: try again when something has been freed. */
   allocate(owner: object, bytes: number): number {
-    if (owner !== this.#holder && this.arena.bytesInUse + bytes > this.#sharedBytes) {
+    const limit = bytes <= SMALL_BYTES ? this.#smallBytes : this.#sharedBytes
+    if (owner !== this.#holder && this.arena.bytesInUse + bytes > limit) {
       if (this.#holder !== null) return -1
       this.#holder = owner
       this.#heldSinceMs = this.#nowMs()

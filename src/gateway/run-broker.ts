@@ -8,6 +8,7 @@ import {
   type WakerParts,
 } from '../broker/start-broker.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
+import { formatEndpoint } from '../config/listeners.ts'
 import type { Logger } from '../metrics/logger.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import { HttpServer } from './http-server.ts'
@@ -35,6 +36,9 @@ export async function runBroker(config: BrokerConfig): Promise<void> {
   await stopped
 }
 
+/** Between two complaints that connections cannot be accepted. */
+const ACCEPT_COMPLAINT_MS = 1000
+
 /** What the message of the line 'ready' says in words. */
 const READY_FIELDS = 'node,cluster,tier,shards,directories,kafka,http,topics,partitions'
 
@@ -55,6 +59,7 @@ class BrokerProcess {
   #started: StartedBroker | null = null
   #broker: Broker | null = null
   #sockets: NativeSockets | null = null
+  #complainedMs = -Infinity
 
   constructor(config: BrokerConfig, logger: Logger) {
     this.#config = config
@@ -132,7 +137,7 @@ class BrokerProcess {
       metrics: this.#metrics,
       broker: () => this.#broker,
     })
-    return `${at.host}:${await this.#http.listen()}`
+    return formatEndpoint({ host: at.host, port: await this.#http.listen() })
   }
 
   async #openKafka(broker: Broker): Promise<string[]> {
@@ -150,7 +155,7 @@ class BrokerProcess {
         host: advertised?.host ?? host,
         port: advertised === undefined || advertised.port === 0 ? listener.port : advertised.port,
       })
-      bound.push(`${name}://${host}:${listener.port}`)
+      bound.push(`${name}://${formatEndpoint({ host, port: listener.port })}`)
     }
     return bound
   }
@@ -158,8 +163,16 @@ class BrokerProcess {
   #makeWaker(parts: WakerParts): HubWaker | null {
     const addon = parts.tier === 'portable' ? null : loadNative()
     if (addon === null) return null
-    this.#sockets = new NativeSockets(addon)
+    this.#sockets = new NativeSockets(addon, (errno) => this.#complainOfAccept(errno))
     return this.#sockets.waker(parts.mainCell, parts)
+  }
+
+  /** Clients wait in the listener's backlog meanwhile. */
+  #complainOfAccept(errno: number): void {
+    const now = performance.now()
+    if (now - this.#complainedMs < ACCEPT_COMPLAINT_MS) return
+    this.#complainedMs = now
+    this.#logger.warn({ errno }, 'the system refuses connections: out of descriptors or memory')
   }
 }
 

@@ -11,7 +11,9 @@ export interface Transport {
   /** Stops and resumes reading; idempotent. */
   pause(): void
   resume(): void
-  /** Offers received bytes to the receiver again, after `FrameReceiver.retry`. */
+  /** True while received bytes wait that the receiver has not taken: nothing may be read then. */
+  readonly hasUntaken: boolean
+  /** Offers those bytes to the receiver again. */
   drainReceived(): void
   /**
    * Queues chunks in order. `onSent` runs once, when the system has taken all of them or the stream

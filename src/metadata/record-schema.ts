@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts'
 import { MessageCodecs } from '../wire/kafka/codec/codecs.ts'
 import { Reader } from '../wire/kafka/reader.ts'
-import { defineMessage, type MessageSchema } from '../wire/kafka/schema/definition.ts'
+import type { Fields, MessageSchema } from '../wire/kafka/schema/definition.ts'
 import { Writer } from '../wire/kafka/writer.ts'
 import type { MetadataRecord } from './records.ts'
 
@@ -15,6 +15,10 @@ import type { MetadataRecord } from './records.ts'
  */
 const FRAME_VERSION = 1
 
+function recordOf(name: string, fields: Fields): MessageSchema {
+  return { name, kind: 'record', apiKey: -1, versions: '0', flexible: '0+', fields }
+}
+
 const SCHEMAS: readonly {
   readonly id: number
   readonly type: MetadataRecord['type']
@@ -23,91 +27,49 @@ const SCHEMAS: readonly {
   {
     id: 1,
     type: 'broker-start',
-    schema: defineMessage({
-      name: 'BrokerStartRecord',
-      kind: 'record',
-      apiKey: -1,
-      versions: '0',
-      flexible: '0+',
-      fields: {
-        brokerId: { type: 'int32', versions: '0+' },
-        brokerEpoch: { type: 'int64', versions: '0+' },
-        clean: { type: 'bool', versions: '0+' },
-      },
+    schema: recordOf('BrokerStartRecord', {
+      brokerId: { type: 'int32', versions: '0+' },
+      brokerEpoch: { type: 'int64', versions: '0+' },
+      clean: { type: 'bool', versions: '0+' },
     }),
   },
   {
     id: 2,
     type: 'topic',
-    schema: defineMessage({
-      name: 'TopicRecord',
-      kind: 'record',
-      apiKey: -1,
-      versions: '0',
-      flexible: '0+',
-      fields: {
-        topicId: { type: 'uuid', versions: '0+' },
-        name: { type: 'string', versions: '0+' },
-      },
+    schema: recordOf('TopicRecord', {
+      topicId: { type: 'uuid', versions: '0+' },
+      name: { type: 'string', versions: '0+' },
     }),
   },
   {
     id: 3,
     type: 'partitions',
-    schema: defineMessage({
-      name: 'PartitionsRecord',
-      kind: 'record',
-      apiKey: -1,
-      versions: '0',
-      flexible: '0+',
-      fields: {
-        topicId: { type: 'uuid', versions: '0+' },
-        firstPartition: { type: 'int32', versions: '0+' },
-        directories: { type: ['uuid'], versions: '0+' },
-      },
+    schema: recordOf('PartitionsRecord', {
+      topicId: { type: 'uuid', versions: '0+' },
+      firstPartition: { type: 'int32', versions: '0+' },
+      directories: { type: ['uuid'], versions: '0+' },
     }),
   },
   {
     id: 4,
     type: 'config',
-    schema: defineMessage({
-      name: 'ConfigRecord',
-      kind: 'record',
-      apiKey: -1,
-      versions: '0',
-      flexible: '0+',
-      fields: {
-        topicId: { type: 'uuid', versions: '0+' },
-        name: { type: 'string', versions: '0+' },
-        value: { type: 'string', versions: '0+', nullable: '0+' },
-      },
+    schema: recordOf('ConfigRecord', {
+      topicId: { type: 'uuid', versions: '0+' },
+      name: { type: 'string', versions: '0+' },
+      value: { type: 'string', versions: '0+', nullable: '0+' },
     }),
   },
   {
     id: 5,
     type: 'remove-topic',
-    schema: defineMessage({
-      name: 'RemoveTopicRecord',
-      kind: 'record',
-      apiKey: -1,
-      versions: '0',
-      flexible: '0+',
-      fields: { topicId: { type: 'uuid', versions: '0+' } },
-    }),
+    schema: recordOf('RemoveTopicRecord', { topicId: { type: 'uuid', versions: '0+' } }),
   },
   {
     id: 6,
     type: 'producer-ids',
-    schema: defineMessage({
-      name: 'ProducerIdsRecord',
-      kind: 'record',
-      apiKey: -1,
-      versions: '0',
-      flexible: '0+',
-      fields: {
-        brokerId: { type: 'int32', versions: '0+' },
-        nextProducerId: { type: 'int64', versions: '0+' },
-      },
+    schema: recordOf('ProducerIdsRecord', {
+      brokerId: { type: 'int32', versions: '0+' },
+      nextProducerId: { type: 'int64', versions: '0+' },
     }),
   },
 ]

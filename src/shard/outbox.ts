@@ -2,6 +2,7 @@ import { Packr } from 'msgpackr'
 import type { Doorbell } from '../ring/doorbell.ts'
 import type { LaneWriter } from '../ring/lane.ts'
 import type { ControlReply, ShardEvent } from './control.ts'
+import { LaneOutlet } from './lane-outlet.ts'
 import * as layout from './messages-layout.ts'
 
 /**
@@ -27,82 +28,57 @@ export interface ReadAnswer {
 }
 
 export class Outbox {
+  readonly #outlet: LaneOutlet
   readonly #lane: LaneWriter
-  readonly #doorbell: Doorbell
   readonly #packr = new Packr({ useRecords: false })
-  readonly #waiting: (() => boolean)[] = []
-  #uncommitted = false
 
   constructor(lane: LaneWriter, doorbell: Doorbell) {
+    this.#outlet = new LaneOutlet(lane, doorbell)
     this.#lane = lane
-    this.#doorbell = doorbell
   }
 
   get isBlocked(): boolean {
-    return this.#waiting.length > 0
+    return this.#outlet.isBlocked
   }
 
   appended(token: number, errorCode: number, offsets: AppendAnswer): void {
-    if (this.#waiting.length === 0 && this.#writeAppended(token, errorCode, offsets)) {
-      this.#uncommitted = true
+    if (!this.isBlocked && this.#writeAppended(token, errorCode, offsets)) {
+      this.#outlet.sent()
       return
     }
     const copy = { ...offsets }
-    this.#waiting.push(() => this.#writeAppended(token, errorCode, copy))
+    this.#outlet.send(() => this.#writeAppended(token, errorCode, copy))
   }
 
   readDone(token: number, answer: ReadAnswer): void {
-    if (this.#waiting.length === 0 && this.#writeReadDone(token, answer)) {
-      this.#uncommitted = true
+    if (!this.isBlocked && this.#writeReadDone(token, answer)) {
+      this.#outlet.sent()
       return
     }
     const copy = { ...answer }
-    this.#waiting.push(() => this.#writeReadDone(token, copy))
+    this.#outlet.send(() => this.#writeReadDone(token, copy))
   }
 
   wake(token: number): void {
-    this.#submit(() => this.#writeToken(layout.WAKE, token))
+    this.#outlet.send(() => this.#writeToken(layout.WAKE, token))
   }
 
   /** The bytes of an append are in the log; its acknowledgement follows later. */
   written(token: number): void {
-    this.#submit(() => this.#writeToken(layout.WRITTEN, token))
+    this.#outlet.send(() => this.#writeToken(layout.WRITTEN, token))
   }
 
   reply(token: number, reply: ControlReply): void {
-    this.#message(layout.REPLY, token, reply)
+    this.#outlet.sendBody(layout.REPLY, token, this.#packr.pack(reply))
   }
 
   event(event: ShardEvent): void {
-    this.#message(layout.EVENT, 0, event)
+    this.#outlet.sendBody(layout.EVENT, 0, this.#packr.pack(event))
   }
 
   /** Writes what waits, publishes everything and wakes main if it is parked. */
   flush(): number {
-    let written = 0
-    while (this.#waiting.length > 0 && (this.#waiting[0] as () => boolean)()) {
-      this.#waiting.shift()
-      this.#uncommitted = true
-      written++
-    }
-    if (this.#uncommitted) {
-      this.#uncommitted = false
-      this.#lane.commit()
-      this.#doorbell.ring()
-    }
-    return written
-  }
-
-  #message(type: number, token: number, value: unknown): void {
-    const body = this.#packr.pack(value)
-    this.#submit(() => {
-      const at = this.#lane.claim(type, layout.CONTROL_HEADER_BYTES + body.length)
-      if (at < 0) return false
-      this.#lane.view.setUint32(at, token, true)
-      this.#lane.view.setUint32(at + 4, body.length, true)
-      this.#lane.bytes.set(body, at + layout.CONTROL_HEADER_BYTES)
-      return true
-    })
+    return this.#outlet.flush()
   }
 
   #writeAppended(token: number, errorCode: number, answer: AppendAnswer): boolean {
@@ -138,13 +114,5 @@ export class Outbox {
     if (at < 0) return false
     this.#lane.view.setUint32(at, token, true)
     return true
-  }
-
-  #submit(write: () => boolean): void {
-    if (this.#waiting.length === 0 && write()) {
-      this.#uncommitted = true
-      return
-    }
-    this.#waiting.push(write)
   }
 }

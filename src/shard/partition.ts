@@ -1,3 +1,5 @@
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
 import type { LogContext, LogHint, LogOptions } from '../storage/log.ts'
 import { PartitionLog } from '../storage/log.ts'
 import type { OpenPartition } from './control.ts'
@@ -20,9 +22,15 @@ export class Partition {
   readonly watches = new Map<number, number>()
   /** In the shard's list of partitions to write this turn. */
   isDirty = false
+  /** Used since somebody last looked for logs to close. */
+  isHot = false
+  /** An operator has been told that the log is damaged; every request would repeat it. */
+  isDamageReported = false
   #options: LogOptions
   #hint: LogHint | null
   #log: PartitionLog | null = null
+  /** The log is damaged where data was promised: opening it again would only read it again. */
+  #damage: BrokerError | null = null
 
   constructor(open: OpenPartition, options: LogOptions) {
     this.handle = open.handle
@@ -39,6 +47,12 @@ export class Partition {
     return this.#options
   }
 
+  /** Nobody waits on it and nothing of it is under way: its log may be closed. */
+  get isIdle(): boolean {
+    const isWaitedFor = this.waitingAcks.length > 0 || this.watches.size > 0
+    return !isWaitedFor && !this.isDirty && this.#log?.flushing === false
+  }
+
   /** The log if it has been opened. */
   get openedLog(): PartitionLog | null {
     return this.#log
@@ -49,27 +63,44 @@ export class Partition {
     return this.#hint
   }
 
-  /** Opens the log at the first call: recovery runs here after an unclean stop. */
+  /**
+   * Opens the log at the first call: recovery runs here after an unclean stop. Throws BrokerError;
+   * after CORRUPT_MESSAGE the same one at every call, without a look at the disk, until the
+   * partition is configured or the broker restarts.
+   */
   log(context: LogContext): PartitionLog {
-    if (this.#log === null) {
+    if (this.#log !== null) return this.#log
+    if (this.#damage !== null) throw this.#damage
+    const { directory } = this
+    try {
       this.#log = PartitionLog.open(context, {
-        directory: this.directory,
+        directory,
         options: this.#options,
         hint: this.#hint,
       })
+    } catch (error) {
+      const isDamage = error instanceof BrokerError && error.code === ErrorCode.CORRUPT_MESSAGE
+      if (isDamage) this.#damage = error
+      throw error
     }
     return this.#log
   }
 
-  /** Closes the log in order and keeps what it needs to be opened without a scan. */
+  /**
+   * Closes the log in order and keeps what it needs to be opened without a scan. Throws
+   * BrokerError: then it is closed all the same, and scanned when it is opened again.
+   */
   close(): void {
-    if (this.#log === null) return
-    this.#hint = this.#log.close()
+    const log = this.#log
+    if (log === null) return
+    this.#hint = log.checkpoint()
     this.#log = null
+    this.#hint = log.close()
   }
 
   configure(options: LogOptions): void {
     this.#options = options
+    this.#damage = null
     this.#log?.configure(options)
   }
 }

@@ -21,6 +21,8 @@ export interface ShardHostOptions {
   readonly laneBytes: number
   readonly mainCell: WaitCell
   readonly checkpointIntervalMs: number
+  /** For each shard. */
+  readonly openLogsMax: number
   readonly checkMemory: boolean
   readonly onEvent: (shard: number, event: ShardEvent) => void
   readonly onCrash: (shard: number, error: Error) => void
@@ -72,6 +74,7 @@ export function startShards(options: ShardHostOptions): ShardHost {
       shardCell: allocateWaitCell(),
       mainCell: options.mainCell,
       checkpointIntervalMs: options.checkpointIntervalMs,
+      openLogsMax: options.openLogsMax,
       checkMemory: options.checkMemory,
     }
     proxies.push(

@@ -4,6 +4,7 @@ import { copyOf } from '../base/bytes.ts'
 import type { Doorbell } from '../ring/doorbell.ts'
 import type { LaneReader, LaneWriter } from '../ring/lane.ts'
 import type { ControlReply, ControlRequest, ShardEvent } from './control.ts'
+import { LaneOutlet } from './lane-outlet.ts'
 import * as layout from './messages-layout.ts'
 
 /**
@@ -91,14 +92,13 @@ export class ShardProxy {
   readonly egress: Uint8Array
   readonly #requests: LaneWriter
   readonly #answers: LaneReader
-  readonly #doorbell: Doorbell
   readonly #onEvent: (event: ShardEvent) => void
   readonly #packr = new Packr({ useRecords: false })
   readonly #appends = new Map<number, PendingAppend>()
   readonly #reads = new Map<number, PendingRead>()
   readonly #watches = new Map<number, PendingRead>()
   readonly #controls = new Map<number, (reply: ControlReply) => void>()
-  readonly #overflow: (() => boolean)[] = []
+  readonly #outlet: LaneOutlet
   readonly #appended: AppendOutcome = {
     errorCode: 0,
     baseOffset: 0,
@@ -117,7 +117,6 @@ export class ShardProxy {
   }
   #nextToken = 1
   #lentBytes = 0
-  #uncommitted = false
 
   constructor(parts: {
     index: number
@@ -131,13 +130,13 @@ export class ShardProxy {
     this.egress = parts.egress
     this.#requests = parts.requests
     this.#answers = parts.answers
-    this.#doorbell = parts.doorbell
+    this.#outlet = new LaneOutlet(parts.requests, parts.doorbell)
     this.#onEvent = parts.onEvent
   }
 
   /** True while requests wait for room in the lane. */
   get isCongested(): boolean {
-    return this.#overflow.length > 0
+    return this.#outlet.isBlocked
   }
 
   /** Bytes of read results that have not been released. */
@@ -152,16 +151,16 @@ export class ShardProxy {
   append(request: AppendRequest, sink: AppendSink, index: number): void {
     const token = this.#token()
     this.#appends.set(token, { sink, index })
-    if (this.#overflow.length === 0 && this.#writeAppend(token, request)) this.#uncommitted = true
-    else this.#overflow.push(() => this.#writeAppend(token, request))
+    if (!this.isCongested && this.#writeAppend(token, request)) this.#outlet.sent()
+    else this.#outlet.send(() => this.#writeAppend(token, request))
   }
 
   /** Returns the token, which names the watch when READ_WATCH is asked for. */
   read(request: ReadRequest, sink: ReadSink, index: number): number {
     const token = this.#token()
     this.#reads.set(token, { sink, index, handle: request.handle })
-    if (this.#overflow.length === 0 && this.#writeRead(token, request)) this.#uncommitted = true
-    else this.#overflow.push(() => this.#writeRead(token, request))
+    if (!this.isCongested && this.#writeRead(token, request)) this.#outlet.sent()
+    else this.#outlet.send(() => this.#writeRead(token, request))
     return token
   }
 
@@ -170,7 +169,7 @@ export class ShardProxy {
     const watch = this.#watches.get(token)
     if (watch === undefined) return
     this.#watches.delete(token)
-    this.#submit(() => {
+    this.#outlet.send(() => {
       const at = this.#requests.claim(layout.UNWATCH, layout.UNWATCH_BYTES)
       if (at < 0) return false
       this.#requests.view.setUint32(at, token, true)
@@ -183,7 +182,7 @@ export class ShardProxy {
   release(extent: LentExtent): void {
     const { offset, generation } = extent
     this.#lentBytes -= extent.length
-    this.#submit(() => {
+    this.#outlet.send(() => {
       const at = this.#requests.claim(layout.RELEASE, layout.RELEASE_BYTES)
       if (at < 0) return false
       this.#requests.view.setUint32(at, offset, true)
@@ -197,26 +196,19 @@ export class ShardProxy {
     const body = this.#packr.pack(request)
     return new Promise((resolve) => {
       this.#controls.set(token, resolve)
-      this.#submit(() => this.#writeControl(token, body))
+      this.#outlet.sendBody(layout.CONTROL, token, body)
       this.flush()
     })
   }
 
   /** Publishes what has been written since the last call and wakes the shard if it is parked. */
   flush(): void {
-    if (!this.#uncommitted) return
-    this.#uncommitted = false
-    this.#requests.commit()
-    this.#doorbell.ring()
+    this.#outlet.flush()
   }
 
   /** Hands out the answers that have arrived; returns how many. */
   poll(): number {
     const count = this.#answers.drain(DRAIN_LIMIT, this.#onAnswer)
-    while (this.#overflow.length > 0 && (this.#overflow[0] as () => boolean)()) {
-      this.#overflow.shift()
-      this.#uncommitted = true
-    }
     this.flush()
     return count
   }
@@ -229,14 +221,6 @@ export class ShardProxy {
     const token = this.#nextToken
     this.#nextToken = token === 0xffff_ffff ? 1 : token + 1
     return token
-  }
-
-  #submit(write: () => boolean): void {
-    if (this.#overflow.length === 0 && write()) {
-      this.#uncommitted = true
-      return
-    }
-    this.#overflow.push(write)
   }
 
   #writeAppend(token: number, request: AppendRequest): boolean {
@@ -262,15 +246,6 @@ export class ShardProxy {
     view.setFloat64(at + 8, request.fetchOffset, true)
     view.setUint32(at + 16, request.bytesMax, true)
     view.setUint32(at + 20, request.flags, true)
-    return true
-  }
-
-  #writeControl(token: number, body: Uint8Array): boolean {
-    const at = this.#requests.claim(layout.CONTROL, layout.CONTROL_HEADER_BYTES + body.length)
-    if (at < 0) return false
-    this.#requests.view.setUint32(at, token, true)
-    this.#requests.view.setUint32(at + 4, body.length, true)
-    this.#requests.bytes.set(body, at + layout.CONTROL_HEADER_BYTES)
     return true
   }
 

@@ -1,6 +1,7 @@
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Arena } from '../ring/arena.ts'
+import { isTemporary } from '../storage/file-io.ts'
 import type { LogContext, PartitionLog } from '../storage/log.ts'
 import type { Outbox } from './outbox.ts'
 import type { Partition, WaitingAck } from './partition.ts'
@@ -32,9 +33,17 @@ export class ShardState {
   }
   isShutDown = false
   readonly #failedDirectories = new Set<string>()
+  readonly #openLogsMax: number
   #nextFlushToken = 1
 
-  constructor(parts: { index: number; context: LogContext; outbox: Outbox; egress: Arena }) {
+  constructor(parts: {
+    index: number
+    context: LogContext
+    outbox: Outbox
+    egress: Arena
+    openLogsMax: number
+  }) {
+    this.#openLogsMax = parts.openLogsMax
     this.index = parts.index
     this.context = parts.context
     this.outbox = parts.outbox
@@ -47,19 +56,56 @@ export class ShardState {
    */
   openLog(partition: Partition): PartitionLog | null {
     if (this.#failedDirectories.has(partition.logDirectory)) return null
+    partition.isHot = true
+    if (partition.openedLog !== null) return partition.openedLog
     try {
+      if (this.open.size >= this.#openLogsMax) this.#restSomeone()
+      if (this.#failedDirectories.has(partition.logDirectory)) return null
       const log = partition.log(this.context)
       this.open.add(partition)
       return log
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error
-      // Damage is one partition's matter; anything else is the disk's.
-      if (error.code === ErrorCode.CORRUPT_MESSAGE) {
-        this.outbox.event({ kind: 'warning', message: `${partition.directory}: ${error.message}` })
-      } else {
-        this.failDirectory(partition.logDirectory, error)
-      }
+      this.refuse(partition, error)
       return null
+    }
+  }
+
+  /**
+   * What a failure means: damage and a lack of room are one partition's matter, else the disk's.
+   */
+  refuse(partition: Partition, error: BrokerError): void {
+    const isDamage = error.code === ErrorCode.CORRUPT_MESSAGE
+    if (isDamage && partition.isDamageReported) return
+    partition.isDamageReported ||= isDamage
+    if (isDamage || (isTemporary(error) && partition.openedLog?.failed !== true)) {
+      this.outbox.event({ kind: 'warning', message: `${partition.directory}: ${error.message}` })
+    } else {
+      this.failDirectory(partition.logDirectory, error)
+    }
+  }
+
+  /**
+   * Closes one log that nobody has used lately, so that descriptors do not run out. A log that is
+   * in use stays, even if that means one too many.
+   */
+  #restSomeone(): void {
+    let left = this.open.size * 2
+    for (const partition of this.open) {
+      if (left-- === 0) return
+      if (partition.isHot || !partition.isIdle) {
+        partition.isHot = false
+        this.open.delete(partition)
+        this.open.add(partition) // To the end of the queue.
+        continue
+      }
+      try {
+        this.rest(partition)
+      } catch (error) {
+        if (!(error instanceof BrokerError)) throw error
+        this.refuse(partition, error)
+      }
+      return
     }
   }
 
@@ -92,6 +138,10 @@ export class ShardState {
   settle(partition: Partition): void {
     const log = partition.openedLog
     if (log === null) return
+    if (this.#failedDirectories.has(partition.logDirectory)) {
+      this.dropWaiters(partition, ErrorCode.KAFKA_STORAGE_ERROR)
+      return
+    }
     const acks = partition.waitingAcks
     let done = 0
     while (done < acks.length && (acks[done] as WaitingAck).endOffset <= log.highWatermark) {
@@ -123,7 +173,8 @@ export class ShardState {
       if (!(error instanceof BrokerError)) throw error
       // Some of its files may have been started: their reports still come.
       if (log.flushing) this.flushing.set(token, partition)
-      this.failDirectory(partition.logDirectory, error)
+      this.refuse(partition, error)
+      if (log.failed) this.dropWaiters(partition, ErrorCode.KAFKA_STORAGE_ERROR)
     }
   }
 
@@ -135,6 +186,8 @@ export class ShardState {
     if (!log.flushing) this.flushing.delete(token)
     if (error !== null) {
       this.failDirectory(partition.logDirectory, error)
+      // Whoever began to wait after the directory had failed is told as well.
+      this.dropWaiters(partition, ErrorCode.KAFKA_STORAGE_ERROR)
       return
     }
     this.settle(partition)
@@ -148,8 +201,8 @@ export class ShardState {
 
   /** Closes an open log in order; the next use opens it again. Throws BrokerError. */
   rest(partition: Partition): void {
-    partition.close()
     this.open.delete(partition)
+    partition.close()
   }
 
   /** Forgets a partition; its log has been closed or deleted. */

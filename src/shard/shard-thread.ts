@@ -33,6 +33,7 @@ export interface ShardThreadData {
   readonly shardCell: WaitCell
   readonly mainCell: WaitCell
   readonly checkpointIntervalMs: number
+  readonly openLogsMax: number
   readonly checkMemory: boolean
 }
 
@@ -61,6 +62,7 @@ function run(data: ShardThreadData): void {
       onWarning: (message) => outbox.event({ kind: 'warning', message }),
     },
     checkpointIntervalMs: data.checkpointIntervalMs,
+    openLogsMax: data.openLogsMax,
     threadCpuMicros: () => addon?.threadCpuMicros() ?? 0,
   })
   const isEmpty = (): boolean => requests.isEmpty()

@@ -36,6 +36,8 @@ export interface ShardParts {
   readonly egress: Arena
   readonly context: LogContext
   readonly checkpointIntervalMs: number
+  /** Logs that are kept open while nobody uses them. */
+  readonly openLogsMax: number
   /** CPU time of the shard's thread so far, in microseconds. */
   readonly threadCpuMicros: () => number
 }
@@ -108,6 +110,10 @@ export class Shard {
   }
 
   readonly #onRequest = (type: number, at: number): void => {
+    if (this.state.isShutDown) {
+      this.#refuseAfterShutdown(type, at)
+      return
+    }
     switch (type) {
       case layout.APPEND:
         this.#onAppend(at)
@@ -131,6 +137,22 @@ export class Shard {
         return
       default:
         assert(false, `unknown request type ${type}`)
+    }
+  }
+
+  /** The logs are closed and marked so: whatever stood behind the shutdown is not served. */
+  #refuseAfterShutdown(type: number, at: number): void {
+    const token = this.#requests.view.getUint32(at, true)
+    const { outbox } = this.state
+    if (type === layout.APPEND) {
+      outbox.appended(token, ErrorCode.NOT_LEADER_OR_FOLLOWER, NO_OFFSETS)
+    } else if (type === layout.READ) {
+      const answer = resetAnswer(this.#answer)
+      answer.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER
+      outbox.readDone(token, answer)
+    } else if (type === layout.CONTROL) {
+      const errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER
+      outbox.reply(token, { kind: 'failed', errorCode, message: 'the broker is stopping' })
     }
   }
 
@@ -222,9 +244,7 @@ export class Shard {
         this.state.outbox.appended(staged.token, ErrorCode.KAFKA_STORAGE_ERROR, NO_OFFSETS)
       }
     }
-    this.state.outbox.event({ kind: 'warning', message: error.message })
-    if (partition.openedLog?.failure != null)
-      this.state.failDirectory(partition.logDirectory, error)
+    this.state.refuse(partition, error)
   }
 
   #onRead(at: number): void {

@@ -13,7 +13,7 @@ import {
   INFO_PRODUCER_ID,
   INFO_RECORDS_COUNT,
 } from '../record/batch-layout.ts'
-import { isOutOfSpace } from './file-io.ts'
+import { isTemporary } from './file-io.ts'
 import type { ByteRange, FileId } from './files.ts'
 import type { Flusher } from './flusher.ts'
 import type { EpochsMark } from './leader-epochs.ts'
@@ -197,6 +197,7 @@ export class Appender {
   #newMark(): StageMark {
     const { segments } = this.#core
     const last = segments.last ?? null
+    if (last !== null) last.isPinned = true
     return {
       segmentCount: segments.all.length,
       last,
@@ -300,7 +301,7 @@ export class Appender {
       core.segments.writeIndexes(segment)
       core.writeSnapshot(sealed.endOffset, sealed.snapshot, false)
     } catch (error) {
-      if (!isOutOfSpace(error)) {
+      if (!isTemporary(error)) {
         if (error instanceof Error) core.fail(error)
         throw error
       }
@@ -334,7 +335,7 @@ export class Appender {
           segments.markDirty(last)
         }
       }
-      if (!isOutOfSpace(error)) core.fail(error instanceof Error ? error : new Error(String(error)))
+      if (!isTemporary(error)) core.fail(error instanceof Error ? error : new Error(String(error)))
     } catch (second) {
       // What is on disk now is not what the log says: recovery at the next start sorts it out.
       core.fail(second instanceof Error ? second : new Error(String(second)))
@@ -345,6 +346,7 @@ export class Appender {
 
   #endStage(): void {
     this.#staged.clear()
+    if (this.#mark?.last) this.#mark.last.isPinned = false
     this.#mark = null
     this.#epochsMark = null
     assert(this.#core.producers.mark() === 0)

@@ -30,6 +30,8 @@ import { readFully } from './file-io.ts'
 import type { FileId, Files } from './files.ts'
 
 const MAGIC_V2 = 2
+/** No arena takes a batch of more: a torn length must not cost the memory that it asks for. */
+const BATCH_BYTES_LIMIT = 128 * 1024 * 1024
 const COMPRESSION_MAX = 4
 /** First read of a walk: an index interval and a bit. */
 const FIRST_READ_BYTES = 8 * 1024
@@ -109,7 +111,9 @@ export class BatchScanner {
     const lastOffsetDelta = view.getInt32(at + LAST_OFFSET_DELTA)
     const recordsCount = view.getInt32(at + RECORDS_COUNT)
     const attributes = view.getInt16(at + ATTRIBUTES)
-    if (bytes < BATCH_HEADER_BYTES) return this.#stop(`a batch of ${bytes} bytes`)
+    if (bytes < BATCH_HEADER_BYTES || bytes > BATCH_BYTES_LIMIT) {
+      return this.#stop(`a batch of ${bytes} bytes`)
+    }
     if (view.getInt8(at + MAGIC) !== MAGIC_V2) return this.#stop('magic is not 2')
     if (bytes > left) return this.#stop(`a batch of ${bytes} bytes with ${left} bytes left`)
     if (lastOffsetDelta < 0 || recordsCount < 0 || recordsCount > lastOffsetDelta + 1) {

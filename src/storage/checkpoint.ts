@@ -57,15 +57,21 @@ export function checkpointKey(topicId: Uuid, partition: number): string {
   return `${topicId}-${partition}`
 }
 
-/** Replaces a shard's table in a log directory, durably. Throws BrokerError. */
+/**
+ * Replaces a shard's tables in a log directory, durably. In an orderly stop (`clean`) the logs that
+ * were closed go into the clean mark; one that could not be (it is damaged) stays in the table of
+ * recovery points and is scanned again. Throws BrokerError.
+ */
 export function writeCheckpoint(files: Files, table: CheckpointTable): void {
-  const { logDirectory, shard } = table
-  const bytes = encodeTable(table.entries)
-  if (!table.clean) {
-    replaceDurably(files, logDirectory, RECOVERY_PREFIX + shard, bytes)
-    return
+  const { logDirectory, shard, entries } = table
+  const open = table.clean ? entries.filter((entry) => !entry.hint.clean) : entries
+  if (open.length > 0 || !table.clean) {
+    replaceDurably(files, logDirectory, RECOVERY_PREFIX + shard, encodeTable(open))
   }
-  replaceDurably(files, logDirectory, CLEAN_PREFIX + shard, bytes)
+  if (!table.clean) return
+  const closed = entries.filter((entry) => entry.hint.clean)
+  replaceDurably(files, logDirectory, CLEAN_PREFIX + shard, encodeTable(closed))
+  if (open.length > 0) return
   // Everything it could say is said better now.
   files.remove(joinPath(logDirectory, RECOVERY_PREFIX + shard))
   files.syncDirectory(logDirectory)
@@ -111,17 +117,29 @@ export function removeCleanMarks(files: Files, logDirectory: string): void {
   if (names.length === 0 || (names.length === 1 && names[0] === START_NAME)) return
   const known = readCheckpoints(files, logDirectory)
   const entries: CheckpointEntry[] = []
-  for (const [key, hint] of known.hints) {
-    // After an orderly stop the marks name every partition there is: forget what was deleted.
-    if (known.clean && !hint.clean) continue
-    const dash = key.lastIndexOf('-')
-    entries.push({ topicId: key.slice(0, dash), partition: Number(key.slice(dash + 1)), hint })
-  }
+  for (const [key, hint] of known.hints) entries.push({ ...parseKey(key), hint })
   replaceDurably(files, logDirectory, START_NAME, encodeTable(entries))
   for (const name of names) {
     if (name !== START_NAME) files.remove(joinPath(logDirectory, name))
   }
   files.syncDirectory(logDirectory)
+}
+
+/**
+ * Forgets what the table of the start says of partitions that do not exist any more. Call it once
+ * the metadata is known and before a shard writes tables of its own. Throws BrokerError.
+ */
+export function pruneCheckpoints(
+  files: Files,
+  logDirectory: string,
+  exists: (topicId: Uuid, partition: number) => boolean,
+): void {
+  const bytes = readWhole(files, joinPath(logDirectory, START_NAME))
+  const entries = bytes === null ? null : decodeTable(bytes, false)
+  if (entries === null) return
+  const kept = entries.filter(({ topicId, partition }) => exists(topicId, partition))
+  if (kept.length === entries.length) return
+  replaceDurably(files, logDirectory, START_NAME, encodeTable(kept))
 }
 
 /**
@@ -144,6 +162,11 @@ export function merge(a: LogHint, b: LogHint): LogHint {
     truncations: a.truncations,
     bytes: further.bytes,
   }
+}
+
+function parseKey(key: string): { topicId: Uuid; partition: number } {
+  const dash = key.lastIndexOf('-')
+  return { topicId: key.slice(0, dash), partition: Number(key.slice(dash + 1)) }
 }
 
 /** In a fixed order, so that runs of the simulator do not depend on the disk's. */

@@ -72,29 +72,59 @@ export function replaceDurably(
   name: string,
   bytes: Uint8Array,
 ): void {
-  const temporary = joinPath(directory, name + TEMPORARY_SUFFIX)
-  const file = writeNew(files, temporary, bytes)
-  try {
-    files.flushNow(file)
-  } finally {
-    files.close(file)
-  }
-  files.rename(temporary, joinPath(directory, name))
+  replace(files, joinPath(directory, name), bytes, true)
   files.syncDirectory(directory)
+}
+
+/**
+ * Replaces the file at `path` in one step; the name is durable after a sync of the directory, the
+ * content if asked for. When it fails, nothing half-written stays behind if that can be helped.
+ */
+export function replace(files: Files, path: string, bytes: Uint8Array, durably: boolean): void {
+  const temporary = path + TEMPORARY_SUFFIX
+  try {
+    const file = writeNew(files, temporary, bytes)
+    try {
+      if (durably) files.flushNow(file)
+    } finally {
+      files.close(file)
+    }
+    files.rename(temporary, path)
+  } catch (error) {
+    if (isTemporary(error)) files.remove(temporary)
+    throw error
+  }
 }
 
 /** The errno name of a failure of the world, or ''. */
 export function systemCode(error: unknown): string {
+  return systemProperty(error, 'code')
+}
+
+function systemProperty(error: unknown, name: 'code' | 'syscall'): string {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 8; depth++) {
-    const code = (cause as { code?: unknown }).code
-    if (typeof code === 'string') return code
+    const value = (cause as { code?: unknown; syscall?: unknown })[name]
+    if (typeof value === 'string') return value
     cause = cause.cause
   }
   return ''
 }
 
-/** No room, as opposed to a disk that cannot be trusted: the log goes on once there is room. */
-export function isOutOfSpace(error: unknown): boolean {
-  const code = systemCode(error)
-  return code === 'ENOSPC' || code === 'EDQUOT'
+/**
+ * No room, no descriptor or no memory just now, as opposed to a disk that cannot be trusted: what
+ * was asked for is refused, and works again when somebody has made room. A flush that failed is
+ * never temporary, whatever its code: what it was to make durable may be lost (files.ts).
+ */
+export function isTemporary(error: unknown): boolean {
+  const call = systemProperty(error, 'syscall')
+  if (call === 'fsync' || call === 'fdatasync') return false
+  return TEMPORARY_CODES.has(systemCode(error))
 }
+
+const TEMPORARY_CODES: ReadonlySet<string> = new Set([
+  'ENOSPC',
+  'EDQUOT',
+  'EMFILE',
+  'ENFILE',
+  'ENOMEM',
+])

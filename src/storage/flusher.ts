@@ -7,9 +7,13 @@
 import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
+import { isTemporary } from './file-io.ts'
 import type { FileId } from './files.ts'
 import type { LogCore } from './log-core.ts'
 import type { Segment } from './segment.ts'
+
+/** Until a flush that the disk had no room for is tried again. */
+const RETRY_MS = 1000
 
 export class Flusher {
   readonly #core: LogCore
@@ -24,6 +28,8 @@ export class Flusher {
   #targetPosition = 0
   /** When the oldest write was made that no started flush covers; monotonic, Infinity when none. */
   #dirtySinceMs = Infinity
+  /** Until then no flush is due: the last try found no room. Monotonic, −Infinity when it did. */
+  #retryAtMs = -Infinity
 
   constructor(core: LogCore) {
     this.#core = core
@@ -40,6 +46,7 @@ export class Flusher {
   /** A truncation or recovery made everything durable. */
   reset(): void {
     this.#dirtySinceMs = Infinity
+    this.#retryAtMs = -Infinity
   }
 
   /**
@@ -60,6 +67,7 @@ export class Flusher {
   isDue(nowMs: number): boolean {
     const core = this.#core
     if (this.isFlushing || core.failure !== null) return false
+    if (nowMs < this.#retryAtMs) return false
     const unflushed = core.logEndOffset - core.recoveryPoint
     if (unflushed === 0) return false
     if (unflushed >= core.options.flushMessages) return true
@@ -69,19 +77,22 @@ export class Flusher {
     return false
   }
 
+  /**
+   * When a flush is due because of time. Also while one is under way, of what it does not cover:
+   * the next one starts when that is over.
+   */
   deadlineMs(): number {
-    if (this.isFlushing || this.#core.failure !== null) return Infinity
+    if (this.#core.failure !== null) return Infinity
+    if (this.#retryAtMs > 0) return this.#retryAtMs
     return this.#dirtySinceMs + this.#core.options.flushMs
   }
 
   start(token: number): number {
     const core = this.#core
     assert(!this.isFlushing && core.failure === null)
+    this.#flushNames()
     return core.orFail(() => {
       const { files } = core.context
-      // Names first: durable bytes in a file that nobody finds are lost.
-      core.epochs.write(files, core.directory)
-      core.syncDirectory()
       this.#token = token
       this.#target = core.logEndOffset
       this.#targetPosition = core.endPosition()
@@ -102,6 +113,23 @@ export class Flusher {
       }
       return this.#pending
     })
+  }
+
+  /**
+   * Names first: durable bytes in a file that nobody finds are lost. No room for them is no
+   * failure, no data has been flushed yet: the flush is due again a little later.
+   */
+  #flushNames(): void {
+    const core = this.#core
+    try {
+      core.epochs.write(core.context.files, core.directory)
+      core.syncDirectory()
+      this.#retryAtMs = -Infinity
+    } catch (error) {
+      if (isTemporary(error)) this.#retryAtMs = core.context.clock.monotonicMs() + RETRY_MS
+      else if (error instanceof Error) core.fail(error)
+      throw error
+    }
   }
 
   /** True when this was the last report of the flush. */
@@ -141,7 +169,8 @@ export class Flusher {
         core.segments.flushIndexes(segment)
       }
       core.recoveryPoint = core.logEndOffset
-      this.#dirtySinceMs = Infinity
+      this.reset()
+      core.segments.closeIdle()
     })
   }
 }

@@ -31,6 +31,8 @@ export class LeaderEpochs {
   #epochs: number[] = []
   #startOffsets: number[] = []
   #isDirty = false
+  /** What the file says, null when there is none or it is not known. */
+  #saved: string | null = null
 
   /** −1 when none. */
   get latest(): number {
@@ -114,8 +116,13 @@ export class LeaderEpochs {
     for (let i = 0; i < this.#epochs.length; i++) {
       lines.push(`${this.#epochs[i]} ${this.#startOffsets[i]}`)
     }
-    const bytes = new TextEncoder().encode(`${lines.join('\n')}\n`)
-    replaceDurably(files, directory, LEADER_EPOCH_FILE, bytes)
+    const text = `${lines.join('\n')}\n`
+    // Recovery forgets epochs and finds them again in the batches: mostly nothing is new.
+    if (text !== this.#saved) {
+      this.#saved = null
+      replaceDurably(files, directory, LEADER_EPOCH_FILE, new TextEncoder().encode(text))
+      this.#saved = text
+    }
     this.#isDirty = false
   }
 
@@ -124,9 +131,11 @@ export class LeaderEpochs {
     this.#epochs = []
     this.#startOffsets = []
     this.#isDirty = false
+    this.#saved = null
     const bytes = readWhole(files, joinPath(directory, LEADER_EPOCH_FILE))
     if (bytes === null) return true
-    const lines = new TextDecoder().decode(bytes).split('\n')
+    const text = new TextDecoder().decode(bytes)
+    const lines = text.split('\n')
     const count = Number(lines[1])
     if (lines[0] !== VERSION || !Number.isInteger(count) || count < 0) return false
     if (count > lines.length - 2) return false
@@ -146,6 +155,7 @@ export class LeaderEpochs {
     }
     this.#epochs = epochs
     this.#startOffsets = startOffsets
+    this.#saved = text
     return true
   }
 

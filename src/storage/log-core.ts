@@ -6,21 +6,16 @@ import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { type BatchScanner, scannerOf } from './batch-scanner.ts'
-import { readWhole, writeNew } from './file-io.ts'
+import { readWhole, replace } from './file-io.ts'
+import type { FileId } from './files.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
 import { INITIAL_STATE, type LogState, readLogState, writeLogState } from './log-state.ts'
 import type { LogContext, LogHint, LogOptions } from './log-types.ts'
 import { decodeProducerSnapshot, encodeProducerSnapshot } from './producer-snapshot.ts'
 import { newProducerBatch, type ProducerBatch, ProducerState } from './producer-state.ts'
 import type { Segment } from './segment.ts'
-import { SegmentList } from './segment-list.ts'
-import {
-  joinPath,
-  offsetName,
-  parentOf,
-  SNAPSHOT_SUFFIX,
-  TEMPORARY_SUFFIX,
-} from './segment-names.ts'
+import { areBelow, SegmentList } from './segment-list.ts'
+import { joinPath, offsetName, parentOf, SNAPSHOT_SUFFIX } from './segment-names.ts'
 
 export class LogCore {
   readonly context: LogContext
@@ -239,15 +234,7 @@ export class LogCore {
 
   /** Writes a snapshot and drops those that neither a segment nor a newer truncation needs. */
   writeSnapshot(offset: number, bytes: Uint8Array, durably: boolean): void {
-    const { files } = this.context
-    const path = this.#snapshotPath(offset)
-    const file = writeNew(files, path + TEMPORARY_SUFFIX, bytes)
-    try {
-      if (durably) files.flushNow(file)
-    } finally {
-      files.close(file)
-    }
-    files.rename(path + TEMPORARY_SUFFIX, path)
+    replace(this.context.files, this.#snapshotPath(offset), bytes, durably)
     this.isDirectoryDirty = true
     if (this.snapshots.at(-1) === offset) return
     assert((this.snapshots.at(-1) ?? -1) < offset)
@@ -286,8 +273,12 @@ export class LogCore {
   /** The leader epochs from their file; from the batches when it is damaged. */
   loadEpochs(): void {
     if (this.#areEpochsLoaded) return
+    if (!this.epochs.load(this.context.files, this.directory)) this.#readEpochsFromBatches()
     this.#areEpochsLoaded = true
-    if (this.epochs.load(this.context.files, this.directory)) return
+  }
+  #areEpochsLoaded = false
+
+  #readEpochsFromBatches(): void {
     this.warn('the leader-epoch checkpoint is damaged: epochs are read from the batches')
     this.epochs.clear()
     const { segments, scanner } = this
@@ -296,7 +287,6 @@ export class LogCore {
       while (scanner.next()) this.epochs.assign(scanner.leaderEpoch, scanner.baseOffset)
     }
   }
-  #areEpochsLoaded = false
 
   /**
    * Makes a cleanly closed log ready for appends: opens its last segment and checks that it ends
@@ -309,24 +299,41 @@ export class LogCore {
     const segment = this.segments.last
     if (segment !== undefined) {
       const file = this.segments.open(segment)
-      const { offsets } = this.segments.indexes(segment, this.options.indexIntervalBytes)
-      const last = offsets.count - 1
+      this.#checkEnd(segment, file)
       const { scanner } = this
-      scanner.start(file, last < 0 ? 0 : offsets.position(last), segment.bytes)
-      let endOffset = segment.baseOffset
-      while (scanner.next()) {
-        endOffset = scanner.lastOffset + 1
-      }
-      if (scanner.problem !== null || endOffset !== this.logEndOffset) {
-        throw this.corrupt(
-          `the clean-shutdown checkpoint says that it ends at offset ${this.logEndOffset}, its last ` +
-            `segment ends at ${endOffset}; remove the checkpoint to have the log scanned`,
-        )
-      }
       scanner.start(file, 0, segment.bytes)
       segment.firstTimestamp = scanner.next() ? scanner.maxTimestamp : -1
     }
+    this.dropSnapshotsAbove(this.logEndOffset)
     this.rebuildProducers(this.logEndOffset)
     this.isAwake = true
+  }
+
+  #checkEnd(segment: Segment, file: FileId): void {
+    const { indexIntervalBytes } = this.options
+    if (this.#endOffsetOf(segment, file) === this.logEndOffset) return
+    // Indexes carry no checksum: rebuild them once before the checkpoint is blamed.
+    this.warn(`the index of segment ${segment.baseOffset} does not fit its end: rebuilt`)
+    this.segments.rebuild(segment, file, indexIntervalBytes)
+    const endOffset = this.#endOffsetOf(segment, file)
+    if (endOffset === this.logEndOffset) return
+    throw this.corrupt(
+      `the clean-shutdown checkpoint says that it ends at offset ${this.logEndOffset}, its last ` +
+        `segment ends at ${endOffset}; remove the checkpoint to have the log scanned`,
+    )
+  }
+
+  /** Where the last segment ends, walking from its last index entry; −1 when that is no batch. */
+  #endOffsetOf(segment: Segment, file: FileId): number {
+    const indexes = this.segments.indexes(segment, this.options.indexIntervalBytes)
+    // What is appended to an index must lie above what is in it.
+    if (!areBelow(indexes, this.logEndOffset - segment.baseOffset)) return -1
+    const { offsets } = indexes
+    const { scanner } = this
+    const last = offsets.count - 1
+    scanner.start(file, last < 0 ? 0 : offsets.position(last), segment.bytes)
+    let endOffset = segment.baseOffset
+    while (scanner.next()) endOffset = scanner.lastOffset + 1
+    return scanner.problem === null ? endOffset : -1
   }
 }

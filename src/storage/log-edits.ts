@@ -61,7 +61,8 @@ export class LogEdits {
     core.wake()
     core.orFail(() => {
       core.noteTruncation(Math.min(offset, core.logStartOffset))
-      for (const segment of core.segments.all.splice(0)) core.segments.remove(segment)
+      const { all } = core.segments
+      while (all.length > 0) core.segments.remove(all.shift() as Segment)
       core.dropSnapshotsAbove(-1)
       core.isDirectoryDirty = true
       core.syncDirectory()

@@ -32,6 +32,7 @@ interface Location extends ReadLocation {
   length: number
   offset: number
   segmentBaseOffset: number
+  endOffset: number
   tooSmall: boolean
   isCold: boolean
 }
@@ -44,6 +45,7 @@ export class LogReader {
     length: 0,
     offset: 0,
     segmentBaseOffset: 0,
+    endOffset: 0,
     tooSmall: false,
     isCold: false,
   }
@@ -80,6 +82,7 @@ export class LogReader {
     location.length = 0
     location.offset = offset
     location.segmentBaseOffset = offset
+    location.endOffset = offset
     location.tooSmall = false
     location.isCold = false
     const bound = this.boundOf(options.upTo)
@@ -92,7 +95,8 @@ export class LogReader {
     location.file = core.segments.open(segment)
     const position = this.positionOf(segment, offset)
     const available = this.#endPosition(index, bound) - position
-    assert(available > 0, 'an offset below the bound lies past its position')
+    if (available <= 0) throw core.corrupt(`offset ${offset} lies at ${position}, past its end`)
+    location.endOffset = Math.min(bound, core.segments.endOffset(index, core.logEndOffset))
     location.position = position
     location.isCold =
       segment !== core.segments.last || segment.bytes - position > core.options.pageCacheWindowBytes
@@ -129,6 +133,7 @@ export class LogReader {
         batchBytes >= BATCH_HEADER_BYTES &&
         view.getInt8(batch + MAGIC) === 2 &&
         lastOffset >= baseOffset &&
+        lastOffset < location.endOffset &&
         // Compaction leaves holes, so only going back is impossible.
         (expected < 0
           ? baseOffset >= location.segmentBaseOffset && lastOffset >= location.offset

@@ -107,8 +107,8 @@ export function newAppendResult(): AppendResult {
 }
 
 /**
- * Where the bytes of a read lie. Reused by the log: valid until its next `locate`, write,
- * truncation or deletion. `length` 0 = nothing to read yet.
+ * Where the bytes of a read lie. Reused by the log: valid until its next `locate`, write, report of
+ * a flush, truncation or deletion. `length` 0 = nothing to read yet.
  */
 export interface ReadLocation {
   readonly file: FileId
@@ -123,6 +123,8 @@ export interface ReadLocation {
   /** The offset asked for. */
   readonly offset: number
   readonly segmentBaseOffset: number
+  /** Every batch of the range ends below it. */
+  readonly endOffset: number
   /**
    * The first batch is larger than maxBytes and minOneBatch was not asked for; length is then 0.
    */

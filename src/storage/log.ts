@@ -77,7 +77,16 @@ export class PartitionLog {
   static open(context: LogContext, setup: LogSetup): PartitionLog {
     const core = new LogCore(context, setup.directory, setup.options)
     const log = new PartitionLog(core)
-    openLog(core, log.#flusher, setup.hint)
+    try {
+      openLog(core, log.#flusher, setup.hint)
+    } catch (error) {
+      try {
+        core.segments.closeAll()
+      } catch {
+        // The first failure says more.
+      }
+      throw error
+    }
     return log
   }
 
@@ -185,7 +194,11 @@ export class PartitionLog {
   /**
    * Starts a flush of everything written so far; at most one is under way. `files.drainFlushes`
    * gives the token back once per file: hand each report to `onFlushed`. Returns how many will
-   * come. Throws BrokerError when the disk refuses; the log is then `failed`.
+   * come. Throws BrokerError when the disk refuses; the log is then `failed`, or, when `failure` is
+   * null, there was no room for the names that must be durable first: nothing was started and
+   * nothing is lost. Leave the waiting acknowledgements waiting then, their records are in the log
+   * and the high watermark stands where it stood, and flush again when it is due: `flushDue` and
+   * `nextDeadlineMs` say when.
    */
   startFlush(token: number): number {
     return this.#flusher.start(token)
@@ -195,7 +208,10 @@ export class PartitionLog {
   onFlushed(token: number, error: Error | null): void {
     if (!this.#flusher.onFlushed(token, error)) return
     if (this.#isRemovalDue) this.#removeFiles()
-    else if (!this.failed) this.#edits.removeObsolete()
+    else if (!this.failed) {
+      this.#edits.removeObsolete()
+      this.#core.segments.closeIdle()
+    }
   }
 
   /** A flush was started and not all of its reports have come. */
@@ -327,7 +343,7 @@ export class PartitionLog {
       return core.hint(isSound)
     } finally {
       this.#isClosed = true
-      for (const segment of core.segments.all) core.segments.close(segment)
+      core.segments.closeAll()
     }
   }
 
@@ -356,7 +372,7 @@ export class PartitionLog {
   #removeFiles(): void {
     const core = this.#core
     core.fail(new BrokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 'use a deleted log'))
-    for (const segment of core.segments.all) core.segments.close(segment)
+    core.segments.closeAll()
     if (core.doesDirectoryExist) core.context.files.removeDirectory(core.directory)
   }
 

@@ -12,10 +12,12 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
   unlinkSync,
   writeSync,
   writevSync,
 } from 'node:fs'
+import { dirname } from 'node:path'
 import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
@@ -46,7 +48,7 @@ export class NodeFiles implements Files {
   }
 
   makeDirectory(path: string): void {
-    attempt('create directory', path, () => mkdirSync(path, { recursive: true }))
+    attempt('create directory', path, () => makeLevels(path))
   }
 
   remove(path: string): void {
@@ -200,6 +202,26 @@ const OPEN_FLAGS: Record<OpenMode, number> = {
   read: constants.O_RDONLY,
   write: constants.O_RDWR,
   create: constants.O_RDWR | constants.O_CREAT,
+}
+
+/**
+ * Level by level: mkdirSync's own recursion never ends where the system answers ENOENT although the
+ * parent is there, as it does below /proc.
+ */
+function makeLevels(path: string): void {
+  if (isDirectory(path)) return
+  const parent = dirname(path)
+  if (parent !== path) makeLevels(parent)
+  try {
+    mkdirSync(path)
+  } catch (error) {
+    // Somebody else may have been faster.
+    if (codeOf(error) !== 'EEXIST' || !isDirectory(path)) throw error
+  }
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -275,7 +275,8 @@ class Recovery {
   /** The log ends before it starts: its records were deleted, and what is left is older. */
   #startOver(): void {
     const core = this.#core
-    for (const segment of core.segments.all.splice(0)) core.segments.remove(segment)
+    const { all } = core.segments
+    while (all.length > 0) core.segments.remove(all.shift() as Segment)
     core.isDirectoryDirty = core.doesDirectoryExist
     core.logEndOffset = core.logStartOffset
     core.bytes = 0

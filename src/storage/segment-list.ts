@@ -7,10 +7,10 @@ import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { scannerOf } from './batch-scanner.ts'
-import { isOutOfSpace, readWhole, writeNew } from './file-io.ts'
+import { isTemporary, readWhole, writeNew } from './file-io.ts'
 import type { FileId, Files } from './files.ts'
 import { OffsetIndex } from './offset-index.ts'
-import { type Indexes, NO_FILE, type Segment } from './segment.ts'
+import { type Indexes, NO_FILE, RELATIVE_OFFSET_MAX, Segment } from './segment.ts'
 import {
   INDEX_SUFFIX,
   joinPath,
@@ -33,7 +33,7 @@ export class SegmentList {
   /** Segments with something that no started flush covers, in no particular order. */
   readonly dirty: Segment[] = []
   #uses = 0
-  #openSealed = 0
+  readonly #openSealed = new Set<Segment>()
 
   constructor(files: Files, directory: string, onWarning: (message: string) => void) {
     this.#files = files
@@ -71,19 +71,25 @@ export class SegmentList {
   open(segment: Segment): FileId {
     segment.lastUse = ++this.#uses
     if (segment.file !== NO_FILE) return segment.file
-    if (segment.isSealed) this.#makeRoom()
+    if (segment.isSealed) this.closeIdle(OPEN_SEALED_MAX - 1)
     const file = this.#files.open(
       this.path(segment, LOG_SUFFIX),
       segment.isCreated ? 'write' : 'create',
     )
     segment.file = file
     segment.isCreated = true
-    if (segment.isSealed) this.#openSealed++
-    if (segment.bytes < 0) {
+    if (segment.isSealed) this.#openSealed.add(segment)
+    if (segment.bytes < 0) this.#learnBytes(segment, file)
+    return file
+  }
+
+  #learnBytes(segment: Segment, file: FileId): void {
+    try {
       segment.bytes = this.#files.size(file)
       segment.stagedBytes = segment.bytes
+    } finally {
+      if (segment.bytes < 0) this.close(segment)
     }
-    return file
   }
 
   /** Written bytes of the segment, asking the disk if they are unknown. */
@@ -108,13 +114,13 @@ export class SegmentList {
   seal(segment: Segment): void {
     if (segment.isSealed) return
     segment.isSealed = true
-    if (segment.file !== NO_FILE) this.#openSealed++
+    if (segment.file !== NO_FILE) this.#openSealed.add(segment)
   }
 
   unseal(segment: Segment): void {
     if (!segment.isSealed) return
     segment.isSealed = false
-    if (segment.file !== NO_FILE) this.#openSealed--
+    this.#openSealed.delete(segment)
   }
 
   /** Closes the files; forgets indexes that are on disk. */
@@ -125,8 +131,37 @@ export class SegmentList {
     if (segment.file === NO_FILE) return
     const file = segment.file
     segment.file = NO_FILE
-    if (segment.isSealed) this.#openSealed--
+    this.#openSealed.delete(segment)
     this.#files.close(file)
+  }
+
+  /** Closes every segment, also when some of them fail to: then the first failure is thrown. */
+  closeAll(): void {
+    let failure: { readonly error: unknown } | null = null
+    for (const segment of this.all) {
+      try {
+        this.close(segment)
+      } catch (error) {
+        failure ??= { error }
+      }
+    }
+    if (failure !== null) throw failure.error
+  }
+
+  /**
+   * Closes least recently used sealed segments, and forgets their indexes, until at most `kept` are
+   * open. Those that wait for a flush or a write stay: call it again after each flush.
+   */
+  closeIdle(kept = OPEN_SEALED_MAX): void {
+    while (this.#openSealed.size > kept) {
+      let oldest: Segment | null = null
+      for (const segment of this.#openSealed) {
+        if (!isIdle(segment)) continue
+        if (oldest === null || segment.lastUse < oldest.lastUse) oldest = segment
+      }
+      if (oldest === null) return
+      this.close(oldest)
+    }
   }
 
   /** Removes every file of the segment; durable after a sync of the directory. */
@@ -152,26 +187,57 @@ export class SegmentList {
     return segment.indexes
   }
 
-  /** Rebuilds the indexes from the written batches, whose headers must be sound. */
+  /**
+   * Rebuilds the indexes from the written batches, whose headers must be sound: all or nothing.
+   * Those of a sealed segment go to disk, so that this happens once. Throws BrokerError.
+   */
   rebuild(segment: Segment, file: FileId, intervalBytes: number): void {
+    if (segment.isPinned) throw this.#unindexable(segment, 0, 'a write to it is under way')
     const scanner = scannerOf(this.#files)
-    segment.resetIndexes()
+    const fresh = new Segment(segment.baseOffset, false)
+    let expected = segment.baseOffset
     scanner.start(file, 0, segment.bytes)
-    while (scanner.next()) segment.index(scanner.position, scanner, intervalBytes)
-    if (scanner.problem !== null) {
-      const where = `${this.path(segment, LOG_SUFFIX)} at position ${scanner.position}`
-      segment.indexes = null
-      throw new BrokerError(
-        ErrorCode.CORRUPT_MESSAGE,
-        `index ${where}: after it the file holds no batch (${scanner.problem})`,
-      )
+    while (scanner.next()) {
+      const { position, baseOffset, lastOffset } = scanner
+      if (baseOffset < expected || lastOffset - segment.baseOffset > RELATIVE_OFFSET_MAX) {
+        const what = `offsets ${baseOffset} to ${lastOffset} where ${expected} is due`
+        throw this.#unindexable(segment, position, what)
+      }
+      fresh.index(position, scanner, intervalBytes)
+      expected = lastOffset + 1
     }
-    if (segment.isSealed) segment.completeTimeIndex()
+    if (scanner.problem !== null) {
+      throw this.#unindexable(segment, scanner.position + scanner.bytes, scanner.problem)
+    }
+    segment.takeIndexes(fresh)
+    if (!segment.isSealed) return
+    segment.completeTimeIndex()
+    this.#keepIndexes(segment)
+  }
+
+  #unindexable(segment: Segment, position: number, problem: string): BrokerError {
+    const where = `${this.path(segment, LOG_SUFFIX)} at position ${position}`
+    return new BrokerError(ErrorCode.CORRUPT_MESSAGE, `index ${where}: ${problem}`)
+  }
+
+  /** Readers do not depend on it: a disk that refuses costs them the next rebuild. */
+  #keepIndexes(segment: Segment): void {
+    const wasDirty = segment.isDirty
+    try {
+      this.writeIndexes(segment)
+      this.flushIndexes(segment)
+      if (!wasDirty) this.markClean(segment)
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      segment.isIndexDirty = false
+      this.#onWarning(`the rebuilt indexes are not kept: ${error.message}`)
+    }
   }
 
   /**
    * Writes the index files if they lag behind and keeps them open for the next flush. A full disk
-   * is no failure: indexes can be rebuilt, so what there is of the files is removed.
+   * is no failure: indexes can be rebuilt, so what there is of the files is removed, and those of a
+   * sealed segment wait for whoever needs them and finds no file.
    */
   writeIndexes(segment: Segment): void {
     const indexes = segment.indexes
@@ -188,10 +254,11 @@ export class SegmentList {
       segment.isIndexDirty = false
       this.markDirty(segment) // So that the recovery point passes it only after a flush of these.
     } catch (error) {
-      if (!isOutOfSpace(error)) throw error
+      if (!isTemporary(error)) throw error
       for (const file of segment.unflushedFiles) this.#files.close(file)
       segment.unflushedFiles = []
       this.removeSideFiles(segment)
+      if (segment.isSealed) segment.isIndexDirty = false
       this.#onWarning(`no room for the indexes of ${this.path(segment, LOG_SUFFIX)}`)
     }
   }
@@ -215,21 +282,28 @@ export class SegmentList {
     if (timeBytes === null) return null
     const offsets = OffsetIndex.decode(offsetBytes, segment.bytes)
     const times = TimeIndex.decode(timeBytes, segment.bytes)
-    if (offsets === null || times === null) {
+    if (offsets === null || times === null || !this.#doesFit(segment, { offsets, times })) {
       this.#onWarning(`the indexes of ${this.path(segment, LOG_SUFFIX)} are damaged: rebuilt`)
       return null
     }
     return { offsets, times }
   }
 
-  #makeRoom(): void {
-    if (this.#openSealed < OPEN_SEALED_MAX) return
-    let oldest: Segment | null = null
-    for (const segment of this.all) {
-      if (!segment.isSealed || segment.file === NO_FILE) continue
-      if (segment.isDirty || segment.isFlushing || segment.unflushedFiles.length > 0) continue
-      if (oldest === null || segment.lastUse < oldest.lastUse) oldest = segment
-    }
-    if (oldest !== null) this.close(oldest)
+  /** No entry lies past the segment. Where the last one ends is for its log to check. */
+  #doesFit(segment: Segment, indexes: Indexes): boolean {
+    const next = this.all[this.find(segment.baseOffset) + 1]
+    return next === undefined || areBelow(indexes, next.baseOffset - segment.baseOffset)
   }
+}
+
+/** True when every entry is of a relative offset below `end`; offsets in an index increase. */
+export function areBelow({ offsets, times }: Indexes, end: number): boolean {
+  if (offsets.count > 0 && offsets.relativeOffset(offsets.count - 1) >= end) return false
+  return times.count === 0 || times.relativeOffset(times.count - 1) < end
+}
+
+/** No flush needs its files, no write that may be taken back its indexes. */
+function isIdle(segment: Segment): boolean {
+  if (segment.isDirty || segment.isFlushing || segment.unflushedFiles.length > 0) return false
+  return !segment.isPinned
 }

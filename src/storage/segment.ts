@@ -64,6 +64,8 @@ export class Segment {
   isFlushing = false
   /** Index files written and not flushed yet, open. */
   unflushedFiles: FileId[] = []
+  /** A write is being staged that may have to be taken back: its file and indexes stay. */
+  isPinned = false
   /** Counts uses, for closing the least recently used. */
   lastUse = 0
 
@@ -84,6 +86,16 @@ export class Segment {
     this.maxTimestampOffset = -1
     this.bytesSinceEntry = 0
     this.firstTimestamp = -1
+  }
+
+  /** Takes the indexes that another object of the same segment has built. */
+  takeIndexes(from: Segment): void {
+    this.indexes = from.indexes
+    this.isIndexDirty = true
+    this.maxTimestamp = from.maxTimestamp
+    this.maxTimestampOffset = from.maxTimestampOffset
+    this.bytesSinceEntry = from.bytesSinceEntry
+    this.firstTimestamp = from.firstTimestamp
   }
 
   /** Takes indexes read from disk, and the newest timestamp from their last entry. */

@@ -6,12 +6,14 @@
  *   0 timestamp i64 │ 8 relativeOffset i32 │ 12 …
  *
  * When a segment is sealed or closed its largest timestamp becomes the last entry, so that the last
- * entry of a file answers "what is the newest record here".
+ * entry of a file answers "what is the newest record here". A segment without any timestamp has one
+ * entry in its file, −1, and none in memory: an empty file tells of a write that did not happen.
  */
 import { assert } from '../base/assert.ts'
 import { readInt64, viewOf, writeInt64 } from '../base/bytes.ts'
 
 export const TIME_ENTRY_BYTES = 12
+const NO_TIMESTAMP = -1
 
 export class TimeIndex {
   #timestamps: Float64Array
@@ -77,8 +79,9 @@ export class TimeIndex {
   }
 
   encode(): Uint8Array {
-    const bytes = new Uint8Array(this.#count * TIME_ENTRY_BYTES)
+    const bytes = new Uint8Array(Math.max(1, this.#count) * TIME_ENTRY_BYTES)
     const view = viewOf(bytes)
+    if (this.#count === 0) writeInt64(view, 0, NO_TIMESTAMP)
     for (let i = 0; i < this.#count; i++) {
       writeInt64(view, i * TIME_ENTRY_BYTES, this.#timestamps[i] as number)
       view.setInt32(i * TIME_ENTRY_BYTES + 8, this.#offsets[i] as number)
@@ -89,7 +92,6 @@ export class TimeIndex {
   /** Null when the bytes cannot be a time index. */
   static decode(bytes: Uint8Array, segmentBytes: number): TimeIndex | null {
     if (bytes.length % TIME_ENTRY_BYTES !== 0) return null
-    // A sealed segment with batches has at least the entry of its largest timestamp.
     if (bytes.length === 0 && segmentBytes > 0) return null
     const count = bytes.length / TIME_ENTRY_BYTES
     const index = new TimeIndex(count)
@@ -99,6 +101,7 @@ export class TimeIndex {
     for (let i = 0; i < count; i++) {
       const nextTimestamp = readInt64(view, i * TIME_ENTRY_BYTES)
       const nextOffset = view.getInt32(i * TIME_ENTRY_BYTES + 8)
+      if (count === 1 && nextTimestamp === NO_TIMESTAMP && nextOffset === 0) return index
       if (!Number.isSafeInteger(nextTimestamp)) return null
       if (nextTimestamp <= timestamp || nextOffset < offset || nextOffset < 0) return null
       index.maybeAppend(nextTimestamp, nextOffset)

@@ -14,6 +14,7 @@ import type {
   ReadSink,
   ShardProxy,
 } from '../../src/shard/shard-proxy.ts'
+import { batchOf } from '../support/kafka.ts'
 
 /** Stands for the proxies of all shards: answers when the test says so. */
 class FakeShard {
@@ -161,5 +162,41 @@ describe('FetchJob', () => {
     shard.answer({ length: 50 })
     await state.done
     assert.equal(shard.reads.length, 0)
+  })
+
+  test('a fetch that has less than it asked for, looks again at growing intervals', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const shard = new FakeShard()
+    let now = 0
+    const limits = { bytesMin: 50, bytesMax: 1000, waitMsMax: 5000 }
+    const job = new FetchJob(targets(shard, 1), limits, () => now)
+    const state = started(job)
+    const readAtMs: number[] = []
+    while (!state.isDone && now <= 6000) {
+      if (shard.reads.length > 0) {
+        readAtMs.push(now)
+        shard.answer({ length: 10 })
+      }
+      now++
+      t.mock.timers.tick(1)
+      await Promise.resolve()
+    }
+    assert.deepEqual(readAtMs.slice(0, 7), [0, 20, 60, 140, 300, 620, 1120])
+    assert.ok(readAtMs.length < 20, `${readAtMs.length} reads in 5 s`)
+    assert.equal(state.isDone, true)
+  })
+
+  test('a partition that has more than it may give, counts with all that it may', async () => {
+    const shard = new FakeShard()
+    const batch = batchOf({ values: ['some', 'records'] })
+    shard.egress.set(batch)
+    const limits = { bytesMin: batch.length + 5, bytesMax: 1000, waitMsMax: 5000 }
+    const [target] = targets(shard, 1)
+    const job = new FetchJob([{ ...target!, bytesMax: batch.length + 5 }], limits, () => 0)
+    const state = started(job)
+    shard.answer({ length: batch.length, highWatermark: 3 })
+    await Promise.resolve()
+    await Promise.resolve()
+    assert.equal(state.isDone, true, 'the next batch did not fit')
   })
 })

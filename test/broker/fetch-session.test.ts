@@ -88,3 +88,32 @@ test('FetchSessionCache, full, serves without a session until the oldest one is 
   const evicted = cache.plan(request({ sessionId: first, sessionEpoch: 1 }), 12)
   assert.equal(evicted.errorCode, ErrorCode.FETCH_SESSION_ID_NOT_FOUND)
 })
+
+test('FetchSessionCache, too many partitions in all, serves without a session', () => {
+  const cache = new FetchSessionCache(10, clock, 4)
+  const three = { 'a-0': 0, 'a-1': 0, 'a-2': 0 }
+  const open = (fetch: Record<string, number>) =>
+    cache.plan(request({ sessionEpoch: 0, fetch }), 12).sessionId
+  const first = open(three)
+  assert.notEqual(first, 0)
+  const refused = cache.plan(request({ sessionEpoch: 0, fetch: three }), 12)
+  assert.equal(refused.sessionId, 0)
+  assert.equal(refused.partitions.length, 3)
+  assert.equal(cache.partitions, 3)
+  const second = open({ 'b-0': 0 })
+  assert.notEqual(second, 0)
+  // A session that grows beyond the bound is served once more and ends.
+  const grown = cache.plan(request({ sessionId: second, sessionEpoch: 1, fetch: { 'b-1': 0 } }), 12)
+  assert.equal(grown.sessionId, 0)
+  assert.equal(grown.partitions.length, 2)
+  assert.equal(cache.partitions, 3)
+  cache.plan(request({ sessionId: first, sessionEpoch: 1, forget: ['a-0', 'a-1'] }), 12)
+  assert.equal(cache.partitions, 1)
+  assert.notEqual(open(three), 0, 'what was forgotten is free again')
+  // Stale sessions give way to a new one; one beyond the whole bound evicts nobody.
+  clock.now += 10 * 60 * 1000
+  assert.equal(open({ ...three, 'c-0': 0, 'c-1': 0 }), 0)
+  assert.equal(cache.size, 2)
+  assert.notEqual(open(three), 0)
+  assert.ok(cache.partitions <= 4)
+})

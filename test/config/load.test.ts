@@ -185,10 +185,7 @@ test('loadConfig, takes HTTP off, on request', () => {
 test('loadConfig, refuses values that are good alone and contradict each other', () => {
   const cases: [string[], RegExp][] = [
     [['log.retention.hours=0'], /^log\.retention\.hours: expected -1 \(never\) or at least 1/],
-    [
-      ['message.max.bytes=100000000'],
-      /must not exceed an eighth of millrace\.arena\.ingress\.bytes/,
-    ],
+    [['message.max.bytes=100000000'], /must not exceed a tenth of millrace\.arena\.ingress\.bytes/],
     [
       ['log.cleaner.min.compaction.lag.ms=9', 'log.cleaner.max.compaction.lag.ms=8'],
       /must not exceed log\.cleaner\.max\.compaction\.lag\.ms/,

@@ -236,6 +236,15 @@ describe('Produce', () => {
     assert.deepEqual(await values(client, { topic, partition: 4 }), ['4'])
   })
 
+  test('a run of two batches for one partition is refused whole', async () => {
+    const at = { topic: 'runs', partition: 0 }
+    await createTopic(client, { name: at.topic, partitions: 1 })
+    const run = Buffer.concat([batchOf({ values: ['a'] }), batchOf({ values: ['b'] })])
+    assert.equal((await append(client, at, run)).errorCode, ErrorCode.INVALID_RECORD)
+    assert.deepEqual(await values(client, at), [])
+    assert.equal((await append(client, at, batchOf({ values: ['c'] }))).baseOffset, 0)
+  })
+
   test('every byte of a batch that the CRC covers is covered', async () => {
     const good = batchOf({ values: ['flip me'] })
     const codes = await Promise.all(

@@ -280,6 +280,18 @@ describe('data', () => {
       await withClient({ dataDirs: [a, b] }, (client) => check(client, 'spread', 6))
     }))
 
+  test('is not replaced by an empty cluster when the metadata directory is missing', () =>
+    withDirectory(async (directory) => {
+      const dataDirs = [join(directory, 'a'), join(directory, 'b')]
+      await withClient({ dataDirs }, async (client) => {
+        await createTopic(client, { name: 'unwritten', partitions: 2 })
+      })
+      // The second directory holds no partition yet: only its meta.properties know.
+      const alone = await runCommand(['start', ...ANYWHERE, '--data-dir', join(directory, 'b')])
+      assert.equal(alone.code, EXIT_FAILED, alone.output)
+      assert.match(alone.output, /holds the metadata log .* is not among log\.dirs/)
+    }))
+
   test('in one of two directories is closed cleanly: the leader epoch stays', () =>
     withDirectory(async (directory) => {
       const dataDirs = [join(directory, 'a'), join(directory, 'b')]

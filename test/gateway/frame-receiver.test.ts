@@ -14,10 +14,16 @@ class Collector implements FrameSink {
   readonly frames: Uint8Array[] = []
   readonly held: { offset: number; generation: number }[] = []
   error: number | null = null
+  /** Frames that it still wants. */
+  wanted = Infinity
   readonly #arena: Arena
 
   constructor(arena: Arena) {
     this.#arena = arena
+  }
+
+  mayTake(): boolean {
+    return this.frames.length < this.wanted
   }
 
   onFrame(offset: number, length: number, generation: number): void {
@@ -129,4 +135,22 @@ test('FrameReceiver, an exhausted arena, stalls without losing a byte and goes o
   assert.equal(receiver.retry(), true)
   assert.equal(receiver.accept(stream, taken, stream.length), stream.length)
   assert.deepEqual(Buffer.from(sink.frames[0] as Uint8Array), payload)
+})
+
+test('FrameReceiver, a sink that has enough, takes no byte of the next frame until it wants more', () => {
+  const arena = newArena(1024 * 1024)
+  const sink = new Collector(arena)
+  const receiver = new FrameReceiver(new ReceiveMemory(arena, () => 0), sink, 1000)
+  const stream = framed(Array.from({ length: 10 }, (_, i) => Buffer.of(i, i)))
+  sink.wanted = 3
+  const taken = receiver.accept(stream, 0, stream.length)
+  assert.equal(taken, 3 * 6)
+  assert.equal(receiver.isIdle, true)
+  assert.equal(receiver.accept(stream, taken, stream.length), taken, 'still enough')
+  sink.wanted = Infinity
+  assert.equal(receiver.accept(stream, taken, stream.length), stream.length)
+  assert.deepEqual(
+    sink.frames.map((frame) => frame[0]),
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+  )
 })

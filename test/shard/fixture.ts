@@ -71,6 +71,7 @@ export class ShardFixture implements AppendSink, ReadSink {
         onWarning: () => {},
       },
       checkpointIntervalMs: 60_000,
+      openLogsMax: 100,
       threadCpuMicros: () => 0,
     })
     this.proxy = new ShardProxy({

@@ -31,8 +31,8 @@ export const PLANTS: readonly Plant[] = [
   plant(
     'flushes bytes but not the names of their files',
     'storage/flusher.js',
-    'core.epochs.write(files, core.directory);\n            core.syncDirectory();\n            this.#token',
-    'core.epochs.write(files, core.directory);\n            this.#token',
+    'core.syncDirectory();\n            this.#retryAtMs',
+    'this.#retryAtMs',
   ),
   plant(
     'trusts names that a killed process left unsynced',
@@ -123,7 +123,7 @@ export const PLANTS: readonly Plant[] = [
   plant(
     'dies when the disk refuses to start a flush',
     'shard/shard-state.js',
-    'this.failDirectory(partition.logDirectory, error);\n        }\n    }\n    onFlushed',
-    'throw error;\n        }\n    }\n    onFlushed',
+    'this.refuse(partition, error);\n            if (log.failed)',
+    'throw error;\n            if (log.failed)',
   ),
 ]

@@ -138,7 +138,7 @@ export class SimProcess {
   }
 
   #makeUnit(index: number, ingress: ArenaView): ShardUnit {
-    const { laneBytes, egressBytes, checkpointIntervalMs } = this.#plan
+    const { laneBytes, egressBytes, checkpointIntervalMs, openLogsMax } = this.#plan
     const requests = allocateLane(laneBytes)
     const answers = allocateLane(laneBytes)
     const egress = allocateArena(egressBytes)
@@ -158,6 +158,7 @@ export class SimProcess {
         onWarning: (message) => outbox.event({ kind: 'warning', message }),
       },
       checkpointIntervalMs,
+      openLogsMax,
       threadCpuMicros: () => 0,
     })
     const proxy = new ShardProxy({

@@ -5,6 +5,7 @@ import {
   type CheckpointEntry,
   checkpointKey,
   merge,
+  pruneCheckpoints,
   readCheckpoints,
   removeCleanMarks,
   writeCheckpoint,
@@ -39,7 +40,10 @@ function write(
   clean: boolean,
   entries: CheckpointEntry[],
 ): void {
-  writeCheckpoint(files, { logDirectory: LOG_DIRECTORY, shard, clean, entries })
+  // An orderly stop has closed its logs.
+  const closed = entries.map((one) => ({ ...one, hint: { ...one.hint, clean: true } }))
+  const table = { logDirectory: LOG_DIRECTORY, shard, clean, entries: clean ? closed : entries }
+  writeCheckpoint(files, table)
 }
 
 const entry = (topicId: string, partition: number, of: LogHint): CheckpointEntry => ({
@@ -103,6 +107,27 @@ describe('checkpoints', () => {
     assert.equal(known.hints.get(checkpointKey(TOPIC, 1))!.clean, false)
     removeCleanMarks(files, LOG_DIRECTORY)
     assert.equal(Object.keys(hints(files)).length, 2)
+  })
+
+  test('a log that could not be closed is not in the clean mark, and keeps its recovery point', () => {
+    const files = disk()
+    const damaged = hint({ recoveryPoint: 7 })
+    const entries = [entry(TOPIC, 0, hint({ clean: true })), entry(TOPIC, 1, damaged)]
+    writeCheckpoint(files, { logDirectory: LOG_DIRECTORY, shard: 0, clean: true, entries })
+    assert.deepEqual(hints(files), {
+      [checkpointKey(TOPIC, 0)]: hint({ clean: true }),
+      [checkpointKey(TOPIC, 1)]: damaged,
+    })
+    removeCleanMarks(files, LOG_DIRECTORY)
+    assert.deepEqual(hints(files)[checkpointKey(TOPIC, 1)], damaged)
+  })
+
+  test('pruneCheckpoints, a partition that does not exist any more, is forgotten', () => {
+    const files = disk()
+    write(files, 0, true, [entry(TOPIC, 0, hint()), entry(OTHER, 1, hint())])
+    removeCleanMarks(files, LOG_DIRECTORY)
+    pruneCheckpoints(files, LOG_DIRECTORY, (topicId) => topicId === TOPIC)
+    assert.deepEqual(Object.keys(hints(files)), [checkpointKey(TOPIC, 0)])
   })
 
   test('a table of an earlier run with other shards never beats a newer statement', () => {

@@ -4,7 +4,17 @@ import { Random } from '../../src/base/random.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import type { LogHint, PartitionLog } from '../../src/storage/log.ts'
 import { BATCH_COUNT_WORD } from '../../src/storage/producer-state.ts'
-import { append, Bench, batch, concat, readAll, rerun, SEED, stage } from './support/fixture.ts'
+import {
+  append,
+  Bench,
+  batch,
+  concat,
+  readAll,
+  refused,
+  rerun,
+  SEED,
+  stage,
+} from './support/fixture.ts'
 import { fault } from './support/memory-files.ts'
 
 /** What must be the same before and after a refused write. */
@@ -118,6 +128,80 @@ describe('a disk that refuses', () => {
     log = bench.open()
     assert.deepEqual([log.logEndOffset, log.verify().problems], [12, []])
   })
+})
+
+describe('ProducerState.refuse', () => {
+  const produce = (baseSequence: number, producerEpoch = 0): Uint8Array =>
+    batch({ producerId: 9, producerEpoch, baseSequence, records: 2 })
+
+  /** Stages the runs and has the disk refuse them: no space. */
+  function refuseWrite(bench: Bench, log: PartitionLog, runs: readonly Uint8Array[]): void {
+    for (const run of runs) assert.equal(stage(log, run).errorCode, ErrorCode.NONE)
+    bench.files.onOperation = (kind) => {
+      if (kind === 'write') throw fault('ENOSPC', kind)
+    }
+    assert.throws(() => log.writeStaged(), /write/)
+    bench.files.onOperation = () => {}
+    assert.deepEqual([log.failed, log.producers.count], [false, 0])
+  }
+
+  test('holds an unknown producer to the batch that was refused, until its retry', () => {
+    // Alone, and with the next batch staged behind it in the same turn.
+    for (const runs of [[produce(0)], [produce(0), produce(2)]]) {
+      const bench = new Bench()
+      const log = bench.open()
+      append(log, batch())
+      refuseWrite(bench, log, runs)
+      assert.equal(refused(log, produce(2)), ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+      assert.equal(refused(log, produce(4)), ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+      assert.equal(append(log, produce(0)).baseOffset, 1)
+      assert.equal(append(log, produce(2)).baseOffset, 3)
+      assert.equal(stage(log, produce(0)).duplicate, true)
+      assert.equal(log.logEndOffset, 5)
+    }
+  })
+
+  test('holds it across the wrap of sequences, and not in its next epoch', () => {
+    const bench = new Bench()
+    const log = bench.open()
+    const last = 2 ** 31 - 1
+    refuseWrite(bench, log, [produce(last)]) // Sequences 2^31 − 1 and 0.
+    assert.equal(refused(log, produce(1)), ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    append(log, produce(last))
+    append(log, produce(1))
+    const other = new Bench()
+    const second = other.open()
+    refuseWrite(other, second, [produce(4)]) // KIP-360: it may start anywhere.
+    append(second, produce(0, 1))
+    append(second, produce(2, 1))
+  })
+
+  test('lets it start anywhere, when it expired after its retry', () => {
+    const bench = new Bench({ producerIdExpirationMs: 3_600_000 })
+    const log = bench.open()
+    refuseWrite(bench, log, [produce(0)])
+    append(log, produce(0))
+    bench.clock.ms = 4_000_000
+    log.maintain(bench.clock.ms)
+    assert.equal(log.producers.count, 0)
+    append(log, produce(77))
+  })
+})
+
+describe('SegmentList.flushIndexes', () => {
+  for (const suffix of ['.index', '.timeindex']) {
+    test(`closes each index file once, when the flush of the ${suffix} file fails`, () => {
+      const bench = new Bench({ indexIntervalBytes: 0 })
+      const log = bench.open()
+      for (let i = 0; i < 3; i++) append(log, batch())
+      bench.files.onOperation = (kind, path) => {
+        if (kind === 'flush' && path.endsWith(suffix)) throw fault('EIO', `flush ${suffix}`)
+      }
+      assert.throws(() => log.close(), new RegExp(`flush ${suffix}`))
+      assert.equal(log.failed, true)
+      assert.equal(bench.files.openFiles, 0)
+    })
+  }
 })
 
 describe('power loss', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { viewOf } from '../../src/base/bytes.ts'
+import { ErrorCode } from '../../src/errors/error-code.ts'
 import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
 import {
   decodeProducerSnapshot,
@@ -157,5 +158,32 @@ describe('producer snapshots', () => {
     }
     log = bench.open(log.close())
     assert.deepEqual(plain(log.producers), fullReplay())
+  })
+
+  test('one from before the first segment is not used, when newer ones are damaged', () => {
+    const bench = new Bench({ segmentBytes: 200 })
+    let log = bench.open()
+    const early = { producerId: 1, producerEpoch: 0 }
+    const late = { producerId: 2, producerEpoch: 0 }
+    for (let i = 0; i < 4; i++) append(log, batch({ ...early, baseSequence: i }))
+    for (let i = 0; i < 8; i++) append(log, batch({ ...late, baseSequence: i }))
+    const before = bench.files.paths().filter((path) => path.endsWith('.snapshot'))
+    assert.equal(log.deleteRecordsTo(9), ErrorCode.NONE)
+    const first = bench.files.paths().find((path) => path.endsWith('.log')) as string
+    const isOld = (path: string): boolean => path.slice(0, -9) < first.slice(0, -4)
+    assert(before.some(isOld) && before.some((path) => !isOld(path)))
+    bench.files.kill()
+    for (const path of before) {
+      if (bench.files.exists(path) && !isOld(path)) bench.files.tamper(path, new Uint8Array(20))
+    }
+    assert(bench.files.paths().some((path) => path.endsWith('.snapshot') && isOld(path)))
+    log = bench.open(null)
+    assert.deepEqual(
+      [...log.producers.entries()].map(([id]) => id),
+      [2],
+    )
+    // The deleted batches are no duplicates any more, and the producer may start anew (KIP-360).
+    assert.equal(append(log, batch({ ...early, baseSequence: 3 })).baseOffset, 12)
+    append(log, batch({ ...late, baseSequence: 8 }))
   })
 })

@@ -44,6 +44,18 @@ describe('Reader, strings', () => {
     }
   })
 
+  test('are at most 32,767 bytes long in the compact encoding as well', () => {
+    const compact = (length: number) => {
+      const size = length + 1
+      const varint = Buffer.of((size & 0x7f) | 0x80, ((size >> 7) & 0x7f) | 0x80, size >> 14)
+      return new Reader(Buffer.concat([varint, Buffer.alloc(length, 'x')]))
+    }
+    assert.equal(compact(0x7fff).compactString('x').length, 0x7fff)
+    assert.equal(compact(0x7fff).compactNullableString('x')?.length, 0x7fff)
+    assert.throws(() => compact(0x8000).compactString('x'), DecodeError)
+    assert.throws(() => compact(0x8000).compactNullableString('x'), DecodeError)
+  })
+
   test('refuse null where it is not allowed, and other negative lengths always', () => {
     assert.throws(() => new Reader(Buffer.of(0xff, 0xff)).string('x'), DecodeError)
     assert.equal(new Reader(Buffer.of(0xff, 0xff)).nullableString('x'), null)

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { AssertionError } from '../../src/base/assert.ts'
+import { Reader } from '../../src/wire/kafka/reader.ts'
 import { Writer } from '../../src/wire/kafka/writer.ts'
 
 describe('Writer', () => {
@@ -89,3 +91,30 @@ describe('Writer', () => {
 function uvarint(value: number): number[] {
   return value > 0x7f ? [(value & 0x7f) | 0x80, ...uvarint(value >>> 7)] : [value]
 }
+
+describe('Writer, strings that are too long', () => {
+  const read = (text: string, kind: 'string' | 'compactString') => {
+    const writer = new Writer().start('cut')
+    writer[kind](text)
+    const reader = new Reader(Buffer.concat(writer.finish()), 4)
+    const back = reader[kind]('x')
+    reader.finish('x')
+    return back
+  }
+
+  test('are cut at a character where they may be', () => {
+    for (const kind of ['string', 'compactString'] as const) {
+      assert.equal(read('x'.repeat(0x7fff), kind).length, 0x7fff)
+      assert.equal(read('x'.repeat(0x8000), kind).length, 0x7fff)
+      assert.equal(read('é'.repeat(20_000), kind), 'é'.repeat(0x7fff >> 1))
+      assert.equal(read(`x${'🎯'.repeat(10_000)}`, kind), `x${'🎯'.repeat((0x7fff - 1) >> 2)}`)
+    }
+  })
+
+  test('are our own bug elsewhere', () => {
+    const writer = new Writer()
+    read('x'.repeat(0x8000), 'string')
+    assert.throws(() => writer.start().string('x'.repeat(0x8000)), AssertionError)
+    assert.throws(() => writer.start().compactString('x'.repeat(0x8000)), AssertionError)
+  })
+})

@@ -24,9 +24,10 @@ export function fetch(broker: Broker, body: FetchRequest, context: RequestContex
   const plan = broker.fetchSessions.plan(body, context.apiVersion)
   if (plan.errorCode !== ErrorCode.NONE) return { body: topLevel(plan.errorCode) }
   const targets = plan.partitions.map((partition) => target(broker, partition, context.apiVersion))
+  const bytesMax = Math.min(Math.max(body.maxBytes, 1), broker.fetchBytesMax)
   const limits = {
-    bytesMin: body.minBytes,
-    bytesMax: Math.min(Math.max(body.maxBytes, 1), broker.fetchBytesMax),
+    bytesMin: Math.min(body.minBytes, bytesMax, bytesReachable(targets)),
+    bytesMax,
     waitMsMax: Math.min(Math.max(body.maxWaitMs, 0), WAIT_MS_MAX),
   }
   const job = new FetchJob(targets, limits, () => broker.clock.monotonicMs())
@@ -68,6 +69,14 @@ function target(broker: Broker, partition: FetchPartition, apiVersion: number): 
     bytesMax: Math.min(partition.bytesMax, broker.readBytesMax),
     errorCode: ErrorCode.NONE,
   }
+}
+
+/** What these partitions may give at most; 1 at least, so that a wait for anything stays one. */
+function bytesReachable(targets: readonly FetchTarget[]): number {
+  return Math.max(
+    1,
+    targets.reduce((sum, { bytesMax }) => sum + bytesMax, 0),
+  )
 }
 
 function refused(errorCode: number): FetchTarget {

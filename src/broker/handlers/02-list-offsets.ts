@@ -1,17 +1,24 @@
 import { copyOf } from '../../base/bytes.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
-import { decodeBatch } from '../../record/batch.ts'
+import { type DecodedBatch, decodeBatch, decodeHeader } from '../../record/batch.ts'
+import { COMPRESSION_NONE } from '../../record/compression.ts'
+import { RecordError } from '../../record/record-error.ts'
 import type { ControlReply } from '../../shard/control.ts'
 import type {
   ListOffsetsRequest,
   ListOffsetsResponseInit,
 } from '../../wire/kafka/schema/02-list-offsets.ts'
 import type { Broker } from '../broker.ts'
-import type { Reply } from '../request.ts'
+import type { Reply, RequestContext } from '../request.ts'
+import { Turns } from '../turns.ts'
 
 /**
  * ListOffsets (key 2): the first and the next offset of partitions, and look-ups by time. The shard
  * finds the batch; the record inside it is found here, because decompression may be asynchronous.
+ *
+ * Looking inside a batch costs memory and time that a few bytes from a client can demand. So one
+ * look-up is under way at a time on this thread, requests take turns partition by partition, and a
+ * batch that inflates beyond a bound is answered as a whole.
  */
 type PartitionResponse = NonNullable<
   NonNullable<ListOffsetsResponseInit['topics']>[number]['partitions']
@@ -24,30 +31,74 @@ const MAX_TIMESTAMP = -3 // KIP-734
 const EARLIEST_LOCAL = -4 // KIP-405: the same as EARLIEST without tiered storage.
 const LATEST_TIERED = -5 // KIP-1005: nothing is tiered.
 const READ_COMMITTED = 1
-const RECORDS_BYTES_MAX = 128 * 1024 * 1024
+/** First version with each of the negative timestamps; older clients cannot have meant them. */
+const VERSION_MIN = new Map([
+  [LATEST, 0],
+  [EARLIEST, 0],
+  [MAX_TIMESTAMP, 7],
+  [EARLIEST_LOCAL, 8],
+  [LATEST_TIERED, 9],
+])
+/** A compressed batch that is larger inside is not looked into. */
+const INFLATED_BYTES_MAX = 16 * 1024 * 1024
+/** Records looked at before others are served. */
+const RECORDS_PER_SLICE = 10_000
 
-export async function listOffsets(broker: Broker, body: ListOffsetsRequest): Promise<Reply> {
+const lookUps = new Turns()
+
+export async function listOffsets(
+  broker: Broker,
+  body: ListOffsetsRequest,
+  context: RequestContext,
+): Promise<Reply> {
+  let isGone = false
+  const unsubscribe = context.onClose(() => {
+    isGone = true
+  })
+  const asked = {
+    isolation: body.isolationLevel,
+    version: context.apiVersion,
+    turns: new Turns(),
+    isGone: () => isGone,
+  }
+  const twice = namedTwice(body)
   const topics = await Promise.all(
     body.topics.map(async (topic) => ({
       name: topic.name,
       partitions: await Promise.all(
         topic.partitions.map((partition) => {
+          if (twice.has(key(topic.name, partition))) {
+            return failed(partition, ErrorCode.INVALID_REQUEST)
+          }
           const handle = broker.topicByName(topic.name)?.handles[partition.partitionIndex]
           return handle === undefined
             ? failed(partition, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-            : list(broker, { handle, partition, isolation: body.isolationLevel })
+            : list(broker, { ...asked, handle, partition })
         }),
       ),
     })),
   )
+  unsubscribe()
   return { body: { topics } satisfies ListOffsetsResponseInit }
 }
 
-async function list(
-  broker: Broker,
-  query: { handle: number; partition: PartitionRequest; isolation: number },
-): Promise<PartitionResponse> {
+interface Query {
+  readonly handle: number
+  readonly partition: PartitionRequest
+  readonly isolation: number
+  readonly version: number
+  /** The request's own: one of its partitions at a time waits for a look-up. */
+  readonly turns: Turns
+  /** True once nobody waits for the answer any more. */
+  readonly isGone: () => boolean
+}
+
+async function list(broker: Broker, query: Query): Promise<PartitionResponse> {
   const { handle, partition, isolation } = query
+  const timestampMs = partition.timestamp
+  if (timestampMs < 0 && query.version < (VERSION_MIN.get(timestampMs) ?? Infinity)) {
+    return failed(partition, ErrorCode.UNSUPPORTED_VERSION)
+  }
   const epochError = broker.checkLeaderEpoch(handle, partition.currentLeaderEpoch)
   if (epochError !== ErrorCode.NONE) return failed(partition, epochError)
   switch (partition.timestamp) {
@@ -66,18 +117,23 @@ async function list(
     }
     case LATEST_TIERED:
       return found(partition, { offset: -1, timestamp: -1, leaderEpoch: -1 })
-    case MAX_TIMESTAMP: {
-      const reply = await broker.control(handle, { kind: 'max-timestamp', handle })
-      return inBatch(broker, { handle, partition, reply, timestampMs: null })
-    }
-    default: {
-      if (partition.timestamp < 0) return failed(partition, ErrorCode.UNSUPPORTED_VERSION)
-      const timestampMs = partition.timestamp
-      const request = { kind: 'offset-for-timestamp', handle, timestampMs } as const
-      const reply = await broker.control(handle, request)
-      return inBatch(broker, { handle, partition, reply, timestampMs })
-    }
+    default:
+      return query.turns.run(() => lookUps.run(() => lookUp(broker, query)))
   }
+}
+
+async function lookUp(broker: Broker, query: Query): Promise<PartitionResponse> {
+  const { handle, partition } = query
+  if (query.isGone()) return failed(partition, ErrorCode.NETWORK_EXCEPTION)
+  const isMax = partition.timestamp === MAX_TIMESTAMP
+  const timestampMs = isMax ? null : partition.timestamp
+  const reply = await broker.control(
+    handle,
+    timestampMs === null
+      ? { kind: 'max-timestamp', handle }
+      : { kind: 'offset-for-timestamp', handle, timestampMs },
+  )
+  return inBatch(broker, { handle, partition, reply, timestampMs })
 }
 
 /** Looks inside the batch that the shard found. Null asks for the latest record. */
@@ -98,20 +154,65 @@ async function inBatch(
   const bytes = copyOf(shard.egress, reply.offset, reply.offset + reply.length)
   shard.release(reply)
   shard.flush()
-  const batch = await decodeBatch(bytes, 0, { recordsBytesMax: RECORDS_BYTES_MAX })
-  const wanted = timestampMs ?? batch.header.maxTimestamp
-  for (const record of batch) {
-    if (record.timestamp < wanted) continue
-    const { leaderEpoch } = batch.header
-    return found(partition, { offset: record.offset, timestamp: record.timestamp, leaderEpoch })
+  try {
+    return found(partition, (await findRecord(bytes, timestampMs)) ?? nothing)
+  } catch (error) {
+    // A batch with a right CRC may still hold anything: the producer's clients fail on it, not we.
+    if (error instanceof RecordError) return failed(partition, ErrorCode.CORRUPT_MESSAGE)
+    throw error
   }
-  return found(partition, nothing)
 }
 
-function found(
-  partition: PartitionRequest,
-  at: { offset: number; timestamp: number; leaderEpoch: number },
-): PartitionResponse {
+interface Found {
+  readonly offset: number
+  readonly timestamp: number
+  readonly leaderEpoch: number
+}
+
+/**
+ * The first record of a batch at or after `timestampMs` (null: the batch's largest timestamp); of a
+ * batch that is too large inside, its start. Null when there is none. Rejects with RecordError.
+ */
+async function findRecord(bytes: Uint8Array, timestampMs: number | null): Promise<Found | null> {
+  const header = decodeHeader(bytes, 0)
+  const { leaderEpoch, maxTimestamp } = header
+  const isPlain = header.compression === COMPRESSION_NONE
+  const recordsBytesMax = isPlain ? bytes.length : INFLATED_BYTES_MAX
+  let batch: DecodedBatch
+  try {
+    batch = await decodeBatch(bytes, 0, { recordsBytesMax, verifyCrc: false })
+  } catch (error) {
+    if (!(error instanceof RecordError) || error.code !== ErrorCode.MESSAGE_TOO_LARGE) throw error
+    return { offset: header.baseOffset, timestamp: maxTimestamp, leaderEpoch }
+  }
+  const wanted = timestampMs ?? maxTimestamp
+  let count = 0
+  for (const { offset, timestamp } of batch) {
+    if (timestamp >= wanted) return { offset, timestamp, leaderEpoch }
+    if (++count % RECORDS_PER_SLICE === 0) await new Promise(setImmediate)
+  }
+  return null
+}
+
+/** Partitions that a request names more than once: no entry of them is answered, as in Kafka. */
+function namedTwice(body: ListOffsetsRequest): ReadonlySet<string> {
+  const seen = new Set<string>()
+  const twice = new Set<string>()
+  for (const topic of body.topics) {
+    for (const partition of topic.partitions) {
+      const name = key(topic.name, partition)
+      if (seen.has(name)) twice.add(name)
+      seen.add(name)
+    }
+  }
+  return twice
+}
+
+function key(topic: string, partition: PartitionRequest): string {
+  return `${partition.partitionIndex}/${topic}`
+}
+
+function found(partition: PartitionRequest, at: Found): PartitionResponse {
   return { partitionIndex: partition.partitionIndex, errorCode: ErrorCode.NONE, ...at }
 }
 

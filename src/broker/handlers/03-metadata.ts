@@ -10,8 +10,9 @@ import { topicNameError } from '../topic-name.ts'
  * Metadata (key 3): brokers, and topics with their leaders; all topics, or those asked for by name
  * or id, which may be created by asking.
  *
- * An answer about the whole cluster is made in slices, so that others are served meanwhile, and is
- * bounded: topics beyond the bound are named with POLICY_VIOLATION instead of their partitions.
+ * An answer may be large. It is made in slices, so that others are served meanwhile; it is bounded:
+ * topics beyond the bound are named with POLICY_VIOLATION instead of their partitions; and a
+ * connection has one at a time, until it has left.
  */
 type TopicResponse = NonNullable<MetadataResponseInit['topics']>[number]
 
@@ -27,83 +28,105 @@ export async function metadata(
   broker: Broker,
   body: MetadataRequest,
   context: RequestContext,
-): Promise<Reply> {
+): Promise<Reply | null> {
   // In version 0 an empty list stands for all topics, afterwards null does.
   const all = body.topics === null || (context.apiVersion === 0 && body.topics.length === 0)
-  const withOperations = body.includeTopicAuthorizedOperations
-  const topics = all
-    ? await everyTopic(broker, withOperations)
-    : await askedTopics(broker, body, withOperations)
+  let isGone = false
+  const unsubscribe = context.onClose(() => {
+    isGone = true
+  })
+  const { sendTurns } = context
+  await sendTurns.enter()
+  if (isGone) {
+    sendTurns.leave()
+    return null
+  }
+  const answer = new Answer(broker, body.includeTopicAuthorizedOperations)
+  if (all) await addEvery(answer)
+  else await addAsked(answer, body)
+  unsubscribe()
   const endpoint = broker.endpoint(context.listenerName)
   return {
     body: {
       brokers: [{ nodeId: broker.nodeId, host: endpoint.host, port: endpoint.port }],
       clusterId: broker.clusterId,
       controllerId: broker.nodeId,
-      topics,
+      topics: answer.topics,
       ...(body.includeClusterAuthorizedOperations
         ? { clusterAuthorizedOperations: ALL_CLUSTER_OPERATIONS }
         : {}),
     } satisfies MetadataResponseInit,
+    release: () => sendTurns.leave(),
   }
 }
 
-async function everyTopic(broker: Broker, withOperations: boolean): Promise<TopicResponse[]> {
-  const responses: TopicResponse[] = []
-  let partitions = 0
-  let sliceEnd = PARTITIONS_PER_SLICE
+/** The topics of one answer, its partitions counted. */
+class Answer {
+  readonly broker: Broker
+  readonly topics: TopicResponse[] = []
+  readonly #withOperations: boolean
+  #partitions = 0
+  #sliceEnd = PARTITIONS_PER_SLICE
+
+  constructor(broker: Broker, withOperations: boolean) {
+    this.broker = broker
+    this.#withOperations = withOperations
+  }
+
+  /** True when others should be served before the next topic. */
+  add(topic: Topic): boolean {
+    const partitions = this.#partitions + topic.handles.length
+    if (partitions > METADATA_PARTITIONS_MAX) {
+      this.fail({ name: topic.name, topicId: topic.id }, ErrorCode.POLICY_VIOLATION)
+      return false
+    }
+    this.#partitions = partitions
+    this.topics.push(describe(this.broker, topic, this.#withOperations))
+    if (partitions < this.#sliceEnd) return false
+    this.#sliceEnd = partitions + PARTITIONS_PER_SLICE
+    return true
+  }
+
+  fail(topic: { name: string | null; topicId: string }, errorCode: number): void {
+    this.topics.push({ errorCode, ...topic, partitions: [] })
+  }
+}
+
+async function addEvery(answer: Answer): Promise<void> {
   // A copy: topics may come and go between slices.
-  for (const topic of [...broker.image.topicsByName.values()]) {
-    if (partitions + topic.handles.length > METADATA_PARTITIONS_MAX) {
-      responses.push(failed({ name: topic.name, topicId: topic.id }, ErrorCode.POLICY_VIOLATION))
-      continue
-    }
-    partitions += topic.handles.length
-    responses.push(describe(broker, topic, withOperations))
-    if (partitions < sliceEnd) continue
-    sliceEnd = partitions + PARTITIONS_PER_SLICE
-    await new Promise(setImmediate)
+  for (const topic of [...answer.broker.image.topicsByName.values()]) {
+    if (answer.add(topic)) await new Promise(setImmediate)
   }
-  return responses
 }
 
-async function askedTopics(
-  broker: Broker,
-  body: MetadataRequest,
-  withOperations: boolean,
-): Promise<TopicResponse[]> {
+/** Whoever is asked for twice is named once, as in Kafka. */
+async function addAsked(answer: Answer, body: MetadataRequest): Promise<void> {
+  const { broker } = answer
   const mayCreate = body.allowAutoTopicCreation && broker.config.get('auto.create.topics.enable')
-  const responses: TopicResponse[] = []
-  for (const asked of body.topics ?? []) {
-    if (asked.topicId !== ZERO_UUID) {
-      const topic = broker.topicById(asked.topicId)
-      const unknown = { name: null, topicId: asked.topicId }
-      responses.push(
-        topic === undefined
-          ? failed(unknown, ErrorCode.UNKNOWN_TOPIC_ID)
-          : describe(broker, topic, withOperations),
-      )
-      continue
-    }
-    const name = asked.name ?? ''
-    if (topicNameError(name) !== null) {
-      responses.push(failed({ name, topicId: ZERO_UUID }, ErrorCode.INVALID_TOPIC_EXCEPTION))
-      continue
-    }
-    let topic = broker.topicByName(name)
-    let errorCode: number = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-    if (topic === undefined && mayCreate) {
-      const outcome = await broker.topics.autoCreate(name)
+  const seen = new Set<string>()
+  for (const { topicId, name: asked } of body.topics ?? []) {
+    const isById = topicId !== ZERO_UUID
+    const name = asked ?? ''
+    const key = isById ? `id ${topicId}` : `name ${name}`
+    if (seen.has(key)) continue
+    seen.add(key)
+    let topic: Topic | undefined
+    if (isById) {
+      topic = broker.topicById(topicId)
+      if (topic === undefined) answer.fail({ name: null, topicId }, ErrorCode.UNKNOWN_TOPIC_ID)
+    } else if (topicNameError(name) !== null) {
+      answer.fail({ name, topicId: ZERO_UUID }, ErrorCode.INVALID_TOPIC_EXCEPTION)
+    } else {
       topic = broker.topicByName(name)
-      errorCode = outcome.errorCode
+      let errorCode: number = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+      if (topic === undefined && mayCreate) {
+        errorCode = (await broker.topics.autoCreate(name)).errorCode
+        topic = broker.topicByName(name)
+      }
+      if (topic === undefined) answer.fail({ name, topicId: ZERO_UUID }, errorCode)
     }
-    responses.push(
-      topic === undefined
-        ? failed({ name, topicId: ZERO_UUID }, errorCode)
-        : describe(broker, topic, withOperations),
-    )
+    if (topic !== undefined && answer.add(topic)) await new Promise(setImmediate)
   }
-  return responses
 }
 
 function describe(broker: Broker, topic: Topic, withOperations: boolean): TopicResponse {
@@ -122,8 +145,4 @@ function describe(broker: Broker, topic: Topic, withOperations: boolean): TopicR
     })),
     ...(withOperations ? { topicAuthorizedOperations: ALL_TOPIC_OPERATIONS } : {}),
   }
-}
-
-function failed(topic: { name: string | null; topicId: string }, errorCode: number): TopicResponse {
-  return { errorCode, ...topic, partitions: [] }
 }

@@ -124,7 +124,7 @@ export function encodeResponse<K extends SupportedApiKey>(
 ): Uint8Array[] {
   const api = apiOf(apiKey)
   const encode = api.response.encoder(version)
-  writer.start()
+  writer.start('cut')
   writer.int32(correlationId)
   if (responseHeaderVersion(api, version) === 1) writer.uvarint(0)
   encode(writer, body)

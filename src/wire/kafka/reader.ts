@@ -14,6 +14,8 @@ import { DecodeError } from './decode-error.ts'
 
 /** Elements in all arrays of one message together: bounds the objects a small frame can demand. */
 const ELEMENTS_MAX = 1_000_000
+/** What the classic encoding can say; Kafka refuses longer strings in the compact one too. */
+const STRING_BYTES_MAX = 0x7fff
 
 const INTERNED_SLOTS = 1024 // A power of two.
 const INTERNED_BYTES_MAX = 64
@@ -112,12 +114,15 @@ export class Reader {
   compactString(path: string): string {
     const length = this.uvarint(path) - 1
     if (length < 0) this.fail('null is not allowed', path)
+    if (length > STRING_BYTES_MAX) this.fail(`a string of ${length} bytes`, path)
     return this.#text(length, path)
   }
 
   compactNullableString(path: string): string | null {
     const length = this.uvarint(path) - 1
-    return length < 0 ? null : this.#text(length, path)
+    if (length < 0) return null
+    if (length > STRING_BYTES_MAX) this.fail(`a string of ${length} bytes`, path)
+    return this.#text(length, path)
   }
 
   /** The 16 bytes at `position`, which the caller has claimed, as base64url. */

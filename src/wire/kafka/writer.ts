@@ -23,9 +23,15 @@ export class Writer {
   #chunks: Uint8Array[] = []
   #splits: number[] = []
   #externalBytes = 0
+  #cutsStrings = false
 
-  /** Opens a message and leaves room for its size; a message that was not finished is dropped. */
-  start(): this {
+  /**
+   * Opens a message and leaves room for its size; a message that was not finished is dropped.
+   * Strings that are too long are our own bug, unless they may be cut: an error message may quote
+   * whatever a client has sent.
+   */
+  start(longStrings: 'refuse' | 'cut' = 'refuse'): this {
+    this.#cutsStrings = longStrings === 'cut'
     this.position = this.#start
     this.#externalBytes = 0
     if (this.#chunks.length > 0) this.#chunks = []
@@ -107,7 +113,10 @@ export class Writer {
       this.position = position
     }
     const byteLength = Buffer.byteLength(text)
-    assert(byteLength <= STRING_BYTES_MAX, `string of ${byteLength} bytes`)
+    if (byteLength > STRING_BYTES_MAX) {
+      this.string(this.#cut(text, byteLength))
+      return
+    }
     this.int16(byteLength)
     this.#utf8(text, byteLength)
   }
@@ -128,7 +137,10 @@ export class Writer {
       this.position = position
     }
     const byteLength = Buffer.byteLength(text)
-    assert(byteLength <= STRING_BYTES_MAX, `string of ${byteLength} bytes`)
+    if (byteLength > STRING_BYTES_MAX) {
+      this.compactString(this.#cut(text, byteLength))
+      return
+    }
     this.uvarint(byteLength + 1)
     this.#utf8(text, byteLength)
   }
@@ -224,6 +236,15 @@ export class Writer {
       bytes[position + i] = code
     }
     return true
+  }
+
+  /** The start of a text that is too long, up to the last whole character that fits. */
+  #cut(text: string, byteLength: number): string {
+    assert(this.#cutsStrings, `string of ${byteLength} bytes`)
+    const bytes = Buffer.from(text)
+    let end = STRING_BYTES_MAX
+    while ((bytes[end]! & 0xc0) === 0x80) end--
+    return bytes.toString('utf8', 0, end)
   }
 
   #utf8(text: string, byteLength: number): void {

@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Broker } from '../../src/broker/broker.ts'
+import type { Handler, HandlerResult, Reply } from '../../src/broker/request.ts'
+import { BrokerError } from '../../src/errors/broker-error.ts'
+import { ErrorCode } from '../../src/errors/error-code.ts'
+import { KafkaConnection } from '../../src/gateway/kafka-connection.ts'
+import { ReceiveMemory } from '../../src/gateway/receive-memory.ts'
+import type { Transport } from '../../src/gateway/transport.ts'
+import { RecordError } from '../../src/record/record-error.ts'
+import { Arena } from '../../src/ring/arena.ts'
+import { allocateArena } from '../../src/ring/arena-layout.ts'
+import { ApiKey, encodeRequest } from '../../src/wire/kafka/api.ts'
+
+/** A transport whose bytes the test brings and takes. */
+class FakeTransport implements Transport {
+  readonly remoteAddress = '127.0.0.1'
+  readonly sent: Uint8Array[] = []
+  queuedBytes = 0
+  isReading = true
+  isDestroyed = false
+  owner: KafkaConnection | null = null
+  #left: Uint8Array | null = null
+
+  get hasUntaken(): boolean {
+    return this.#left !== null
+  }
+
+  receive(bytes: Uint8Array): void {
+    assert.equal(this.#left, null, 'nothing is read while bytes wait')
+    const owner = this.owner!
+    const taken = owner.receiver.accept(bytes, 0, bytes.length)
+    if (taken < bytes.length && !this.isDestroyed) this.#left = bytes.subarray(taken)
+    owner.onReceived()
+  }
+
+  drainReceived(): void {
+    const left = this.#left
+    this.#left = null
+    if (left !== null) this.receive(left)
+  }
+
+  pause(): void {
+    this.isReading = false
+  }
+
+  resume(): void {
+    this.isReading = true
+  }
+
+  send(chunks: Uint8Array[], onSent: () => void): void {
+    this.sent.push(...chunks)
+    onSent()
+  }
+
+  destroy(): void {
+    this.isDestroyed = true
+    this.#left = null
+    this.owner!.onClosed(null)
+  }
+
+  end(): void {}
+}
+
+interface Harness {
+  readonly transport: FakeTransport
+  readonly logged: string[]
+  readonly complaints: string[]
+  readonly calls: { resolve(reply: Reply): void; reject(error: unknown): void }[]
+}
+
+/** A connection whose requests are answered when the test says so. */
+function open(): Harness {
+  const transport = new FakeTransport()
+  const harness: Harness = { transport, logged: [], complaints: [], calls: [] }
+  const handler = (): HandlerResult =>
+    new Promise<Reply>((resolve, reject) => harness.calls.push({ resolve, reject }))
+  const arena = new Arena(allocateArena(1024 * 1024))
+  const broker = {
+    clock: { monotonicMs: () => 0, wallMs: () => 0 },
+    hub: { flush: () => {}, isCongested: false },
+    logger: { error: (fields: { error: string }) => harness.logged.push(fields.error) },
+  } as unknown as Broker
+  transport.owner = new KafkaConnection({
+    id: 1,
+    transport,
+    broker,
+    memory: new ReceiveMemory(arena, () => 0),
+    handlers: new Map<number, Handler>([[ApiKey.METADATA, handler]]),
+    listenerName: 'PLAINTEXT',
+    frameBytesMax: 100_000,
+    waiting: new Set(),
+    onClosed: () => {},
+    onProtocolError: (_connection, reason) => harness.complaints.push(reason),
+  })
+  return harness
+}
+
+function requests(count: number): Buffer {
+  const header = { correlationId: 1, clientId: null }
+  const one = Buffer.concat(encodeRequest(ApiKey.METADATA, 1, header, { topics: null }))
+  return Buffer.concat(Array.from({ length: count }, () => one))
+}
+
+const answer = (topics: number): Reply => ({
+  body: {
+    brokers: [],
+    controllerId: 1,
+    topics: Array.from({ length: topics }, () => ({ errorCode: 0, name: 'x'.repeat(1000) })),
+  },
+})
+
+const settled = () => new Promise(setImmediate)
+
+test('KafkaConnection, a chunk of many requests, works on a bounded number at a time', async () => {
+  const { transport, calls } = open()
+  transport.receive(requests(1000))
+  assert.equal(calls.length, 64)
+  assert.equal(transport.isReading, false)
+  for (let done = 0; done < 1000; done++) {
+    assert.ok(calls.length - done <= 64)
+    calls[done]!.resolve(answer(0))
+    await settled()
+  }
+  assert.equal(calls.length, 1000)
+  assert.equal(transport.isReading, true, 'everything was taken')
+})
+
+test('KafkaConnection, answers that wait for an earlier one, stop reading by their bytes', async () => {
+  const { transport, calls } = open()
+  transport.receive(requests(3))
+  assert.equal(transport.isReading, true)
+  calls[1]!.resolve(answer(600))
+  await settled()
+  assert.equal(transport.isReading, true, '600 KB may wait')
+  calls[2]!.resolve(answer(600))
+  await settled()
+  calls[0]!.resolve(answer(0))
+  assert.equal(transport.sent.length, 0)
+  transport.receive(requests(1))
+  assert.equal(calls.length, 3, '1.2 MB may not')
+  assert.equal(transport.isReading, false)
+  await settled()
+  assert.equal(calls.length, 4)
+  assert.equal(transport.isReading, true)
+})
+
+test('KafkaConnection, a failure of a peer or the world that no handler answers, closes and is logged', async () => {
+  const failures = [
+    new RecordError(ErrorCode.CORRUPT_MESSAGE, 'bad bytes'),
+    new BrokerError(ErrorCode.KAFKA_STORAGE_ERROR, 'read a file'),
+  ]
+  for (const failure of failures) {
+    const { transport, calls, logged, complaints } = open()
+    transport.receive(requests(1))
+    calls[0]!.reject(failure)
+    await settled()
+    assert.equal(transport.isDestroyed, true)
+    assert.deepEqual(complaints, [failure.message])
+    assert.match(logged[0]!, /kafka-connection\.test/, 'the stack')
+  }
+})
+
+test('KafkaConnection, our own bug in a handler, is not caught', async () => {
+  const { transport, calls } = open()
+  transport.receive(requests(1))
+  const bug = new TypeError('a planted bug')
+  const thrown = new Promise((resolve) => {
+    const listeners = process.listeners('uncaughtException')
+    process.removeAllListeners('uncaughtException')
+    process.once('uncaughtException', (error) => {
+      for (const listener of listeners) process.on('uncaughtException', listener)
+      resolve(error)
+    })
+  })
+  calls[0]!.reject(bug)
+  assert.equal(await thrown, bug)
+  assert.equal(transport.isDestroyed, false)
+})

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import type { FileId, Files } from '../../src/storage/files.ts'
+import { PageCacheWindow } from '../../src/storage/page-cache-window.ts'
+import { NO_FILE, Segment } from '../../src/storage/segment.ts'
+import { append, Bench, batch, concat, stage } from './support/fixture.ts'
+import { MemoryFiles } from './support/memory-files.ts'
+
+interface Hint {
+  readonly kind: 'write' | 'drop'
+  readonly file: FileId
+  readonly from: number
+  readonly to: number
+}
+
+/** Notes every hint; a hint on a file that is not open throws, as it does on a real disk. */
+function watchHints(files: MemoryFiles): Hint[] {
+  const hints: Hint[] = []
+  const note = (kind: Hint['kind']) => (file: FileId, from: number, length: number) => {
+    assert(files.size(file) >= 0 && from >= 0 && length > 0)
+    hints.push({ kind, file, from, to: from + length })
+  }
+  const disk: Files = files
+  disk.startWriteback = note('write')
+  disk.dropCached = note('drop')
+  return hints
+}
+
+/** A segment of `bytes` written bytes, its file open unless told otherwise. */
+function segmentOf(files: MemoryFiles, at: number, bytes: number): Segment {
+  const segment = new Segment(at, false)
+  segment.file = files.open(`/${at}`, 'create')
+  segment.bytes = bytes
+  return segment
+}
+
+function closeFile(files: MemoryFiles, segment: Segment): void {
+  files.close(segment.file)
+  segment.file = NO_FILE
+}
+
+describe('PageCacheWindow.advance', () => {
+  test('hints nothing about a closed file, when one write rolls more than stay open', () => {
+    const bench = new Bench({ segmentBytes: 300, writeBehindBytes: 1, pageCacheWindowBytes: 100 })
+    const log = bench.open()
+    append(log, batch())
+    const hints = watchHints(bench.files)
+    const run = Array.from({ length: 40 }, () => batch({ valueBytes: 40 }))
+    stage(log, concat(run))
+    log.writeStaged()
+    assert(log.segmentCount > 15)
+    assert.deepEqual(log.verify().problems, [])
+    const started = hints.filter((hint) => hint.kind === 'write')
+    assert(started.length > 0 && started.length < log.segmentCount)
+    append(log, batch())
+    bench.flush(log)
+    log.close()
+    assert.equal(bench.files.openFiles, 0)
+  })
+
+  test('starts and drops each byte once, in order, also across a roll', () => {
+    const files = new MemoryFiles()
+    const hints = watchHints(files)
+    const window = new PageCacheWindow(files)
+    const first = segmentOf(files, 0, 0)
+    for (first.bytes = 0; first.bytes < 1000; first.bytes += 100) window.advance(first, 100, 300)
+    const second = segmentOf(files, 1, 0)
+    for (second.bytes = 50; second.bytes < 1000; second.bytes += 50) {
+      window.advance(second, 100, 300)
+    }
+    const endOf = (file: FileId, kind: Hint['kind']): number => {
+      let end = 0
+      for (const hint of hints) {
+        if (hint.file !== file || hint.kind !== kind) continue
+        assert.equal(hint.from, end)
+        end = hint.to
+      }
+      return end
+    }
+    assert.deepEqual([endOf(first.file, 'write'), endOf(first.file, 'drop')], [1000, 1000])
+    assert.equal(endOf(second.file, 'write'), 900)
+    assert.equal(endOf(second.file, 'drop'), 600)
+  })
+
+  test('leaves the segment before alone, when it was closed at the roll or after it', () => {
+    for (const closesEarly of [true, false]) {
+      const files = new MemoryFiles()
+      const hints = watchHints(files)
+      const window = new PageCacheWindow(files)
+      const first = segmentOf(files, 0, 0)
+      window.advance(first, 100, 500)
+      first.bytes = 550
+      window.advance(first, 100, 500)
+      first.bytes = 600 // Less than a step more: still to be started when the segment is rolled.
+      if (closesEarly) closeFile(files, first)
+      const second = segmentOf(files, 1, 50)
+      window.advance(second, 100, 500)
+      if (!closesEarly) closeFile(files, first)
+      second.bytes = 450
+      window.advance(second, 100, 500)
+      const kinds = hints.map(({ kind, from, to }) => [kind, from, to])
+      const atRoll = closesEarly ? [] : [['write', 550, 600]]
+      assert.deepEqual(kinds, [['write', 0, 550], ...atRoll, ['write', 0, 450]])
+    }
+  })
+})
