@@ -1,5 +1,9 @@
-#!/usr/bin/env node
-/** The `millrace` command: parses nothing itself, hands the command line to `cli/`. */
+#!/usr/bin/env -S node --max-semi-space-size=64
+/**
+ * The `millrace` command: parses nothing itself, hands the command line to `cli/`. The flag above
+ * gives main's young generation room: without it collections cost small requests their P99
+ * (perf-reports/2026-11-22-first-measurement.md).
+ */
 import { runProgram } from './cli/program.ts'
 import type { BrokerConfig } from './config/broker-config.ts'
 
