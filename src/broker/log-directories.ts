@@ -64,7 +64,7 @@ export function openLogDirectories(
       writeMeta(files, path, { nodeId, clusterId, directoryId: id, metadataId })
       continue
     }
-    for (const [key, hint] of readCheckpoints(files, path).hints) hints.set(key, hint)
+    for (const [key, hint] of readCheckpoints(files, path)) hints.set(key, hint)
     removeCleanMarks(files, path)
   }
   const metadataPath = metadataId === null ? undefined : byId.get(metadataId)

@@ -10,6 +10,7 @@ import { BatchBuilder } from '../record/batch-builder.ts'
 import type { Arena } from '../ring/arena.ts'
 import { READ_MIN_ONE_BATCH, READ_NO_MEMORY, READ_TO_LOG_END } from '../shard/messages-layout.ts'
 import type { AppendOutcome, ReadOutcome, ShardProxy } from '../shard/shard-proxy.ts'
+import { Turns } from './turns.ts'
 
 /**
  * The metadata log and the image that it adds up to. The log is an ordinary partition (handle 0) on
@@ -33,7 +34,7 @@ export class MetadataStore {
   readonly #shard: ShardProxy
   readonly #arena: Arena
   readonly #wallMs: () => number
-  #queue: Promise<unknown> = Promise.resolve()
+  readonly #turns = new Turns()
 
   constructor(parts: {
     image: MetadataImage
@@ -75,15 +76,13 @@ export class MetadataStore {
    * and returns its result. Nothing is applied when the log refuses: a BrokerError says why.
    */
   change<T>(decide: (image: MetadataImage) => Decision<T>): Promise<T> {
-    const done = this.#queue.then(async () => {
+    return this.#turns.run(async () => {
       const { records, result, onApplied } = decide(this.image)
       if (records.length > 0) await this.#append(records)
       for (const record of records) this.image.apply(record)
       onApplied?.()
       return result
     })
-    this.#queue = done.catch(() => undefined)
-    return done
   }
 
   async #append(records: readonly MetadataRecord[]): Promise<void> {

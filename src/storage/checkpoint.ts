@@ -46,13 +46,6 @@ export interface CheckpointTable {
   readonly entries: readonly CheckpointEntry[]
 }
 
-export interface Checkpoints {
-  /** By `checkpointKey`. A partition that is not there must be scanned. */
-  readonly hints: Map<string, LogHint>
-  /** The last run left clean marks and nothing that contradicts them. Informs; hints decide. */
-  readonly clean: boolean
-}
-
 export function checkpointKey(topicId: Uuid, partition: number): string {
   return `${topicId}-${partition}`
 }
@@ -78,24 +71,20 @@ export function writeCheckpoint(files: Files, table: CheckpointTable): void {
 }
 
 /**
- * What all tables of a log directory know together. Throws BrokerError only when the disk refuses.
+ * What all tables of a log directory know together, by `checkpointKey`. A partition that is not
+ * there must be scanned. Throws BrokerError only when the disk refuses.
  */
 export function readCheckpoints(
   files: Files,
   logDirectory: string,
   onWarning: (message: string) => void = () => {},
-): Checkpoints {
+): Map<string, LogHint> {
   const merged = new Map<string, LogHint>()
-  let clean = false
-  let isContradicted = false
   for (const name of tableNames(files, logDirectory)) {
     const isCleanTable = name.startsWith(CLEAN_PREFIX)
-    if (isCleanTable) clean = true
-    else if (name !== START_NAME) isContradicted = true
     const bytes = readWhole(files, joinPath(logDirectory, name))
     const entries = bytes === null ? null : decodeTable(bytes, isCleanTable)
     if (entries === null) {
-      isContradicted = true
       onWarning(`${joinPath(logDirectory, name)} is damaged: its partitions are scanned`)
       continue
     }
@@ -105,7 +94,7 @@ export function readCheckpoints(
       merged.set(key, other === undefined ? entry.hint : merge(other, entry.hint))
     }
   }
-  return { hints: merged, clean: clean && !isContradicted }
+  return merged
 }
 
 /**
@@ -117,7 +106,7 @@ export function removeCleanMarks(files: Files, logDirectory: string): void {
   if (names.length === 0 || (names.length === 1 && names[0] === START_NAME)) return
   const known = readCheckpoints(files, logDirectory)
   const entries: CheckpointEntry[] = []
-  for (const [key, hint] of known.hints) entries.push({ ...parseKey(key), hint })
+  for (const [key, hint] of known) entries.push({ ...parseKey(key), hint })
   replaceDurably(files, logDirectory, START_NAME, encodeTable(entries))
   for (const name of names) {
     if (name !== START_NAME) files.remove(joinPath(logDirectory, name))

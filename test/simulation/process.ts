@@ -131,7 +131,7 @@ export class SimProcess {
       // As writeMeta does before anything else is written below it.
       files.syncDirectory('/')
       const known = readCheckpoints(files, directory, (message) => this.warnings.push(message))
-      for (const [key, hint] of known.hints) this.#hints.set(key, hint)
+      for (const [key, hint] of known) this.#hints.set(key, hint)
       removeCleanMarks(files, directory)
     }
     if (files.openFiles > 0) throw new Violation('no file is left open', 'reading the checkpoints')
