@@ -30,8 +30,9 @@ const LOCK = '.lock'
 export function openLogDirectories(
   files: Files,
   paths: readonly string[],
-  nodeId: number,
+  parts: { nodeId: number; onWarning: (message: string) => void },
 ): LogDirectories {
+  const { nodeId } = parts
   const locks: number[] = []
   const byId = new Map<Uuid, string>()
   const hints = new Map<string, LogHint>()
@@ -64,7 +65,7 @@ export function openLogDirectories(
       writeMeta(files, path, { nodeId, clusterId, directoryId: id, metadataId })
       continue
     }
-    for (const [key, hint] of readCheckpoints(files, path)) hints.set(key, hint)
+    for (const [key, hint] of readCheckpoints(files, path, parts.onWarning)) hints.set(key, hint)
     removeCleanMarks(files, path)
   }
   const metadataPath = metadataId === null ? undefined : byId.get(metadataId)

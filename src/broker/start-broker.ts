@@ -67,7 +67,10 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   const { tier, reason } = chooseTier(config.get('millrace.native.tier'))
   const shards = config.get('millrace.shards') || Math.max(1, availableParallelism() - 1)
   const files = new NodeFiles()
-  const directories = openLogDirectories(files, config.logDirs, config.get('node.id'))
+  const directories = openLogDirectories(files, config.logDirs, {
+    nodeId: config.get('node.id'),
+    onWarning: (message) => logger.warn({}, message),
+  })
   const mainCell = allocateWaitCell()
   const ingress = allocateArena(config.get('millrace.arena.ingress.bytes'))
   const progress = new RecoveryProgress(logger)

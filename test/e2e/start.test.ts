@@ -280,6 +280,20 @@ describe('data', () => {
       await withClient({ dataDirs: [a, b] }, (client) => check(client, 'spread', 6))
     }))
 
+  test('is scanned, and the log says so, when a checkpoint table is damaged', () =>
+    withDirectory(async (directory) => {
+      const dataDirs = [directory]
+      await withClient({ dataDirs, shards: 1 }, async (client) => {
+        await createTopic(client, { name: 'marked', partitions: 5 })
+        await fill(client, 'marked', 5)
+      })
+      writeFileSync(join(directory, 'clean-checkpoint-0'), 'no table')
+      await withClient({ dataDirs }, async (client, broker) => {
+        await check(client, 'marked', 5)
+        assert.match(broker.output(), /clean-checkpoint-0 is damaged: its partitions are scanned/)
+      })
+    }))
+
   test('is not replaced by an empty cluster when the metadata directory is missing', () =>
     withDirectory(async (directory) => {
       const dataDirs = [join(directory, 'a'), join(directory, 'b')]
