@@ -12,7 +12,7 @@ use crate::errno;
 use crate::memory::{Bytes, Words};
 
 /// The most arguments that any function takes.
-const ARGUMENTS_MAX: usize = 6;
+const ARGUMENTS_MAX: usize = 7;
 
 /// Largest integer that a JavaScript number holds exactly.
 pub const SAFE_INTEGER_MAX: f64 = 9_007_199_254_740_991.0;

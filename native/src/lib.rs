@@ -19,7 +19,7 @@ use call::{define_functions, set_constant};
 use napi_derive::napi;
 
 /// Raised with every change of a function's meaning, so that the loader refuses a stale build.
-const ABI_VERSION: u32 = 2;
+const ABI_VERSION: u32 = 3;
 
 #[napi(module_exports)]
 pub fn exports(exports: napi::bindgen_prelude::Object, env: napi::Env) -> napi::Result<()> {

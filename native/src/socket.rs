@@ -175,20 +175,31 @@ pub fn tcp_accept(call: &Call) -> Outcome {
 pub fn tcp_receive(call: &Call) -> Outcome {
     let fd = call.natural(0, "fd")?;
     let bytes = call.bytes(1, "bytes")?;
-    let first = bytes.range(call.size(2, "offset")?, call.size(3, "length")?, "length")?;
+    let direct = bytes.range(call.size(2, "offset")?, call.size(3, "length")?, "length")?;
     let spill_offset = call.size(4, "spillOffset")?;
-    let spill = bytes.range(spill_offset, call.size(5, "spillLength")?, "spillLength")?;
-    if first.length + spill.length == 0 {
+    let spill_length = call.size(5, "spillLength")?;
+    let head_length = call.size(6, "headLength")?;
+    let behind = spill_length
+        .checked_sub(head_length)
+        .ok_or(Failure::Range("headLength"))?;
+    let head = bytes.range(spill_offset, head_length, "headLength")?;
+    let spill = bytes.range(spill_offset + head_length, behind, "spillLength")?;
+    if direct.length + spill_length == 0 {
         return Err(Failure::Range("length")); // The answer 0 would read as the end of the stream.
     }
-    let received = if spill.length == 0 {
-        let pointer = first.pointer.cast();
-        retry(|| unsafe { libc::recv(fd, pointer, first.length, libc::MSG_DONTWAIT) })
+    let received = if spill_length == 0 {
+        let pointer = direct.pointer.cast();
+        retry(|| unsafe { libc::recv(fd, pointer, direct.length, libc::MSG_DONTWAIT) })
     } else {
-        let mut vectors = [first.iovec(), spill.iovec()];
+        let mut vectors = [head.iovec(), direct.iovec(), spill.iovec()];
+        let used = if head_length == 0 {
+            &mut vectors[1..]
+        } else {
+            &mut vectors[..]
+        };
         let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = vectors.as_mut_ptr();
-        message.msg_iovlen = vectors.len();
+        message.msg_iov = used.as_mut_ptr();
+        message.msg_iovlen = used.len();
         retry(|| unsafe { libc::recvmsg(fd, &mut message, libc::MSG_DONTWAIT) })
     };
     Ok(Value::Number(count_or_errno(received)))

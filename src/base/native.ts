@@ -86,7 +86,9 @@ export interface NativeAddon {
   tcpAccept(fd: number): number
   /** `a.b.c.d:port` or `[v6]:port`. */
   tcpPeerAddress(fd: number): string
-  /** Scatters one receive into two ranges of one memory; 0 at the end of stream, minus errno. */
+  /**
+   * Scatters one receive over one memory, in this order: the first `headLength` bytes of the spill,
+   *  the range at `offset`, the rest of the spill. 0 at the end of stream, minus errno. */
   tcpReceive(
     fd: number,
     bytes: Uint8Array,
@@ -94,6 +96,7 @@ export interface NativeAddon {
     length: number,
     spillOffset: number,
     spillLength: number,
+    headLength: number,
   ): number
   /** One gathering send of chunks[from…], `skip` bytes into the first, at most 64 chunks; count, or
    *  minus errno. */
@@ -101,7 +104,7 @@ export interface NativeAddon {
 }
 
 /** What this program expects of the addon's `abiVersion`; raised in both places together. */
-const ABI_VERSION = 2
+const ABI_VERSION = 3
 
 /**
  * Overrides where the addon comes from: 'off' for none, or an absolute path. Unset, it is

@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts'
+import { copyOf } from '../base/bytes.ts'
 import type { Arena } from '../ring/arena.ts'
 import { type ReceiveMemory, SMALL_BYTES } from './receive-memory.ts'
 
@@ -9,6 +10,7 @@ import { type ReceiveMemory, SMALL_BYTES } from './receive-memory.ts'
  * Memory grows as bytes arrive, never by a declared length: a frame starts with a small extent and
  * doubles, except that a connection which has completed large frames may start with one of that
  * size (it has already shown that it sends what it declares). An idle connection owns no extent.
+ * With `expect` such a connection's next frame can be received whole in one call, prefix apart.
  *
  * When the arena is exhausted the receiver is `stalled`: it takes no byte until `retry` succeeds,
  * and the transport must stop reading. Between frames it also stops when the sink has enough.
@@ -22,7 +24,9 @@ export interface FrameSink {
   onFramingError(declaredBytes: number): void
 }
 
-const PREFIX_BYTES = 4
+export const PREFIX_BYTES = 4
+/** From this size on a frame is worth an extent before its length has arrived. */
+const LARGE_FRAME_BYTES = 32 * 1024
 
 export class FrameReceiver {
   readonly #memory: ReceiveMemory
@@ -58,9 +62,9 @@ export class FrameReceiver {
     return this.#extent < 0 ? 0 : this.#capacity
   }
 
-  /** Size of the large frames that this connection sends, 0 when it sends none. */
-  get trustedBytes(): number {
-    return this.#trustedBytes
+  /** True when this connection sends frames so large that little should arrive behind one. */
+  get sendsLargeFrames(): boolean {
+    return this.#trustedBytes >= LARGE_FRAME_BYTES
   }
 
   /** True between frames: nothing of an unfinished frame has arrived. */
@@ -75,7 +79,46 @@ export class FrameReceiver {
 
   get directLength(): number {
     if (this.#extent < 0 || this.#stalled) return 0
-    return Math.min(this.#capacity, this.#declared) - this.#filled
+    const length = this.#declared < 0 ? this.#trustedBytes : this.#declared
+    return Math.min(this.#capacity, length) - this.#filled
+  }
+
+  /**
+   * Between frames: takes an extent for the next large one before its prefix has arrived. True when
+   * it has: then receive a prefix elsewhere, what follows it at `directOffset`, and call
+   * `acceptExpected` at once, whatever came.
+   */
+  expect(): boolean {
+    if (!this.sendsLargeFrames || !this.isIdle || this.#closed || !this.#sink.mayTake())
+      return false
+    this.#extent = this.#memory.allocateSpare(this.#trustedBytes)
+    if (this.#extent < 0) return false
+    this.#capacity = this.#arena.capacityOf(this.#extent)
+    return true
+  }
+
+  /**
+   * After `expect`: `count` bytes have come, the first PREFIX_BYTES of them at `bytes[at]`, the
+   * others at `directOffset`. Returns a copy of those that belong behind the frame, for `accept`;
+   * null when there are none.
+   */
+  acceptExpected(bytes: Uint8Array, at: number, count: number): Uint8Array | null {
+    assert(this.#extent >= 0 && this.#declared < 0 && count <= PREFIX_BYTES + this.directLength)
+    const extent = this.#extent
+    this.#acceptPrefix(bytes, at, at + Math.min(count, PREFIX_BYTES))
+    if (this.#declared < 0) {
+      this.#release() // No whole prefix, or a broken one.
+      return null
+    }
+    const body = Math.max(0, count - PREFIX_BYTES)
+    const taken = Math.min(body, this.#declared)
+    const rest = body > taken ? copyOf(this.#arena.bytes, extent + taken, extent + body) : null
+    if (this.#declared < this.#capacity) {
+      this.#arena.trim(extent, this.#declared)
+      this.#capacity = this.#arena.capacityOf(extent)
+    }
+    this.advance(taken)
+    return rest
   }
 
   /** `count` bytes have been received at `directOffset`. */
@@ -187,6 +230,7 @@ export class FrameReceiver {
     this.#arena.free(this.#extent, this.#arena.generationOf(this.#extent))
     this.#extent = -1
     this.#declared = -1
+    this.#filled = 0
   }
 }
 

@@ -1,4 +1,5 @@
 import { copyOf } from '../base/bytes.ts'
+import { PREFIX_BYTES } from './frame-receiver.ts'
 import { BROKEN, READABLE, SPILL_BYTES, type StreamHost, WRITABLE } from './native-events.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 
@@ -16,7 +17,6 @@ interface QueuedSend {
 const RECEIVES_PER_EVENT = 8
 /** With large frames only the start of the next one should arrive in the spill. */
 const SMALL_SPILL_BYTES = 4096
-const LARGE_FRAME_BYTES = 32 * 1024
 
 export class NativeTransport implements Transport {
   readonly remoteAddress: string
@@ -113,28 +113,45 @@ export class NativeTransport implements Transport {
     const { addon, arena, spillOffset } = this.#sockets
     const { receiver } = owner
     for (let i = 0; i < RECEIVES_PER_EVENT && this.#reading && !this.#isClosed; i++) {
+      const head = receiver.expect() ? PREFIX_BYTES : 0
       const direct = receiver.directLength
-      const isLarge = receiver.trustedBytes >= LARGE_FRAME_BYTES
-      const spill = isLarge ? SMALL_SPILL_BYTES : SPILL_BYTES
+      const spill = receiver.sendsLargeFrames ? SMALL_SPILL_BYTES : SPILL_BYTES
       const at = direct > 0 ? receiver.directOffset : spillOffset
-      const count = addon.tcpReceive(this.#fd, arena.bytes, at, direct, spillOffset, spill)
+      const count = addon.tcpReceive(
+        this.#fd,
+        arena.bytes,
+        at,
+        direct,
+        spillOffset,
+        head + spill,
+        head,
+      )
+      const inFrame = Math.max(0, Math.min(count, head + direct))
+      let rest: Uint8Array | null = null
+      if (head > 0) rest = receiver.acceptExpected(arena.bytes, spillOffset, inFrame)
+      else if (inFrame > 0) receiver.advance(inFrame)
       if (count <= 0) {
         if (count === 0 || !isRetry(-count)) this.#close(count === 0 ? null : errorOf(-count))
         return
       }
-      if (direct > 0) receiver.advance(Math.min(count, direct))
-      if (count > direct) this.#acceptSpill(owner, count - direct)
+      const spilled = { from: spillOffset + head, to: spillOffset + head + count - inFrame }
+      if (rest !== null) this.#keep(rest, copyOf(arena.bytes, spilled.from, spilled.to))
+      else if (count > inFrame) this.#acceptSpill(owner, spilled)
       owner.onReceived()
-      if (count < direct + spill) return // The socket is empty.
+      if (count < head + direct + spill) return // The socket is empty.
     }
   }
 
-  #acceptSpill(owner: TransportOwner, count: number): void {
-    const { arena, spillOffset } = this.#sockets
-    const end = spillOffset + count
-    const taken = owner.receiver.accept(arena.bytes, spillOffset, end)
+  #acceptSpill(owner: TransportOwner, { from, to }: { from: number; to: number }): void {
+    const { bytes } = this.#sockets.arena
+    const taken = owner.receiver.accept(bytes, from, to)
     // The spill serves the next stream: what was not taken is kept apart (64 KB at most).
-    if (taken < end && !this.#isClosed) this.#left = copyOf(arena.bytes, taken, end)
+    if (taken < to && !this.#isClosed) this.#left = copyOf(bytes, taken, to)
+  }
+
+  /** A frame was shorter than expected: what follows it is taken from here. */
+  #keep(first: Uint8Array, second: Uint8Array): void {
+    if (!this.#isClosed) this.#left = Buffer.concat([first, second])
   }
 
   #sendQueued(): void {

@@ -48,6 +48,12 @@ export class ReceiveMemory {
     return this.arena.allocate(bytes)
   }
 
+  /** An extent that nobody has to wait for, or −1: within the shared half only. */
+  allocateSpare(bytes: number): number {
+    if (this.arena.bytesInUse + bytes > this.#sharedBytes) return -1
+    return this.arena.allocate(bytes)
+  }
+
   /** `owner` has finished or given up its request. */
   done(owner: object): void {
     if (this.#holder === owner) this.#holder = null

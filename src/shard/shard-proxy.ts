@@ -6,6 +6,7 @@ import type { LaneReader, LaneWriter } from '../ring/lane.ts'
 import type { ControlReply, ControlRequest, ShardEvent } from './control.ts'
 import { LaneOutlet } from './lane-outlet.ts'
 import * as layout from './messages-layout.ts'
+import { TokenTable } from './token-table.ts'
 
 /**
  * Main's side of one shard: writes requests into the lane, keeps what waits for an answer, and
@@ -82,7 +83,11 @@ interface PendingRead {
   readonly sink: ReadSink
   readonly index: number
   readonly handle: number
+  /** Answered; it waits for something to lie at its offset. */
+  isWatching: boolean
 }
+
+type PendingControl = (reply: ControlReply) => void
 
 const DRAIN_LIMIT = 4096
 
@@ -94,10 +99,9 @@ export class ShardProxy {
   readonly #answers: LaneReader
   readonly #onEvent: (event: ShardEvent) => void
   readonly #packr = new Packr({ useRecords: false })
-  readonly #appends = new Map<number, PendingAppend>()
-  readonly #reads = new Map<number, PendingRead>()
-  readonly #watches = new Map<number, PendingRead>()
-  readonly #controls = new Map<number, (reply: ControlReply) => void>()
+  readonly #appends = new TokenTable<PendingAppend>()
+  readonly #reads = new TokenTable<PendingRead>()
+  readonly #controls = new TokenTable<PendingControl>()
   readonly #outlet: LaneOutlet
   readonly #appended: AppendOutcome = {
     errorCode: 0,
@@ -115,7 +119,6 @@ export class ShardProxy {
     generation: 0,
     flags: 0,
   }
-  #nextToken = 1
   #lentBytes = 0
 
   constructor(parts: {
@@ -144,21 +147,15 @@ export class ShardProxy {
     return this.#lentBytes
   }
 
-  get inFlight(): number {
-    return this.#appends.size + this.#reads.size + this.#controls.size
-  }
-
   append(request: AppendRequest, sink: AppendSink, index: number): void {
-    const token = this.#token()
-    this.#appends.set(token, { sink, index })
+    const token = this.#appends.add({ sink, index })
     if (!this.isCongested && this.#writeAppend(token, request)) this.#outlet.sent()
     else this.#outlet.send(() => this.#writeAppend(token, request))
   }
 
   /** Returns the token, which names the watch when READ_WATCH is asked for. */
   read(request: ReadRequest, sink: ReadSink, index: number): number {
-    const token = this.#token()
-    this.#reads.set(token, { sink, index, handle: request.handle })
+    const token = this.#reads.add({ sink, index, handle: request.handle, isWatching: false })
     if (!this.isCongested && this.#writeRead(token, request)) this.#outlet.sent()
     else this.#outlet.send(() => this.#writeRead(token, request))
     return token
@@ -166,9 +163,9 @@ export class ShardProxy {
 
   /** Ends a watch; unknown or spent tokens are fine. */
   unwatch(token: number): void {
-    const watch = this.#watches.get(token)
-    if (watch === undefined) return
-    this.#watches.delete(token)
+    const watch = this.#reads.get(token)
+    if (watch === undefined || !watch.isWatching) return
+    this.#reads.take(token)
     this.#outlet.send(() => {
       const at = this.#requests.claim(layout.UNWATCH, layout.UNWATCH_BYTES)
       if (at < 0) return false
@@ -192,10 +189,9 @@ export class ShardProxy {
   }
 
   control(request: ControlRequest): Promise<ControlReply> {
-    const token = this.#token()
     const body = this.#packr.pack(request)
     return new Promise((resolve) => {
-      this.#controls.set(token, resolve)
+      const token = this.#controls.add(resolve)
       this.#outlet.sendBody(layout.CONTROL, token, body)
       this.flush()
     })
@@ -215,12 +211,6 @@ export class ShardProxy {
 
   hasAnswers(): boolean {
     return !this.#answers.isEmpty()
-  }
-
-  #token(): number {
-    const token = this.#nextToken
-    this.#nextToken = token === 0xffff_ffff ? 1 : token + 1
-    return token
   }
 
   #writeAppend(token: number, request: AppendRequest): boolean {
@@ -265,16 +255,14 @@ export class ShardProxy {
         return
       }
       case layout.WAKE: {
-        const watch = this.#watches.get(token)
-        if (watch === undefined) return // The waiter gave up meanwhile.
-        this.#watches.delete(token)
-        watch.sink.onWake(watch.index)
+        const watch = this.#reads.take(token)
+        // Undefined: the waiter gave up meanwhile.
+        watch?.sink.onWake(watch.index)
         return
       }
       case layout.REPLY: {
-        const resolve = this.#controls.get(token)
+        const resolve = this.#controls.take(token)
         assert(resolve !== undefined, `reply to an unknown control token ${token}`)
-        this.#controls.delete(token)
         const reply = this.#unpack(at) as ControlReply
         if (reply.kind === 'batch') this.#lentBytes += reply.length
         resolve(reply)
@@ -289,9 +277,8 @@ export class ShardProxy {
   }
 
   #onAppended(token: number, at: number): void {
-    const pending = this.#appends.get(token)
+    const pending = this.#appends.take(token)
     assert(pending !== undefined, `append token ${token} is unknown`)
-    this.#appends.delete(token)
     const view = this.#answers.view
     const result = this.#appended
     result.errorCode = view.getInt32(at + 4, true)
@@ -304,7 +291,6 @@ export class ShardProxy {
   #onReadDone(token: number, at: number): void {
     const pending = this.#reads.get(token)
     assert(pending !== undefined, `read token ${token} is unknown`)
-    this.#reads.delete(token)
     const view = this.#answers.view
     const result = this.#read
     result.errorCode = view.getInt32(at + 4, true)
@@ -316,7 +302,8 @@ export class ShardProxy {
     result.generation = view.getUint32(at + 40, true)
     result.flags = view.getUint32(at + 44, true)
     this.#lentBytes += result.length
-    if ((result.flags & layout.READ_WATCHING) !== 0) this.#watches.set(token, pending)
+    if ((result.flags & layout.READ_WATCHING) !== 0) pending.isWatching = true
+    else this.#reads.take(token)
     pending.sink.onRead(result, pending.index)
   }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { copyOf } from '../../src/base/bytes.ts'
 import type { Random } from '../../src/base/random.ts'
-import { FrameReceiver, type FrameSink } from '../../src/gateway/frame-receiver.ts'
+import { FrameReceiver, type FrameSink, PREFIX_BYTES } from '../../src/gateway/frame-receiver.ts'
 import { ReceiveMemory } from '../../src/gateway/receive-memory.ts'
 import { Arena } from '../../src/ring/arena.ts'
 import { allocateArena } from '../../src/ring/arena-layout.ts'
@@ -53,9 +53,29 @@ function newArena(bytes: number): Arena {
   return new Arena(allocateArena(bytes), { poison: true })
 }
 
+/** A receive that may begin with the prefix: what comes behind the frame is offered again. */
+function feedExpected(
+  receiver: FrameReceiver,
+  stream: Buffer,
+  { at, piece }: { at: number; piece: number },
+  arena: Arena,
+): number {
+  const count = Math.min(piece, PREFIX_BYTES + receiver.directLength)
+  const head = stream.subarray(at, at + Math.min(count, PREFIX_BYTES))
+  if (count > PREFIX_BYTES) {
+    stream.copy(arena.bytes, receiver.directOffset, at + PREFIX_BYTES, at + count)
+  }
+  const rest = receiver.acceptExpected(head, 0, count)
+  if (rest === null) return at + count
+  const from = at + count - rest.length
+  assert.deepEqual(Buffer.from(rest), stream.subarray(from, at + count))
+  return from + receiver.accept(rest, 0, rest.length)
+}
+
 /** Offers the stream as a socket would: in pieces, partly straight into the extent. */
 function feed(receiver: FrameReceiver, stream: Buffer, at: number, random: Random, arena: Arena) {
   const piece = Math.min(stream.length - at, random.between(1, random.chance(0.2) ? 70_000 : 900))
+  if (receiver.expect()) return feedExpected(receiver, stream, { at, piece }, arena)
   const direct = Math.min(receiver.directLength, piece)
   if (direct > 0 && random.chance(0.5)) {
     stream.copy(arena.bytes, receiver.directOffset, at, at + direct)
@@ -91,6 +111,47 @@ test('FrameReceiver, any cut of the stream, gives every frame whole and in order
       assert.equal(arena.bytesInUse, 0, 'an idle connection owns no memory')
     }
   })
+})
+
+test('FrameReceiver, expecting a large frame that does not come, owns nothing afterwards', () => {
+  const arena = newArena(1024 * 1024)
+  const sink = new Collector(arena)
+  const receiver = new FrameReceiver(new ReceiveMemory(arena, () => 0), sink, 100_000)
+  assert.equal(receiver.expect(), false, 'no large frame has been seen yet')
+  const stream = framed([Buffer.alloc(70_000, 1), Buffer.alloc(70_000, 2)])
+  receiver.accept(stream, 0, 70_004)
+  sink.freeAll()
+  assert.equal(receiver.expect(), true)
+  assert.equal(receiver.acceptExpected(stream, 0, 0), null)
+  assert.equal(arena.bytesInUse, 0, 'nothing came')
+  assert.equal(receiver.expect(), true)
+  assert.equal(receiver.acceptExpected(stream, 70_004, 3), null)
+  assert.equal(arena.bytesInUse, 0, 'a part of the prefix came')
+  assert.equal(receiver.expect(), false, 'not within a prefix')
+  receiver.accept(stream, 70_007, stream.length)
+  assert.deepEqual(Buffer.from(sink.frames[1] as Uint8Array), Buffer.alloc(70_000, 2))
+  sink.freeAll()
+  assert.equal(receiver.expect(), true)
+  const broken = Buffer.alloc(4, 0xff)
+  assert.equal(receiver.acceptExpected(broken, 0, 4), null)
+  assert.equal(sink.error, -1)
+  assert.equal(arena.bytesInUse, 0, 'a broken prefix came')
+  assert.equal(receiver.expect(), false, 'a broken stream is not read on')
+})
+
+test('FrameReceiver, a small frame where a large one was expected, holds little', () => {
+  const arena = newArena(1024 * 1024)
+  const sink = new Collector(arena)
+  const receiver = new FrameReceiver(new ReceiveMemory(arena, () => 0), sink, 100_000)
+  receiver.accept(framed([Buffer.alloc(70_000, 1)]), 0, 70_004)
+  sink.freeAll()
+  const small = framed([Buffer.alloc(10, 3), Buffer.alloc(20, 4)])
+  assert.equal(receiver.expect(), true)
+  small.copy(arena.bytes, receiver.directOffset, PREFIX_BYTES)
+  const rest = receiver.acceptExpected(small, 0, small.length)
+  assert.deepEqual(rest === null ? null : Buffer.from(rest), small.subarray(14))
+  assert.equal(arena.bytesInUse, 512, 'the extent is cut to the frame')
+  assert.deepEqual(Buffer.from(sink.frames[1] as Uint8Array), Buffer.alloc(10, 3))
 })
 
 test('FrameReceiver, a declared length without bytes, takes memory for what arrived only', () => {
