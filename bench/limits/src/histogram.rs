@@ -57,6 +57,10 @@ impl Histogram {
         self.count
     }
 
+    pub fn sum_ns(&self) -> u128 {
+        self.sum
+    }
+
     /// The smallest recorded value that at least `quantile` (0 to 1) of all values do not exceed, to
     /// within the bucket's width and never above the maximum. 0 when nothing was recorded.
     pub fn quantile(&self, quantile: f64) -> u64 {

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod batch;
+pub mod cold;
 pub mod histogram;
 pub mod load;
 pub mod net;
