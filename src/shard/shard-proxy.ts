@@ -147,6 +147,11 @@ export class ShardProxy {
     return this.#lentBytes
   }
 
+  /** What waits for an answer; a watch that has not been woken counts. */
+  get inFlight(): number {
+    return this.#appends.size + this.#reads.size + this.#controls.size
+  }
+
   append(request: AppendRequest, sink: AppendSink, index: number): void {
     const token = this.#appends.add({ sink, index })
     if (!this.isCongested && this.#writeAppend(token, request)) this.#outlet.sent()

@@ -18,6 +18,11 @@ export class TokenTable<T extends object> {
   readonly #generations: number[] = []
   readonly #free: number[] = []
 
+  /** How many wait. */
+  get size(): number {
+    return this.#values.length - this.#free.length
+  }
+
   /** Keeps `value` and names it by a token that no other value has while it waits. */
   add(value: T): number {
     let slot = this.#free.pop()

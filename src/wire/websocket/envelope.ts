@@ -1,0 +1,102 @@
+import { Packr, Unpackr } from 'msgpackr'
+import { viewOf } from '../../base/bytes.ts'
+import { checkMessagePack } from './check-msgpack.ts'
+import {
+  CLIENT_MESSAGES,
+  type ClientMessage,
+  SERVER_MESSAGES,
+  type ServerMessage,
+} from './messages.ts'
+import { type Fields, isMap, wrongField } from './shape.ts'
+
+/**
+ * One message of `millrace.v1` to and from bytes:
+ *
+ *   0 envelope length u32 BE │ 4 envelope, MessagePack │ payload
+ *
+ * Decoding copies nothing of the payload. Pure; for broker, clients and browsers.
+ */
+export const LENGTH_BYTES = 4
+
+const packr = new Packr({ useRecords: false, variableMapSize: true })
+/** Integers of 64 bits become numbers: what is beyond 2^53 then fails the shape. */
+const unpackr = new Unpackr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' })
+
+/** The peer sent bytes that are no message: the connection is of no use any more. */
+export class EnvelopeError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'EnvelopeError'
+  }
+}
+
+/** The head of a message, the payload's bytes to be sent behind it. It owns its memory. */
+export function encodeEnvelope(envelope: ClientMessage | ServerMessage): Uint8Array {
+  const packed = packr.pack(envelope)
+  const head = new Uint8Array(LENGTH_BYTES + packed.length)
+  viewOf(head).setUint32(0, packed.length)
+  head.set(packed, LENGTH_BYTES)
+  return head
+}
+
+export interface Decoded<M> {
+  readonly envelope: M
+  /** Where the payload begins in the message. */
+  readonly payloadStart: number
+}
+
+/** Throws EnvelopeError. `bytes` must not be shared memory; `envelopeBytesMax` is inclusive. */
+export function decodeClientMessage(
+  bytes: Uint8Array,
+  envelopeBytesMax: number,
+): Decoded<ClientMessage> {
+  return decode(bytes, envelopeBytesMax, CLIENT_MESSAGES) as Decoded<ClientMessage>
+}
+
+/** Throws EnvelopeError. */
+export function decodeServerMessage(
+  bytes: Uint8Array,
+  envelopeBytesMax: number,
+): Decoded<ServerMessage> {
+  return decode(bytes, envelopeBytesMax, SERVER_MESSAGES) as Decoded<ServerMessage>
+}
+
+function decode(
+  bytes: Uint8Array,
+  envelopeBytesMax: number,
+  messages: Readonly<Record<string, Fields>>,
+): Decoded<unknown> {
+  if (bytes.length < LENGTH_BYTES) throw new EnvelopeError('the message has no envelope')
+  const length = viewOf(bytes).getUint32(0)
+  const payloadStart = LENGTH_BYTES + length
+  if (payloadStart > bytes.length) {
+    throw new EnvelopeError(`an envelope of ${length} bytes in a message of ${bytes.length}`)
+  }
+  if (length > envelopeBytesMax) {
+    throw new EnvelopeError(`an envelope of ${length} bytes: at most ${envelopeBytesMax} are read`)
+  }
+  const value = unpack(bytes.subarray(LENGTH_BYTES, payloadStart))
+  if (!isMap(value)) throw new EnvelopeError('the envelope is not a map')
+  const { type } = value
+  const fields = typeof type === 'string' && Object.hasOwn(messages, type) ? messages[type] : null
+  if (fields === null || fields === undefined) {
+    throw new EnvelopeError(`there is no message of type ${describe(type)}`)
+  }
+  const wrong = wrongField(fields, value)
+  if (wrong !== null) throw new EnvelopeError(`${String(type)}: ${wrong}`)
+  return { envelope: value, payloadStart }
+}
+
+function unpack(bytes: Uint8Array): unknown {
+  const wrong = checkMessagePack(bytes)
+  if (wrong !== null) throw new EnvelopeError(`the envelope is no plain MessagePack: ${wrong}`)
+  try {
+    return unpackr.unpack(bytes)
+  } catch {
+    throw new EnvelopeError('the envelope has a map with keys that are no strings')
+  }
+}
+
+function describe(type: unknown): string {
+  return typeof type === 'string' ? JSON.stringify(type.slice(0, 40)) : `(${typeof type})`
+}
