@@ -104,16 +104,6 @@ pub fn fadvise_dont_need(call: &Call) -> Outcome {
     Ok(Value::Undefined)
 }
 
-pub fn fadvise_will_need(call: &Call) -> Outcome {
-    let fd = call.natural(0, "fd")?;
-    let position = call.position(1, "position")?;
-    let bytes = call.position(2, "bytes")?;
-    if bytes > 0 {
-        unsafe { libc::posix_fadvise(fd, position, bytes, libc::POSIX_FADV_WILLNEED) };
-    }
-    Ok(Value::Undefined)
-}
-
 /// `flock`: the lock belongs to the open file, so that a second open in this process is refused too.
 pub fn try_lock_file(call: &Call) -> Outcome {
     let fd = call.natural(0, "fd")?;

@@ -19,7 +19,7 @@ use call::{define_functions, set_constant};
 use napi_derive::napi;
 
 /// Raised with every change of a function's meaning, so that the loader refuses a stale build.
-const ABI_VERSION: u32 = 3;
+const ABI_VERSION: u32 = 4;
 
 #[napi(module_exports)]
 pub fn exports(exports: napi::bindgen_prelude::Object, env: napi::Env) -> napi::Result<()> {
@@ -36,7 +36,6 @@ pub fn exports(exports: napi::bindgen_prelude::Object, env: napi::Env) -> napi::
         c"fallocateKeepSize" => file::fallocate_keep_size,
         c"syncFileRange" => file::sync_file_range,
         c"fadviseDontNeed" => file::fadvise_dont_need,
-        c"fadviseWillNeed" => file::fadvise_will_need,
         c"tryLockFile" => file::try_lock_file,
 
         c"pinThread" => thread::pin_thread,
@@ -49,6 +48,7 @@ pub fn exports(exports: napi::bindgen_prelude::Object, env: napi::Env) -> napi::
 
         c"uringOpen" => uring::open,
         c"uringFlush" => uring::flush,
+        c"uringRead" => uring::read,
         c"uringDrain" => uring::drain,
         c"uringClose" => uring::close,
 

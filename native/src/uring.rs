@@ -1,16 +1,16 @@
-//! io_uring for one purpose: fdatasync without blocking the shard's thread. Completions signal an
-//! eventfd, so that a parked shard wakes.
+//! io_uring for what would block the shard's thread: fdatasync, and reads of data that is not in the
+//! page cache. Completions signal an eventfd, so that a parked shard wakes.
 //!
 //! A ring belongs to the thread that opened it and is named by a number of that thread, never used
-//! twice. In flight there are never more flushes than completion entries: none can be lost.
+//! twice. In flight there is never more than there are completion entries: none can be lost.
 //!
-//! Each flush runs on a duplicate of its descriptor. The kernel hands an fsync to a worker, which
+//! Everything runs on a duplicate of its descriptor. The kernel hands an fsync to a worker, which
 //! looks the number up only then: were the file closed meanwhile, the flush would fail, and were the
 //! number used again, another file would be flushed and this one reported durable.
 
 use std::cell::RefCell;
 
-use io_uring::{IoUring, Probe, opcode, types};
+use io_uring::{IoUring, Probe, opcode, squeue, types};
 
 use crate::call::{Call, Failure, Outcome, Value};
 use crate::errno::{self, retry};
@@ -18,9 +18,18 @@ use crate::errno::{self, retry};
 const ENTRIES_MAX: i32 = 4096;
 const RINGS_MAX: usize = 1024;
 
-/// What comes back with a completion: token below, duplicate of the descriptor above.
-fn user_data(token: i32, duplicate: i32) -> u64 {
-    u64::from(token as u32) | u64::from(duplicate as u32) << 32
+const KIND_SHIFT: u32 = 63;
+const FLUSH: u64 = 0;
+const READ: u64 = 1;
+
+/// What comes back with a completion: token below, duplicate of the descriptor (31 bits) above, and
+/// at the top what it was.
+fn user_data(kind: u64, token: i32, duplicate: i32) -> u64 {
+    u64::from(token as u32) | u64::from(duplicate as u32) << 32 | kind << KIND_SHIFT
+}
+
+fn kind_of(user_data: u64) -> i32 {
+    (user_data >> KIND_SHIFT) as i32
 }
 
 fn token_of(user_data: u64) -> i32 {
@@ -28,12 +37,12 @@ fn token_of(user_data: u64) -> i32 {
 }
 
 fn duplicate_of(user_data: u64) -> i32 {
-    (user_data >> 32) as i32
+    (user_data >> 32) as i32 & i32::MAX
 }
 
 struct Ring {
     uring: IoUring,
-    /// Flushes pushed and not yet drained; at most `capacity`.
+    /// Pushed and not yet drained; at most `capacity`.
     pending: usize,
     capacity: usize,
 }
@@ -85,7 +94,7 @@ fn make(entries: u32, eventfd: i32) -> Option<Ring> {
     let uring = IoUring::new(entries).ok()?;
     let mut probe = Probe::new();
     uring.submitter().register_probe(&mut probe).ok()?;
-    if !probe.is_supported(opcode::Fsync::CODE) {
+    if !probe.is_supported(opcode::Fsync::CODE) || !probe.is_supported(opcode::Read::CODE) {
         return None;
     }
     uring.submitter().register_eventfd(eventfd).ok()?;
@@ -109,6 +118,35 @@ fn with_ring(call: &Call, body: impl FnOnce(&mut Ring) -> Outcome) -> Outcome {
 pub fn flush(call: &Call) -> Outcome {
     let fd = call.natural(1, "fd")?;
     let token = call.int32(2, "token")?;
+    start(call, fd, (FLUSH, token), |fd| {
+        opcode::Fsync::new(fd)
+            .flags(types::FsyncFlags::DATASYNC)
+            .build()
+    })
+}
+
+/// True when the read is taken: its token then comes back once, and until then the range must stay
+/// mapped and nobody else's. False when the ring is full.
+pub fn read(call: &Call) -> Outcome {
+    let fd = call.natural(1, "fd")?;
+    let position = call.position(2, "position")?;
+    let bytes = call.bytes(3, "bytes")?;
+    let range = bytes.range(call.size(4, "offset")?, call.size(5, "length")?, "length")?;
+    let length = u32::try_from(range.length).map_err(|_| Failure::Range("length"))?;
+    let token = call.int32(6, "token")?;
+    start(call, fd, (READ, token), |fd| {
+        opcode::Read::new(fd, range.pointer.cast(), length)
+            .offset(position as u64)
+            .build()
+    })
+}
+
+fn start(
+    call: &Call,
+    fd: i32,
+    (kind, token): (u64, i32),
+    entry: impl FnOnce(types::Fd) -> squeue::Entry,
+) -> Outcome {
     with_ring(call, |ring| {
         if ring.pending == ring.capacity {
             return Ok(Value::Bool(false));
@@ -116,17 +154,14 @@ pub fn flush(call: &Call) -> Outcome {
         let duplicate = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
         if duplicate < 0 {
             return match errno::last() {
-                libc::EMFILE => Ok(Value::Bool(false)), // A blocking flush needs no descriptor more.
+                libc::EMFILE => Ok(Value::Bool(false)), // A blocking call needs no descriptor more.
                 errno => Err(Failure::System {
                     errno,
                     syscall: "fcntl",
                 }),
             };
         }
-        let entry = opcode::Fsync::new(types::Fd(duplicate))
-            .flags(types::FsyncFlags::DATASYNC)
-            .build()
-            .user_data(user_data(token, duplicate));
+        let entry = entry(types::Fd(duplicate)).user_data(user_data(kind, token, duplicate));
         if unsafe { ring.uring.submission().push(&entry) }.is_err() {
             unsafe { libc::close(duplicate) };
             return Ok(Value::Bool(false));
@@ -163,13 +198,14 @@ pub fn drain(call: &Call) -> Outcome {
         }
         let mut count = 0;
         let mut completions = ring.uring.completion();
-        while count < out.len() / 2 {
+        while count < out.len() / 3 {
             let Some(completion) = completions.next() else {
                 break;
             };
             unsafe { libc::close(duplicate_of(completion.user_data())) };
-            out.set(2 * count, token_of(completion.user_data()));
-            out.set(2 * count + 1, completion.result().min(0));
+            out.set(3 * count, kind_of(completion.user_data()));
+            out.set(3 * count + 1, token_of(completion.user_data()));
+            out.set(3 * count + 2, completion.result());
             count += 1;
         }
         drop(completions);
@@ -178,7 +214,7 @@ pub fn drain(call: &Call) -> Outcome {
     })
 }
 
-/// Waits for the flushes in flight; nobody hears of them.
+/// Waits for what is in flight; nobody hears of it.
 pub fn close(call: &Call) -> Outcome {
     let index = call.size(0, "ring")?;
     RINGS.with_borrow_mut(|rings| match rings.get_mut(index) {
@@ -195,11 +231,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_data_keeps_token_and_descriptor_apart() {
-        for token in [0, 1, -1, i32::MIN, i32::MAX] {
-            for duplicate in [0, 3, i32::MAX] {
-                let data = user_data(token, duplicate);
-                assert_eq!((token_of(data), duplicate_of(data)), (token, duplicate));
+    fn user_data_keeps_kind_token_and_descriptor_apart() {
+        for kind in [FLUSH, READ] {
+            for token in [0, 1, -1, i32::MIN, i32::MAX] {
+                for duplicate in [0, 3, i32::MAX] {
+                    let data = user_data(kind, token, duplicate);
+                    assert_eq!((token_of(data), duplicate_of(data)), (token, duplicate));
+                    assert_eq!(kind_of(data) as u64, kind);
+                }
             }
         }
     }

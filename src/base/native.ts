@@ -35,7 +35,6 @@ export interface NativeAddon {
   fallocateKeepSize(fd: number, bytes: number): void
   syncFileRange(fd: number, position: number, bytes: number): void
   fadviseDontNeed(fd: number, position: number, bytes: number): void
-  fadviseWillNeed(fd: number, position: number, bytes: number): void
   /** Takes an exclusive advisory lock; false when another process holds it. */
   tryLockFile(fd: number): boolean
 
@@ -52,13 +51,26 @@ export interface NativeAddon {
   eventfdWait(fd: number, timeoutMs: number): boolean
   closeFd(fd: number): void
 
-  // —— io_uring: flushes off the shard's thread; null when kernel or sandbox refuse ——
+  // —— io_uring: flushes and cold reads off the shard's thread; null when it is refused ——
   // A ring, like a poller, belongs to the thread that opened it: elsewhere its number means
   // nothing.
   uringOpen(entries: number, eventfd: number): number | null
   /** Starts an fdatasync. `token` is an int32. False when the ring is full: nothing was started. */
   uringFlush(ring: number, fd: number, token: number): boolean
-  /** Fills [token, minus errno or 0] pairs; returns the number of pairs. */
+  /**
+   * Starts a read; as `uringFlush`. Until the token comes back the range belongs to the kernel and
+   *  `bytes` must stay alive. */
+  uringRead(
+    ring: number,
+    fd: number,
+    position: number,
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    token: number,
+  ): boolean
+  /**
+   * Fills triples [kind (0 flush, 1 read), token, count or minus errno]; returns their number. */
   uringDrain(ring: number, out: Int32Array): number
   uringClose(ring: number): void
 
@@ -104,7 +116,7 @@ export interface NativeAddon {
 }
 
 /** What this program expects of the addon's `abiVersion`; raised in both places together. */
-const ABI_VERSION = 3
+const ABI_VERSION = 4
 
 /**
  * Overrides where the addon comes from: 'off' for none, or an absolute path. Unset, it is

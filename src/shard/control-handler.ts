@@ -26,16 +26,23 @@ export class ControlHandler {
   readonly #shard: ShardState
   readonly #checkpointIntervalMs: number
   readonly #threadCpuMicros: () => number
+  readonly #settleReads: () => void
   readonly #recoveries: Recovery[] = []
   #nextCheckpointMs = Number.NaN
 
   constructor(
     shard: ShardState,
-    parts: { checkpointIntervalMs: number; threadCpuMicros: () => number },
+    parts: {
+      checkpointIntervalMs: number
+      threadCpuMicros: () => number
+      /** Waits for the reads under way. */
+      settleReads: () => void
+    },
   ) {
     this.#shard = shard
     this.#checkpointIntervalMs = parts.checkpointIntervalMs
     this.#threadCpuMicros = parts.threadCpuMicros
+    this.#settleReads = parts.settleReads
   }
 
   get isRecovering(): boolean {
@@ -83,6 +90,7 @@ export class ControlHandler {
     const log = this.#shard.openLog(partition)
     if (log === null) return 0
     const { bytes } = log
+    if (!partition.isIdle) return bytes // Somebody uses it already.
     try {
       this.#shard.rest(partition)
     } catch (error) {
@@ -174,6 +182,7 @@ export class ControlHandler {
   #delete(partition: Partition): ControlReply {
     this.#shard.dropWaiters(partition, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     this.#shard.awaitFlushes()
+    this.#settleReads()
     this.#shard.forget(partition)
     const log = partition.openedLog
     if (log !== null) log.delete()
@@ -183,6 +192,7 @@ export class ControlHandler {
 
   #shutdown(): ControlReply {
     this.#shard.awaitFlushes()
+    this.#settleReads()
     this.#checkpoint(true)
     this.#shard.isShutDown = true
     return { kind: 'ok' }

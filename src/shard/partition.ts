@@ -20,6 +20,8 @@ export class Partition {
   readonly waitingAcks: WaitingAck[] = []
   /** Watches: token → the offset at or after which something must lie below the high watermark. */
   readonly watches = new Map<number, number>()
+  /** Reads off the shard's thread that have not come back. */
+  readsUnderWay = 0
   /** In the shard's list of partitions to write this turn. */
   isDirty = false
   /** Used since somebody last looked for logs to close. */
@@ -49,7 +51,8 @@ export class Partition {
 
   /** Nobody waits on it and nothing of it is under way: its log may be closed. */
   get isIdle(): boolean {
-    const isWaitedFor = this.waitingAcks.length > 0 || this.watches.size > 0
+    const isWaitedFor =
+      this.waitingAcks.length > 0 || this.watches.size > 0 || this.readsUnderWay > 0
     return !isWaitedFor && !this.isDirty && this.#log?.flushing === false
   }
 

@@ -83,7 +83,7 @@ async function loop(
     let now = systemClock.monotonicMs()
     while (now < sliceEnd && !shard.isShutDown) {
       if (shard.turn(now) === 0) {
-        // With io_uring a finished flush signals the eventfd that the shard parks on.
+        // With io_uring what finishes signals the eventfd that the shard parks on.
         const mayPark = tier === 'io_uring' || !shard.isFlushing
         const timeoutMs = mayPark ? Math.min(PARK_MS_MAX, shard.nextDeadlineMs - now) : 0
         if (timeoutMs > 0) {

@@ -5,17 +5,13 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Arena, ArenaView } from '../ring/arena.ts'
 import type { LaneReader } from '../ring/lane.ts'
-import {
-  type LogContext,
-  newAppendResult,
-  type PartitionLog,
-  type ReadLocation,
-} from '../storage/log.ts'
+import { type LogContext, newAppendResult } from '../storage/log.ts'
 import type { ControlRequest } from './control.ts'
 import { ControlHandler } from './control-handler.ts'
 import * as layout from './messages-layout.ts'
-import type { Outbox, ReadAnswer } from './outbox.ts'
+import type { Outbox } from './outbox.ts'
 import type { Partition, WaitingAck } from './partition.ts'
+import { emptyAnswer, ReadService } from './read-service.ts'
 import { NO_OFFSETS, ShardState } from './shard-state.ts'
 
 /**
@@ -48,31 +44,26 @@ const REQUESTS_PER_TURN = 1024
 const RECOVERIES_PER_TURN = 1
 const MAINTENANCE_INTERVAL_MS = 10
 
-interface Read {
-  readonly token: number
-  readonly fetchOffset: number
-  readonly bytesMax: number
-  readonly flags: number
-}
-
 export class Shard {
   readonly state: ShardState
   readonly #requests: LaneReader
   readonly #ingress: ArenaView
+  readonly #reads: ReadService
   readonly #controls: ControlHandler
   readonly #packr = new Packr({ useRecords: false })
   readonly #dirty: Partition[] = []
   /** Acknowledgements of this turn, per partition in `waitingAcks` once written. */
   readonly #staged: StagedAck[] = []
   readonly #result = newAppendResult()
-  readonly #answer: ReadAnswer = emptyAnswer()
   #nextMaintenanceMs = 0
 
   constructor(parts: ShardParts) {
     this.state = new ShardState(parts)
     this.#requests = parts.requests
     this.#ingress = parts.ingress
+    this.#reads = new ReadService(this.state)
     this.#controls = new ControlHandler(this.state, {
+      settleReads: () => this.#reads.settle(),
       checkpointIntervalMs: parts.checkpointIntervalMs,
       threadCpuMicros: parts.threadCpuMicros,
     })
@@ -80,6 +71,11 @@ export class Shard {
 
   get isFlushing(): boolean {
     return this.state.flushing.size > 0
+  }
+
+  /** Reads are under way off this thread. */
+  get isReading(): boolean {
+    return this.#reads.isReading
   }
 
   get isShutDown(): boolean {
@@ -97,6 +93,7 @@ export class Shard {
     }
     work += this.#writeDirty(nowMs)
     work += this.state.context.files.drainFlushes(this.state.onFlushed)
+    work += this.#reads.collect()
     work += this.#controls.recoverSome(RECOVERIES_PER_TURN)
     if (nowMs >= this.#nextMaintenanceMs) this.#maintain(nowMs)
     work += this.state.outbox.flush()
@@ -147,7 +144,7 @@ export class Shard {
     if (type === layout.APPEND) {
       outbox.appended(token, ErrorCode.NOT_LEADER_OR_FOLLOWER, NO_OFFSETS)
     } else if (type === layout.READ) {
-      const answer = resetAnswer(this.#answer)
+      const answer = emptyAnswer()
       answer.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER
       outbox.readDone(token, answer)
     } else if (type === layout.CONTROL) {
@@ -249,76 +246,13 @@ export class Shard {
 
   #onRead(at: number): void {
     const view = this.#requests.view
-    const token = view.getUint32(at, true)
-    const partition = this.state.partitions.get(view.getUint32(at + 4, true))
-    const fetchOffset = view.getFloat64(at + 8, true)
-    const bytesMax = view.getUint32(at + 16, true)
-    const flags = view.getUint32(at + 20, true)
-    this.state.counters.reads++
-    const answer = resetAnswer(this.#answer)
-    const log = partition === undefined ? null : this.state.openLog(partition)
-    if (partition === undefined) {
-      answer.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER
-    } else if (log === null) {
-      answer.errorCode = ErrorCode.KAFKA_STORAGE_ERROR
-    } else {
-      answer.highWatermark = log.highWatermark
-      answer.lastStableOffset = log.lastStableOffset
-      answer.logStartOffset = log.logStartOffset
-      try {
-        this.#readLog(partition, log, { token, fetchOffset, bytesMax, flags })
-      } catch (error) {
-        if (!(error instanceof BrokerError)) throw error
-        this.#refuseRead(partition, log, error)
-      }
-    }
-    this.state.outbox.readDone(token, answer)
-  }
-
-  /** The disk refused a read, or gave bytes that are no batch. */
-  #refuseRead(partition: Partition, log: PartitionLog, error: BrokerError): void {
-    this.#answer.errorCode = error.code
-    this.#answer.length = 0
-    const message = `partition ${partition.directory}: ${error.message}`
-    this.state.outbox.event({ kind: 'warning', message })
-    if (log.failure !== null) this.state.failDirectory(partition.logDirectory, error)
-  }
-
-  #readLog(partition: Partition, log: PartitionLog, read: Read): void {
-    const answer = this.#answer
-    const toLogEnd = (read.flags & layout.READ_TO_LOG_END) !== 0
-    const location = log.locate(read.fetchOffset, read.bytesMax, {
-      minOneBatch: (read.flags & layout.READ_MIN_ONE_BATCH) !== 0,
-      upTo: toLogEnd ? 'logEnd' : 'highWatermark',
+    this.#reads.read({
+      token: view.getUint32(at, true),
+      handle: view.getUint32(at + 4, true),
+      fetchOffset: view.getFloat64(at + 8, true),
+      bytesMax: view.getUint32(at + 16, true),
+      flags: view.getUint32(at + 20, true),
     })
-    if (typeof location === 'number') {
-      answer.errorCode = location
-    } else if (location.length > 0) {
-      const extent = this.state.egress.allocate(location.length)
-      // Never waits for memory: reads that hold some while others wait for more would deadlock.
-      if (extent < 0) answer.flags = layout.READ_NO_MEMORY
-      else this.#readInto(log, location, extent)
-    } else if (read.fetchOffset < (toLogEnd ? log.logEndOffset : log.highWatermark)) {
-      answer.flags = layout.READ_TOO_SMALL
-    } else if ((read.flags & layout.READ_WATCH) !== 0) {
-      partition.watches.set(read.token, read.fetchOffset)
-      answer.flags = layout.READ_WATCHING
-    }
-  }
-
-  #readInto(log: PartitionLog, location: ReadLocation, extent: number): void {
-    const { egress, counters } = this.state
-    const answer = this.#answer
-    const generation = egress.generationOf(extent)
-    try {
-      answer.length = log.read(location, egress.bytes, extent)
-    } catch (error) {
-      egress.free(extent, generation)
-      throw error
-    }
-    answer.offset = extent
-    answer.generation = generation
-    counters.readBytes += answer.length
   }
 
   #onControl(at: number): void {
@@ -348,20 +282,4 @@ export class Shard {
 
 interface StagedAck extends WaitingAck {
   readonly partition: Partition
-}
-
-function emptyAnswer(): ReadAnswer {
-  return resetAnswer({} as ReadAnswer)
-}
-
-function resetAnswer(answer: ReadAnswer): ReadAnswer {
-  answer.errorCode = 0
-  answer.highWatermark = -1
-  answer.lastStableOffset = -1
-  answer.logStartOffset = -1
-  answer.offset = 0
-  answer.length = 0
-  answer.generation = 0
-  answer.flags = 0
-  return answer
 }

@@ -3,8 +3,8 @@
  * this interface: the portable tier (node:fs), the native tier (plain system calls, io_uring) and
  * the simulator's disk implement it and nothing else knows which one runs.
  *
- * All calls are synchronous and made by the thread that owns the files, except that a flush may
- * complete later: `flush` starts it, `drainFlushes` reports it. Failures of the world are thrown as
+ * All calls are synchronous and made by the thread that owns the files, except that a flush and a
+ * `startRead` complete later: `drainFlushes` and `drainReads` report them. Failures of the world are thrown as
  * BrokerError with KAFKA_STORAGE_ERROR and the system's error as `cause` (`cause.code` is 'ENOSPC',
  * 'EIO', …).
  */
@@ -39,6 +39,14 @@ export interface Files {
    * loops.
    */
   write(file: FileId, position: number, source: GatherSource): number
+  /**
+   * Starts reading `into` off this thread; false when the disk cannot do that, or not now: then
+   * `read` serves. `token`, a u32, comes back once through `drainReads`; until then the memory is
+   * the disk's. The file may be closed meanwhile, but what is read must not be truncated.
+   */
+  startRead(file: FileId, position: number, into: ByteRange, token: number): boolean
+  /** Reports finished reads; returns how many. A negative count is a failure; it may be short. */
+  drainReads(handler: (token: number, count: number) => void): number
   /** Starts making the file's data durable. The token comes back once, through `drainFlushes`. */
   flush(file: FileId, token: number): void
   /** Reports finished flushes; returns how many. A failed flush is never retried by anyone. */
@@ -49,8 +57,6 @@ export interface Files {
   /** Hints: each may do nothing, none may fail. Positions and lengths in bytes. */
   startWriteback(file: FileId, position: number, bytes: number): void
   dropCached(file: FileId, position: number, bytes: number): void
-  /** Starts reading into the page cache what will be wanted soon. */
-  prefetch(file: FileId, position: number, bytes: number): void
   /** Reserves space so that the file can grow to `bytes` without changing its size. */
   preallocate(file: FileId, bytes: number): void
 }

@@ -20,9 +20,6 @@ import type { LogCore } from './log-core.ts'
 import type { LocateOptions, ReadBound, ReadLocation } from './log-types.ts'
 import { NO_FILE, type Segment } from './segment.ts'
 
-/** Read ahead of a reader of old data, at least. */
-const PREFETCH_BYTES = 1024 * 1024
-
 /** Readers remembered; each costs two numbers. */
 const CURSORS = 16
 
@@ -34,7 +31,7 @@ interface Location extends ReadLocation {
   segmentBaseOffset: number
   endOffset: number
   tooSmall: boolean
-  isCold: boolean
+  isDeferrable: boolean
 }
 
 export class LogReader {
@@ -47,7 +44,7 @@ export class LogReader {
     segmentBaseOffset: 0,
     endOffset: 0,
     tooSmall: false,
-    isCold: false,
+    isDeferrable: false,
   }
   /** Offset → position pairs, overwritten round robin; an offset of −1 is empty. */
   readonly #cursors = new Float64Array(CURSORS * 2).fill(-1)
@@ -84,7 +81,7 @@ export class LogReader {
     location.segmentBaseOffset = offset
     location.endOffset = offset
     location.tooSmall = false
-    location.isCold = false
+    location.isDeferrable = false
     const bound = this.boundOf(options.upTo)
     if (offset >= bound) return location
 
@@ -98,8 +95,13 @@ export class LogReader {
     if (available <= 0) throw core.corrupt(`offset ${offset} lies at ${position}, past its end`)
     location.endOffset = Math.min(bound, core.segments.endOffset(index, core.logEndOffset))
     location.position = position
-    location.isCold =
+    const isCold =
       segment !== core.segments.last || segment.bytes - position > core.options.pageCacheWindowBytes
+    if (isCold && options.mayDefer === true && maxBytes >= BATCH_HEADER_BYTES) {
+      location.isDeferrable = true
+      location.length = Math.min(available, maxBytes)
+      return location
+    }
     if (available <= maxBytes) {
       location.length = available
       return location
@@ -121,6 +123,17 @@ export class LogReader {
     if (count < length) {
       throw this.#core.corrupt(`${count} of ${length} bytes are there at position ${position}`)
     }
+    const bytes = this.finish(location, into, at)
+    if (bytes === 0) throw this.#core.corrupt(`no whole batch at position ${position}`)
+    return bytes
+  }
+
+  /**
+   * The range has been read to into[at…]: the length of the whole batches in it, 0 when the first
+   * one is longer than the range. Throws BrokerError.
+   */
+  finish(location: ReadLocation, into: Uint8Array, at: number): number {
+    const { length, position } = location
     const view = this.#viewOf(into)
     let bytes = 0
     let expected = -1
@@ -146,10 +159,7 @@ export class LogReader {
       bytes += batchBytes
       expected = lastOffset + 1
     }
-    if (bytes === 0) throw this.#core.corrupt(`no whole batch at position ${position}`)
-    this.#remember(expected, position + bytes)
-    // Whoever reads old data goes on: the next read should not block the thread on the disk.
-    if (location.isCold) files.prefetch(file, position + bytes, Math.max(length, PREFETCH_BYTES))
+    if (bytes > 0) this.#remember(expected, position + bytes)
     return bytes
   }
 

@@ -118,8 +118,11 @@ export interface ReadLocation {
    * Bytes to read; the last batch among them may be partial (`read` trims it), the first is not.
    */
   readonly length: number
-  /** Far behind the end of the log: probably not in the page cache. */
-  readonly isCold: boolean
+  /**
+   * Far behind the end of the log, so probably not in the page cache, and its batches have not been
+   * looked at: copy this, read the range in whatever way, and hand it to `finishRead`.
+   */
+  readonly isDeferrable: boolean
   /** The offset asked for. */
   readonly offset: number
   readonly segmentBaseOffset: number
@@ -135,6 +138,8 @@ export interface LocateOptions {
   /** Return the first batch even when it is larger than maxBytes. */
   readonly minOneBatch: boolean
   readonly upTo: ReadBound
+  /** The caller can read old data later: see `isDeferrable`. Default: false. */
+  readonly mayDefer?: boolean
 }
 export type ReadBound = 'highWatermark' | 'logEnd'
 

@@ -271,6 +271,16 @@ export class PartitionLog {
     return this.#reader.read(location, into, at)
   }
 
+  /**
+   * The caller has read a deferrable location's range to into[at…]. Returns the length of the whole
+   * batches there; 0 when the first is longer than the range: locate again, without deferring. The
+   * log must not have been truncated since. Throws BrokerError.
+   */
+  finishRead(location: ReadLocation, into: Uint8Array, at: number): number {
+    assert(!this.#isClosed)
+    return this.#reader.finish(location, into, at)
+  }
+
   /** The first batch at or after `fromOffset`, below the bound, whose maxTimestamp is ≥ `ms`. */
   batchForTimestamp(ms: number, upTo: ReadBound, fromOffset = 0): TimestampedBatch | null {
     assert(!this.#isClosed)

@@ -8,14 +8,17 @@ import { NodeFiles } from './node-files.ts'
 
 /**
  * The native disk: names, opening and sizes as in `NodeFiles`, data by plain system calls of the
- * addon, with the hints that keep the page cache bounded. With an io_uring a flush runs off this
- * thread and its completion signals the ring's eventfd; without one, or when the ring is full, it
- * blocks and is reported like the portable one. The ring belongs to whoever opened it.
+ * addon, with the hints that keep the page cache bounded. With an io_uring a flush and a read of
+ * old data run off this thread and their completion signals the ring's eventfd; without one, or
+ * when the ring is full, they block as with the portable disk. The ring belongs to whoever opened it.
  */
 export class NativeFiles extends NodeFiles {
   readonly #addon: NativeAddon
   readonly #ring: number | null
-  readonly #completions = new Int32Array(2 * COMPLETIONS_MAX)
+  readonly #completions = new Int32Array(3 * COMPLETIONS_MAX)
+  /** Pairs of token and result that the ring has given and nobody has asked for yet. */
+  readonly #flushesDone: number[] = []
+  readonly #readsDone: number[] = []
   /** For ranges that come as another kind of array than the addon takes. */
   readonly #ranges = new Int32Array(2 * GATHER_MAX)
 
@@ -72,18 +75,41 @@ export class NativeFiles extends NodeFiles {
     }
   }
 
+  override startRead(file: FileId, position: number, into: ByteRange, token: number): boolean {
+    const { bytes, offset, length } = into
+    if (this.#ring === null) return false
+    try {
+      return this.#addon.uringRead(this.#ring, file, position, bytes, offset, length, token | 0)
+    } catch (error) {
+      throw this.failed('read', file, error)
+    }
+  }
+
+  override drainReads(handler: (token: number, count: number) => void): number {
+    this.#collect()
+    return report(this.#readsDone, (token, result) => handler(token >>> 0, result))
+  }
+
   override drainFlushes(handler: (token: number, error: Error | null) => void): number {
-    let total = super.drainFlushes(handler)
-    if (this.#ring === null) return total
-    // Until the ring is empty: its eventfd is cleared already and would not wake anyone again.
+    const blocking = super.drainFlushes(handler)
+    this.#collect()
+    const count = report(this.#flushesDone, (token, result) =>
+      handler(token, result < 0 ? flushError(result) : null),
+    )
+    return blocking + count
+  }
+
+  /** Empties the ring: its eventfd is cleared already and would not wake anyone again. */
+  #collect(): void {
+    if (this.#ring === null) return
+    const out = this.#completions
     for (;;) {
-      const count = this.#addon.uringDrain(this.#ring, this.#completions)
+      const count = this.#addon.uringDrain(this.#ring, out)
       for (let i = 0; i < count; i++) {
-        const result = this.#completions[2 * i + 1]!
-        handler(this.#completions[2 * i]!, result === 0 ? null : flushError(result))
+        const done = out[3 * i] === KIND_READ ? this.#readsDone : this.#flushesDone
+        done.push(out[3 * i + 1] as number, out[3 * i + 2] as number)
       }
-      total += count
-      if (count < COMPLETIONS_MAX) return total
+      if (count < COMPLETIONS_MAX) return
     }
   }
 
@@ -99,10 +125,6 @@ export class NativeFiles extends NodeFiles {
     this.#addon.syncFileRange(file, position, bytes)
   }
 
-  override prefetch(file: FileId, position: number, bytes: number): void {
-    this.#addon.fadviseWillNeed(file, position, bytes)
-  }
-
   override dropCached(file: FileId, position: number, bytes: number): void {
     this.#addon.fadviseDontNeed(file, position, bytes)
   }
@@ -113,6 +135,15 @@ export class NativeFiles extends NodeFiles {
 }
 
 const COMPLETIONS_MAX = 64
+const KIND_READ = 1
+
+/** Hands out pairs and forgets them; a handler may cause new ones. Returns how many it were. */
+function report(pairs: number[], handler: (token: number, result: number) => void): number {
+  if (pairs.length === 0) return 0
+  const taken = pairs.splice(0)
+  for (let i = 0; i < taken.length; i += 2) handler(taken[i] as number, taken[i + 1] as number)
+  return taken.length / 2
+}
 
 /** IOV_MAX on Linux. More pieces are left to the caller's next write. */
 const GATHER_MAX = 1024

@@ -154,6 +154,14 @@ export class NodeFiles implements Files {
     this.#finished.errors.push(outcome)
   }
 
+  startRead(_file: FileId, _position: number, _into: ByteRange, _token: number): boolean {
+    return false
+  }
+
+  drainReads(_handler: (token: number, count: number) => void): number {
+    return 0
+  }
+
   drainFlushes(handler: (token: number, error: Error | null) => void): number {
     const { tokens, errors } = this.#finished
     const count = tokens.length
@@ -179,8 +187,6 @@ export class NodeFiles implements Files {
   startWriteback(_file: FileId, _position: number, _bytes: number): void {}
 
   dropCached(_file: FileId, _position: number, _bytes: number): void {}
-
-  prefetch(_file: FileId, _position: number, _bytes: number): void {}
 
   preallocate(_file: FileId, _bytes: number): void {}
 

@@ -52,6 +52,8 @@ function badCalls(addon: NativeAddon, fd: number): [string, () => unknown][] {
     ['eventfdWait for ever', () => addon.eventfdWait(fd, Number.POSITIVE_INFINITY)],
     ['uringOpen of nothing', () => addon.uringOpen(0, fd)],
     ['uringFlush of no ring', () => addon.uringFlush(999, fd, 0)],
+    ['uringRead of no ring', () => addon.uringRead(999, fd, 0, bytes, 0, 1, 0)],
+    ['uringRead past the end', () => addon.uringRead(999, fd, 0, bytes, 8, 9, 0)],
     ['uringDrain of no ring', () => addon.uringDrain(999, pairs)],
     ['uringClose of no ring', () => addon.uringClose(999)],
     ['pollerOpen without a function', () => addon.pollerOpen(bad({}))],
@@ -206,8 +208,9 @@ test('uringFlush brings each token back once, with the errno of a failure', { sk
     for (let count = 3; count === 3; ) {
       count = addon.uringDrain(ring, out)
       for (let i = 0; i < count; i++) {
-        assert(!back.has(out[2 * i]!))
-        back.set(out[2 * i]!, out[2 * i + 1]!)
+        assert.equal(out[3 * i], 0)
+        assert(!back.has(out[3 * i + 1]!))
+        back.set(out[3 * i + 1]!, out[3 * i + 2]!)
       }
     }
   }
@@ -245,7 +248,7 @@ test('uringFlush flushes the file it was given, also when its number is used aga
     const other = openSync('/dev/null', 'w')
     assert.equal(other, fd)
     while (addon.uringDrain(ring, out) === 0) addon.eventfdWait(eventfd, 1_000)
-    assert.deepEqual([out[0], out[1]], [5, 0])
+    assert.deepEqual([...out.subarray(0, 3)], [0, 5, 0])
     closeSync(other)
   }
   const fd = openSync(join(directory, 'reused'), 'w')

@@ -48,6 +48,7 @@ export class ShardFixture implements AppendSink, ReadSink {
   readonly answers: Answer[] = []
   readonly events: ShardEvent[] = []
   readonly #extents = new Map<number, { offset: number; generation: number }>()
+  readBytesMax = 100_000
   #nextIndex = 0
 
   constructor(options: FixtureOptions = {}) {
@@ -118,7 +119,7 @@ export class ShardFixture implements AppendSink, ReadSink {
 
   read(handle: number, fetchOffset: number, flags = 0): { index: number; token: number } {
     const index = this.#nextIndex++
-    const request = { handle, fetchOffset, bytesMax: 100_000, flags }
+    const request = { handle, fetchOffset, bytesMax: this.readBytesMax, flags }
     return { index, token: this.proxy.read(request, this, index) }
   }
 

@@ -5,6 +5,8 @@ export interface DiskPlan {
   readonly shortWriteChance: number
   /** A flush, once polled, is done. */
   readonly flushDoneChance: number
+  /** A read of old data is started off the thread. */
+  readonly readLaterChance: number
   /** Some dirty sectors reach the platter after a write, unasked. */
   readonly writebackChance: number
   /** Unsynced names survive in the order they were made, or in any combination. */

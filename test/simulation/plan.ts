@@ -93,6 +93,7 @@ export function drawPlan(random: Random): Plan {
       sectorBytes: random.pick([16, 64, 512, 4096]),
       shortWriteChance: random.pick([0, 0.02, 0.3]),
       flushDoneChance: random.pick([0.1, 0.5, 1]),
+      readLaterChance: random.pick([0, 0.5, 1]),
       writebackChance: random.pick([0, 0, 0.1, 0.5]),
       orderedNames: random.chance(0.5),
       garbage: random.chance(0.2),

@@ -116,9 +116,15 @@ export const PLANTS: readonly Plant[] = [
   plant('wakes nobody', 'shard/shard-state.js', 'if (offset >= log.highWatermark)', 'if (true)'),
   plant(
     'gives read memory back while main still uses it',
-    'shard/shard.js',
-    'answer.offset = extent;',
-    'answer.offset = extent; this.state.egress.bytes.fill(0xdb, extent, extent + answer.length);',
+    'shard/read-service.js',
+    'this.#answer.offset = extent;',
+    'this.#answer.offset = extent; this.#state.egress.bytes.fill(0xdb, extent, extent + 9);',
+  ),
+  plant(
+    'takes a short read of old data for a whole one',
+    'shard/read-service.js',
+    'if (count === location.length && partition.openedLog === log) {',
+    'if (partition.openedLog === log) {',
   ),
   plant(
     'dies when the disk refuses to start a flush',

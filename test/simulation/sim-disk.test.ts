@@ -12,6 +12,7 @@ const KIND: DiskPlan = {
   sectorBytes: 16,
   shortWriteChance: 0,
   flushDoneChance: 1,
+  readLaterChance: 0,
   writebackChance: 0,
   orderedNames: false,
   garbage: false,

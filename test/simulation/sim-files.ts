@@ -14,6 +14,13 @@ interface OpenFile {
   readonly isWritable: boolean
 }
 
+interface PendingRead {
+  readonly node: FileNode
+  readonly position: number
+  readonly into: ByteRange
+  readonly token: number
+}
+
 interface PendingFlush {
   readonly file: OpenFile
   readonly token: number
@@ -27,6 +34,7 @@ export class SimFiles implements Files {
   readonly #disk: SimDisk
   readonly #open = new Map<FileId, OpenFile>()
   #flushes: PendingFlush[] = []
+  #reads: PendingRead[] = []
   #polls = 0
   #isDead = false
 
@@ -42,6 +50,7 @@ export class SimFiles implements Files {
     this.#isDead = true
     this.#open.clear()
     this.#flushes = []
+    this.#reads = []
   }
 
   list(directory: string): string[] {
@@ -150,11 +159,33 @@ export class SimFiles implements Files {
 
   read(file: FileId, position: number, into: ByteRange): number {
     this.#call('read')
+    return readNode(this.#file(file).node, position, into)
+  }
+
+  startRead(file: FileId, position: number, into: ByteRange, token: number): boolean {
+    this.#call('startRead')
     const { node } = this.#file(file)
-    assert(position >= 0 && into.length >= 0 && into.offset + into.length <= into.bytes.length)
-    const count = Math.max(0, Math.min(into.length, node.size - position))
-    into.bytes.set(node.content.subarray(position, position + count), into.offset)
-    return count
+    if (!this.#disk.random.chance(this.#disk.plan.readLaterChance)) return false
+    this.#reads.push({ node, position, into, token })
+    return true
+  }
+
+  /** Late, in any order, now and then short or failed; the bytes are those of the last moment. */
+  drainReads(handler: (token: number, count: number) => void): number {
+    this.#call('drainReads')
+    const { random } = this.#disk
+    const done = this.#reads.filter(() => random.chance(0.3))
+    this.#reads = this.#reads.filter((read) => !done.includes(read))
+    if (random.chance(0.5)) done.reverse()
+    for (const { node, position, into, token } of done) {
+      const isWhole = !random.chance(0.05)
+      const length = isWhole ? into.length : random.below(into.length)
+      if (!isWhole) this.#disk.count('short reads')
+      const count = random.chance(0.02) ? -5 : readNode(node, position, { ...into, length })
+      this.#disk.count('reads off the thread')
+      handler(token, count)
+    }
+    return done.length
   }
 
   write(file: FileId, position: number, source: GatherSource): number {
@@ -235,8 +266,6 @@ export class SimFiles implements Files {
     this.#file(file).node.evictLost()
   }
 
-  prefetch(): void {}
-
   preallocate(): void {}
 
   #file(file: FileId): OpenFile {
@@ -278,6 +307,13 @@ export class SimFiles implements Files {
     this.#disk.count('failed flushes')
     return true
   }
+}
+
+function readNode(node: FileNode, position: number, into: ByteRange): number {
+  assert(position >= 0 && into.length >= 0 && into.offset + into.length <= into.bytes.length)
+  const count = Math.max(0, Math.min(into.length, node.size - position))
+  into.bytes.set(node.content.subarray(position, position + count), into.offset)
+  return count
 }
 
 function gather(source: GatherSource): Uint8Array {

@@ -108,7 +108,6 @@ class Session {
     if (choice === 10) return this.#flush(file)
     files.startWriteback(file, position, random.below(10_000))
     files.dropCached(file, position, random.below(10_000))
-    files.prefetch(file, position, random.below(10_000))
     return files.preallocate(file, position)
   }
 

@@ -37,6 +37,7 @@ class Machine {
       sectorBytes: 16,
       shortWriteChance: 0,
       flushDoneChance: 1,
+      readLaterChance: 0,
       writebackChance: 0,
       orderedNames: false,
       garbage: false,

@@ -171,6 +171,22 @@ export class MemoryFiles implements Files {
     this.#finished.push({ token, error })
   }
 
+  /** Reads off the thread, when a test wants them: started ones wait for `drainReads`. */
+  readsLater = false
+  readonly #started: { read: () => number; token: number }[] = []
+
+  startRead(file: FileId, position: number, into: ByteRange, token: number): boolean {
+    if (!this.readsLater) return false
+    this.#started.push({ read: () => this.read(file, position, into), token })
+    return true
+  }
+
+  drainReads(handler: (token: number, count: number) => void): number {
+    const started = this.#started.splice(0)
+    for (const { read, token } of started) handler(token, read())
+    return started.length
+  }
+
   drainFlushes(handler: (token: number, error: Error | null) => void): number {
     const finished = this.#finished.splice(0)
     for (const { token, error } of finished) handler(token, error)
@@ -187,7 +203,6 @@ export class MemoryFiles implements Files {
   startWriteback(): void {}
   dropCached(): void {}
 
-  prefetch(): void {}
   preallocate(): void {}
 
   // —— what tests do to it ——
