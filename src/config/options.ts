@@ -30,6 +30,11 @@ function checkDirectories(items: readonly string[]): string | null {
   return new Set(items).size === items.length ? null : 'directories that differ'
 }
 
+function checkOrigins(items: readonly string[]): string | null {
+  const isOrigin = (item: string): boolean => item === '*' || /^[a-z+.-]+:\/\/[^/\s]+$/.test(item)
+  return items.every(isOrigin) ? null : 'origins such as https://console.example, or *'
+}
+
 export const BROKER_OPTIONS = {
   // —— who and where ——
   'node.id': int(1, 'The id of this broker in its cluster.', { min: 0 }),
@@ -48,6 +53,26 @@ export const BROKER_OPTIONS = {
   'millrace.http.listener': text(
     '127.0.0.1:8080',
     'HOST:PORT of health, metrics and everything else over HTTP; "off" for none.',
+  ),
+  'millrace.http.engine': oneOf(
+    ['auto', 'uws', 'node'],
+    'auto',
+    'Who serves HTTP and WebSockets; auto takes uWebSockets.js where it loads, else Node itself.',
+  ),
+  'millrace.http.allowed.origins': list(
+    '',
+    'Web pages that may connect, besides those of this broker and of loopback: origins, or *.',
+    checkOrigins,
+  ),
+  'millrace.http.max.connections': int(
+    10_000,
+    'HTTP and WebSocket connections that are accepted in all.',
+    { min: 1 },
+  ),
+  'millrace.http.max.connections.per.ip': int(
+    INT_MAX,
+    'HTTP and WebSocket connections that are accepted from one address.',
+    { min: 1 },
   ),
   'millrace.insecure': boolean(
     false,

@@ -9,12 +9,15 @@ import {
 } from '../broker/start-broker.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import { formatEndpoint } from '../config/listeners.ts'
+import { BrokerError } from '../errors/broker-error.ts'
 import type { Logger } from '../metrics/logger.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
-import { HttpServer } from './http-server.ts'
+import { httpRoutes } from './http-routes.ts'
 import { KafkaListener, type Listen } from './kafka-listener.ts'
 import { NativeSockets } from './native-sockets.ts'
 import { listenNet } from './net-transport.ts'
+import { ENGINE_NAMES, type WebServer } from './web/web-server.ts'
+import { openWebDoor } from './web-door.ts'
 
 /**
  * A whole broker process: starts the broker, opens its doors, says so, and closes everything in
@@ -40,7 +43,7 @@ export async function runBroker(config: BrokerConfig): Promise<void> {
 const ACCEPT_COMPLAINT_MS = 1000
 
 /** What the message of the line 'ready' says in words. */
-const READY_FIELDS = 'node,cluster,tier,shards,directories,kafka,http,topics,partitions'
+const READY_FIELDS = 'node,cluster,tier,shards,directories,kafka,http,httpEngine,topics,partitions'
 
 /** Log lines for people, on a terminal; null where machines read them as JSON. */
 async function terminalStream(): Promise<NodeJS.WritableStream | null> {
@@ -54,7 +57,7 @@ class BrokerProcess {
   readonly #config: BrokerConfig
   readonly #logger: Logger
   readonly #metrics = new MetricsRegistry()
-  #http: HttpServer | null = null
+  #web: WebServer | null = null
   #kafka: KafkaListener | null = null
   #started: StartedBroker | null = null
   #broker: Broker | null = null
@@ -67,7 +70,8 @@ class BrokerProcess {
   }
 
   async start(startedMs: number): Promise<void> {
-    const httpPort = await this.#openHttp()
+    const http = await this.#openWeb()
+    const httpEngine = this.#web?.engine ?? null
     const started = await startBroker({
       config: this.#config,
       logger: this.#logger,
@@ -86,7 +90,8 @@ class BrokerProcess {
         shards: started.shards,
         directories: this.#config.logDirs,
         kafka: listeners,
-        http: httpPort,
+        http,
+        httpEngine,
         topics: image.topicsByName.size,
         partitions: image.partitions.count,
         startMs: Math.round(performance.now() - startedMs),
@@ -97,7 +102,9 @@ class BrokerProcess {
         `${started.shards} shard${started.shards === 1 ? '' : 's'}`,
         `data in ${this.#config.logDirs.join(', ')}`,
         `kafka ${listeners.join(', ')}`,
-        `http ${httpPort ?? 'off'}`,
+        http === null || httpEngine === null
+          ? 'http off'
+          : `http ${http} (${ENGINE_NAMES[httpEngine]})`,
         `${image.topicsByName.size} topics, ${image.partitions.count} partitions`,
       ].join(' · '),
     )
@@ -122,22 +129,29 @@ class BrokerProcess {
   async #stop(): Promise<void> {
     this.#broker = null
     await this.#kafka?.close()
-    await this.#http?.close()
+    await this.#web?.close()
     await this.#started?.stop()
     this.#sockets?.close()
     this.#logger.info({}, 'stopped: every log is closed in order')
   }
 
-  async #openHttp(): Promise<string | null> {
+  async #openWeb(): Promise<string | null> {
     const at = this.#config.httpListener
     if (at === null) return null
-    this.#http = new HttpServer({
-      host: at.host,
-      port: at.port,
-      metrics: this.#metrics,
-      broker: () => this.#broker,
+    this.#web = openWebDoor({
+      at,
+      config: this.#config,
+      onRequest: httpRoutes({ metrics: this.#metrics, broker: () => this.#broker }),
+      onError: (error) => this.#onWebError(error),
+      accept: () => null, // Nothing speaks millrace.v1 yet.
     })
-    return formatEndpoint({ host: at.host, port: await this.#http.listen() })
+    return formatEndpoint({ host: at.host, port: await this.#web.listen() })
+  }
+
+  #onWebError(error: unknown): void {
+    if (this.#broker === null) return // It was under way when the broker stopped.
+    if (!(error instanceof BrokerError)) crash('an HTTP request failed', error)
+    this.#logger.warn({ err: error }, 'an HTTP request failed')
   }
 
   async #openKafka(broker: Broker): Promise<string[]> {

@@ -1,0 +1,44 @@
+import type { Broker } from '../broker/broker.ts'
+import { brokerSamples } from '../broker/broker-metrics.ts'
+import type { MetricsRegistry } from '../metrics/registry.ts'
+import { errorResponse, jsonResponse } from './web/responses.ts'
+import type { WebRequest, WebResponse } from './web/web-server.ts'
+
+/** What is answered over HTTP: /health/live, /health/ready, /metrics. Runs on main. */
+export interface HttpRouteParts {
+  readonly metrics: MetricsRegistry
+  /** Null until the broker serves, and again once it stops. */
+  readonly broker: () => Broker | null
+}
+
+type Route = () => WebResponse | Promise<WebResponse>
+
+/** The handler of every HTTP request that opens no WebSocket. */
+export function httpRoutes(
+  parts: HttpRouteParts,
+): (request: WebRequest) => WebResponse | Promise<WebResponse> {
+  const routes = new Map<string, Route>([
+    ['/health/live', () => jsonResponse(200, { status: 'live' })],
+    ['/health/ready', () => ready(parts.broker())],
+    ['/metrics', () => metrics(parts)],
+  ])
+  const served = `Served here: ${[...routes.keys()].join(', ')}`
+  return (request) => {
+    const route = routes.get(request.path)
+    if (route === undefined) return errorResponse(404, 'NOT_FOUND', served)
+    if (request.method === 'GET' || request.method === 'HEAD') return route()
+    const message = 'Only GET and HEAD are served'
+    return errorResponse(405, 'METHOD_NOT_ALLOWED', message, { allow: 'GET, HEAD' })
+  }
+}
+
+function ready(broker: Broker | null): WebResponse {
+  if (broker === null) return jsonResponse(503, { status: 'starting' })
+  return jsonResponse(200, { status: 'ready' })
+}
+
+async function metrics({ broker, metrics }: HttpRouteParts): Promise<WebResponse> {
+  const serving = broker()
+  const text = await metrics.text(serving === null ? null : () => brokerSamples(serving))
+  return { status: 200, headers: { 'content-type': metrics.contentType }, body: text }
+}

@@ -1,0 +1,58 @@
+import type { BrokerConfig } from '../config/broker-config.ts'
+import type { Endpoint } from '../config/listeners.ts'
+import { openWebServer } from './web/open-web-server.ts'
+import type { WebServer, WebServerParts, WebSocketParts } from './web/web-server.ts'
+
+/**
+ * The door for HTTP and WebSockets: the web server with the broker's options and this program's
+ * limits. What is served behind it comes in as callbacks.
+ */
+export interface WebDoorParts extends Pick<WebServerParts, 'onRequest' | 'onError'> {
+  readonly at: Endpoint
+  readonly config: BrokerConfig
+  readonly accept: WebSocketParts['accept']
+}
+
+const MIB = 1024 * 1024
+const INT_MAX = 2 ** 31 - 1
+
+const WEB_SOCKET_PATH = '/ws'
+const WEB_SOCKET_PROTOCOL = 'millrace.v1'
+
+/**
+ * A message is buffered whole by the server before anybody sees it, so that it has to be small
+ * against main's memory: a produce request of the largest batch, and room for its envelope.
+ */
+const MESSAGE_BYTES_MAX = 4 * MIB
+const BACKPRESSURE_BYTES_MAX = 8 * MIB
+const IDLE_TIMEOUT_MS = 120_000
+const PING_INTERVAL_MS = 30_000
+
+const BODY_BYTES_MAX = 4 * MIB
+const REQUEST_TIMEOUT_MS = 30_000
+
+/** Throws when the configured engine does not load. */
+export function openWebDoor({ at, config, accept, ...handlers }: WebDoorParts): WebServer {
+  const perAddress = config.get('millrace.http.max.connections.per.ip')
+  return openWebServer(config.get('millrace.http.engine'), {
+    host: at.host,
+    port: at.port,
+    ...handlers,
+    webSocket: {
+      path: WEB_SOCKET_PATH,
+      protocol: WEB_SOCKET_PROTOCOL,
+      messageBytesMax: MESSAGE_BYTES_MAX,
+      backpressureBytesMax: BACKPRESSURE_BYTES_MAX,
+      idleTimeoutMs: IDLE_TIMEOUT_MS,
+      pingIntervalMs: PING_INTERVAL_MS,
+      allowedOrigins: config.get('millrace.http.allowed.origins'),
+      accept,
+    },
+    limits: {
+      connectionsMax: config.get('millrace.http.max.connections'),
+      connectionsPerAddressMax: perAddress === INT_MAX ? Number.POSITIVE_INFINITY : perAddress,
+      bodyBytesMax: BODY_BYTES_MAX,
+      requestTimeoutMs: REQUEST_TIMEOUT_MS,
+    },
+  })
+}

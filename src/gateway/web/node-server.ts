@@ -1,0 +1,204 @@
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { WebSocketServer } from 'ws'
+import { BrokerError } from '../../errors/broker-error.ts'
+import { ErrorCode } from '../../errors/error-code.ts'
+import { AddressTally } from './address-tally.ts'
+import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
+import { NodePeer } from './node-peer.ts'
+import { tooManyConnections, tooManyFromAddress } from './responses.ts'
+import { refuseUpgrade } from './upgrade-rules.ts'
+import {
+  HEADER_BYTES_MAX,
+  HEADERS_TIMEOUT_MS,
+  KEEP_ALIVE_TIMEOUT_MS,
+  type WebResponse,
+  type WebServer,
+  type WebServerParts,
+  type WebSocketParts,
+} from './web-server.ts'
+
+/** Connections over the limit that may wait for their refusal; more are closed without one. */
+const REFUSED_MAX = 100
+
+/** How often node looks for requests that take too long. */
+const TIMEOUT_CHECK_MS = 1000
+
+/** How long a client may take to answer our close frame. */
+const CLOSE_TIMEOUT_MS = 10_000
+
+/** The server on node:http and ws: for where uWebSockets.js does not load. */
+export class NodeServer implements WebServer {
+  readonly engine = 'node'
+  readonly #parts: WebServerParts
+  readonly #server: Server
+  readonly #webSockets: WebSocketServer
+  readonly #peers = new Set<NodePeer>()
+  readonly #tally: AddressTally
+  /** Connections that are refused as soon as they ask for something. */
+  readonly #refused = new WeakMap<Duplex, WebResponse>()
+  #connections = 0
+  #ticker: NodeJS.Timeout | undefined
+
+  constructor(parts: WebServerParts) {
+    this.#parts = parts
+    this.#tally = new AddressTally(parts.limits.connectionsPerAddressMax)
+    this.#server = createServer({
+      headersTimeout: Math.min(HEADERS_TIMEOUT_MS, parts.limits.requestTimeoutMs),
+      requestTimeout: parts.limits.requestTimeoutMs,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      maxHeaderSize: HEADER_BYTES_MAX,
+    })
+    this.#webSockets = new WebSocketServer(webSocketOptions(parts.webSocket))
+    this.#server.on('connection', (socket: Socket) => this.#onConnection(socket))
+    this.#server.on('request', (request, response) => this.#onRequest(request, response))
+    this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
+  }
+
+  listen(): Promise<number> {
+    const { host, port, webSocket } = this.#parts
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (error) => {
+        reject(new BrokerError(ErrorCode.UNKNOWN_SERVER_ERROR, `listen on ${host}:${port}`, error))
+      })
+      this.#server.listen({ port, ...(host === '' ? {} : { host }) }, () => {
+        const tickMs = Math.min(webSocket.pingIntervalMs, webSocket.idleTimeoutMs) / 4
+        this.#ticker = setInterval(() => {
+          const nowMs = performance.now()
+          for (const peer of this.#peers) peer.tick(nowMs)
+        }, tickMs).unref()
+        const address = this.#server.address()
+        resolve(typeof address === 'object' && address !== null ? address.port : port)
+      })
+    })
+  }
+
+  close(): Promise<void> {
+    clearInterval(this.#ticker)
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve())
+    })
+    this.#server.closeAllConnections()
+    const peers = [...this.#peers]
+    for (const peer of peers) peer.end(1001, 'the broker stops')
+    // A turn later, so that what the sockets take at once is sent before they are destroyed.
+    setImmediate(() => {
+      for (const peer of peers) peer.terminate()
+    })
+    return closed
+  }
+
+  #onConnection(socket: Socket): void {
+    const { connectionsMax } = this.#parts.limits
+    const address = socket.remoteAddress ?? ''
+    const isCounted = this.#tally.tryTake(address)
+    this.#connections++
+    socket.once('close', () => {
+      this.#connections--
+      if (isCounted) this.#tally.release(address)
+    })
+    if (this.#connections > connectionsMax + REFUSED_MAX) socket.destroy()
+    else if (this.#connections > connectionsMax) this.#refused.set(socket, tooManyConnections())
+    else if (!isCounted) this.#refused.set(socket, tooManyFromAddress())
+  }
+
+  #onRequest(message: IncomingMessage, response: ServerResponse): void {
+    const { limits, webSocket } = this.#parts
+    const head = readHead(message)
+    const request = new IncomingRequest(head, limits.bodyBytesMax)
+    const { incoming } = request
+    message.on('data', (chunk: Buffer) => incoming.push(chunk))
+    message.on('end', () => incoming.complete())
+    message.on('error', () => {}) // 'close' follows, which says all.
+    response.on('close', () => {
+      if (!response.writableFinished) request.abort()
+    })
+    const refusal =
+      this.#refused.get(message.socket) ??
+      refuseHead(head.headers, limits.bodyBytesMax) ??
+      (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
+    const respond = (answer: WebResponse): void => {
+      if (!incoming.isComplete || this.#refused.has(message.socket)) {
+        response.shouldKeepAlive = false
+      }
+      write(response, answer)
+    }
+    if (refusal === null) handle(this.#parts, request, respond)
+    else respond(refusal)
+  }
+
+  /** Node calls this for every request with an Upgrade header, and does nothing for it any more. */
+  #onUpgrade(message: IncomingMessage, socket: Duplex, rest: Buffer): void {
+    const { webSocket } = this.#parts
+    socket.on('error', () => socket.destroy())
+    const head = readHead(message)
+    const header = (name: string): string | undefined => head.headers.get(name)
+    if (head.path !== webSocket.path) {
+      // Such as HTTP/2 in the clear, which may be declined by answering the request as it stands.
+      this.#onRequest(message, plainResponse(message, socket as Socket))
+      return
+    }
+    const refusal =
+      this.#refused.get(socket) ??
+      refuseHead(head.headers, 0) ??
+      refuseUpgrade({ method: head.method, header }, webSocket)
+    if (refusal !== null) {
+      write(plainResponse(message, socket as Socket), refusal)
+      return
+    }
+    this.#webSockets.handleUpgrade(message, socket, rest, (opened) => {
+      const peer = new NodePeer(opened, socket as Socket, webSocket)
+      this.#peers.add(peer)
+      socket.once('close', () => this.#peers.delete(peer))
+      peer.open()
+    })
+  }
+}
+
+function webSocketOptions(parts: WebSocketParts): ConstructorParameters<typeof WebSocketServer>[0] {
+  const options = {
+    noServer: true,
+    maxPayload: parts.messageBytesMax,
+    perMessageDeflate: false,
+    clientTracking: false,
+    autoPong: false,
+    closeTimeout: CLOSE_TIMEOUT_MS,
+    handleProtocols: () => parts.protocol,
+  }
+  return options
+}
+
+function readHead(message: IncomingMessage): RequestHead {
+  const url = message.url ?? '/'
+  const query = url.indexOf('?')
+  const headers = new Map<string, string>()
+  for (const [name, value] of Object.entries(message.headers)) {
+    headers.set(name, Array.isArray(value) ? value.join(', ') : (value ?? ''))
+  }
+  return {
+    method: message.method ?? 'GET',
+    path: query === -1 ? url : url.slice(0, query),
+    query: query === -1 ? '' : url.slice(query + 1),
+    headers,
+    remoteAddress: message.socket.remoteAddress ?? '',
+  }
+}
+
+/** A response on a socket that node's HTTP has let go of. */
+function plainResponse(message: IncomingMessage, socket: Socket): ServerResponse {
+  const response = new ServerResponse(message)
+  response.shouldKeepAlive = false
+  response.assignSocket(socket)
+  response.on('finish', () => socket.destroySoon())
+  return response
+}
+
+function write(response: ServerResponse, answer: WebResponse): void {
+  if (response.destroyed || response.headersSent) return
+  const length = Buffer.byteLength(answer.body)
+  response.writeHead(answer.status, { ...answer.headers, 'content-length': length })
+  if (response.req.method === 'HEAD') response.end()
+  else response.end(answer.body)
+}

@@ -1,0 +1,235 @@
+import { STATUS_CODES } from 'node:http'
+import { BrokerError } from '../../errors/broker-error.ts'
+import { ErrorCode } from '../../errors/error-code.ts'
+import { AddressTally } from './address-tally.ts'
+import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
+import { tooManyConnections, tooManyFromAddress } from './responses.ts'
+import { refuseUpgrade } from './upgrade-rules.ts'
+import {
+  EXCLUSIVE_PORT,
+  type UwsApp,
+  type UwsBehavior,
+  type UwsLibrary,
+  type UwsRequest,
+  type UwsResponse,
+  type UwsSocket,
+} from './uws-library.ts'
+import { UwsPeer } from './uws-peer.ts'
+import type { WebResponse, WebServer, WebServerParts } from './web-server.ts'
+
+/**
+ * The server on uWebSockets.js. What the library hands out lives as briefly as its callback: a
+ * request until the handler returns, a response until it is ended or aborted, message bytes during
+ * the call. Nothing here touches one later. The README lists what the library decides by itself.
+ */
+export class UwsServer implements WebServer {
+  readonly engine = 'uws'
+  readonly #library: UwsLibrary
+  readonly #parts: WebServerParts
+  readonly #app: UwsApp
+  readonly #peers = new Set<UwsPeer>()
+  readonly #tally: AddressTally
+  /** HTTP and WebSocket connections; the library does not count an upgraded one down. */
+  #connections = 0
+  #listenSocket: object | null = null
+
+  constructor(library: UwsLibrary, parts: WebServerParts) {
+    this.#library = library
+    this.#parts = parts
+    this.#tally = new AddressTally(parts.limits.connectionsPerAddressMax)
+    this.#app = library.App()
+    this.#app.filter((response, count) => this.#onConnection(response, count))
+    this.#app.any('/*', (response, request) => this.#onRequest(response, request))
+    this.#app.ws(parts.webSocket.path, this.#behavior() as unknown as UwsBehavior)
+  }
+
+  listen(): Promise<number> {
+    const { host, port } = this.#parts
+    return new Promise((resolve, reject) => {
+      const done = (listenSocket: object | false): void => {
+        if (listenSocket !== false) {
+          this.#listenSocket = listenSocket
+          resolve(this.#library.us_socket_local_port(listenSocket))
+          return
+        }
+        const cause = new Error('the address is in use, or not one of this machine')
+        const action = `listen on ${host}:${port}`
+        reject(new BrokerError(ErrorCode.UNKNOWN_SERVER_ERROR, action, cause))
+      }
+      if (host === '') this.#app.listen(port, EXCLUSIVE_PORT, done)
+      else this.#app.listen(host, port, EXCLUSIVE_PORT, done)
+    })
+  }
+
+  close(): Promise<void> {
+    if (this.#listenSocket !== null) {
+      this.#library.us_listen_socket_close(this.#listenSocket)
+      this.#listenSocket = null
+    }
+    for (const peer of [...this.#peers]) peer.end(1001, 'the broker stops')
+    this.#app.close() // Runs what still waits for an abort or a close.
+    return Promise.resolve()
+  }
+
+  #onConnection(response: UwsResponse, count: number): void {
+    this.#connections += count
+    if (count < 0 || this.#connections <= this.#parts.limits.connectionsMax) return
+    write(response, tooManyConnections(), { isHead: false, isLast: true })
+  }
+
+  #onRequest(response: UwsResponse, rawRequest: UwsRequest): void {
+    const { limits, webSocket } = this.#parts
+    const head = readHead(response, rawRequest)
+    const request = new IncomingRequest(head, limits.bodyBytesMax)
+    const exchange = new UwsExchange(response, request)
+    const refusal =
+      refuseHead(head.headers, limits.bodyBytesMax) ??
+      (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
+    if (refusal !== null) {
+      exchange.respond(refusal)
+      return
+    }
+    if (!this.#tally.tryTake(head.remoteAddress)) {
+      exchange.respond(tooManyFromAddress())
+      return
+    }
+    exchange.start(limits.requestTimeoutMs, () => this.#tally.release(head.remoteAddress))
+    handle(this.#parts, request, (answer) => exchange.respond(answer))
+  }
+
+  #onUpgrade(response: UwsResponse, request: UwsRequest, context: object): void {
+    const { webSocket } = this.#parts
+    const head = readHead(response, request)
+    const header = (name: string): string | undefined => head.headers.get(name)
+    const refusal =
+      refuseHead(head.headers, 0) ?? refuseUpgrade({ method: 'GET', header }, webSocket)
+    if (refusal !== null) {
+      write(response, refusal, { isHead: false, isLast: true })
+      return
+    }
+    if (!this.#tally.tryTake(head.remoteAddress)) {
+      write(response, tooManyFromAddress(), { isHead: false, isLast: true })
+      return
+    }
+    const key = header('sec-websocket-key') ?? ''
+    const peer = new UwsPeer(head.remoteAddress, webSocket)
+    this.#peers.add(peer)
+    response.upgrade({ peer }, key, webSocket.protocol, '', context)
+  }
+
+  #onClosed(peer: UwsPeer, code: number, reason: ArrayBuffer): void {
+    this.#connections--
+    this.#peers.delete(peer)
+    this.#tally.release(peer.remoteAddress)
+    peer.closed(closeCode(code, reason))
+  }
+
+  #behavior(): UwsBehavior<UwsSocket & { readonly peer: UwsPeer }> {
+    const { webSocket } = this.#parts
+    return {
+      compression: 0,
+      maxPayloadLength: webSocket.messageBytesMax,
+      maxBackpressure: webSocket.backpressureBytesMax,
+      closeOnBackpressureLimit: false, // It concerns publish only; `send` looks by itself.
+      idleTimeout: idleSeconds(webSocket.idleTimeoutMs),
+      sendPingsAutomatically: true,
+      upgrade: (response, request, context) => this.#onUpgrade(response, request, context),
+      open: (socket) => socket.peer.open(socket),
+      message: ({ peer }, bytes, isBinary) => peer.message(bytes, isBinary),
+      ping: ({ peer }) => peer.ping(),
+      drain: ({ peer }) => peer.drain(),
+      close: ({ peer }, code, reason) => this.#onClosed(peer, code, reason),
+    }
+  }
+}
+
+/** One request and its answer. The response is dead once it is ended or aborted. */
+class UwsExchange {
+  readonly #response: UwsResponse
+  readonly #request: IncomingRequest
+  #isOver = false
+  #timer: NodeJS.Timeout | undefined
+  #onOver: () => void = () => {}
+
+  constructor(response: UwsResponse, request: IncomingRequest) {
+    this.#response = response
+    this.#request = request
+    response.onAborted(() => {
+      if (this.#isOver) return // It also runs when an answered connection closes.
+      this.#finish()
+      request.abort()
+    })
+  }
+
+  /** Receives the body, within `timeoutMs`; `onOver` runs once when nothing is left to do. */
+  start(timeoutMs: number, onOver: () => void): void {
+    this.#onOver = onOver
+    const { incoming } = this.#request
+    if (incoming.isComplete) return
+    this.#timer = setTimeout(() => {
+      if (!this.#isOver) this.#response.close()
+    }, timeoutMs)
+    this.#response.onData((chunk, isLast) => {
+      incoming.push(new Uint8Array(chunk.slice(0)))
+      if (!isLast) return
+      incoming.complete()
+      clearTimeout(this.#timer)
+    })
+  }
+
+  respond(answer: WebResponse): void {
+    if (this.#isOver) return
+    this.#finish()
+    const isHead = this.#request.method === 'HEAD'
+    write(this.#response, answer, { isHead, isLast: !this.#request.incoming.isComplete })
+  }
+
+  #finish(): void {
+    this.#isOver = true
+    clearTimeout(this.#timer)
+    this.#onOver()
+  }
+}
+
+interface WriteOptions {
+  readonly isHead: boolean
+  /** Closes the connection afterwards. */
+  readonly isLast: boolean
+}
+
+function write(response: UwsResponse, answer: WebResponse, { isHead, isLast }: WriteOptions): void {
+  response.cork(() => {
+    response.writeStatus(`${answer.status} ${STATUS_CODES[answer.status] ?? ''}`)
+    for (const [name, value] of Object.entries(answer.headers)) response.writeHeader(name, value)
+    if (isHead) response.endWithoutBody(Buffer.byteLength(answer.body), isLast)
+    else response.end(answer.body, isLast)
+  })
+}
+
+function readHead(response: UwsResponse, request: UwsRequest): RequestHead {
+  const headers = new Map<string, string>()
+  request.forEach((name, value) => {
+    const before = headers.get(name)
+    headers.set(name, before === undefined ? value : `${before}, ${value}`)
+  })
+  return {
+    method: request.getCaseSensitiveMethod(),
+    path: request.getUrl(),
+    query: request.getQuery() ?? '',
+    headers,
+    remoteAddress: Buffer.from(response.getRemoteAddressAsText()).toString('latin1'),
+  }
+}
+
+/** The library waits in units of four seconds. */
+function idleSeconds(idleTimeoutMs: number): number {
+  return Math.min(960, Math.max(8, Math.ceil(idleTimeoutMs / 4000) * 4))
+}
+
+/** The library drops the connection for these and says 1006, but says why. */
+function closeCode(code: number, reason: ArrayBuffer): number {
+  if (code !== 1006) return code
+  const text = Buffer.from(reason).toString('latin1')
+  if (text === 'Received too big message') return 1009
+  return text === 'Received invalid UTF-8' ? 1007 : code
+}
