@@ -201,8 +201,14 @@ function write(response: UwsResponse, answer: WebResponse, { isHead, isLast }: W
   response.cork(() => {
     response.writeStatus(`${answer.status} ${STATUS_CODES[answer.status] ?? ''}`)
     for (const [name, value] of Object.entries(answer.headers)) response.writeHeader(name, value)
-    if (isHead) response.endWithoutBody(Buffer.byteLength(answer.body), isLast)
-    else response.end(answer.body, isLast)
+    if (isHead) {
+      // The length as a header of ours: given one, the library waits for a body of that length to
+      // be sent, and closes the connection at the next request. Without one it closes when idle.
+      response.writeHeader('content-length', String(Buffer.byteLength(answer.body)))
+      response.endWithoutBody()
+    } else {
+      response.end(answer.body, isLast)
+    }
   })
 }
 
