@@ -126,6 +126,20 @@ onBothEngines('WebSocket backpressure', (engine) => {
 })
 
 onBothEngines('WebSocket send', (engine) => {
+  test('takes one message whole that is larger than the limit', async () => {
+    await withServer(engine, {}, async ({ port, nextPeer }) => {
+      const client = await WebSocketClient.open(port)
+      client.socket.pause()
+      const { peer } = await nextPeer()
+      const part = new Uint8Array(8 * 1024 * 1024)
+      assert.equal(peer.send([part, part, Uint8Array.of(1)]), true)
+      assert.ok(peer.bufferedBytes > BACKPRESSURE_BYTES_MAX)
+      client.socket.resume()
+      assert.equal((await client.message())?.length, 2 * part.length + 1)
+      client.destroy()
+    })
+  })
+
   test('joins chunks, empty ones too, into one message', async () => {
     await withServer(engine, {}, async ({ port, nextPeer }) => {
       const client = await WebSocketClient.open(port)

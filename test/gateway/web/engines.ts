@@ -19,12 +19,17 @@ import type {
 /** A test that hangs ends by this; nothing is measured with it. */
 export const HANG_MS = 60_000
 
-export function onBothEngines(name: string, define: (engine: WebEngine) => void): void {
-  describe(`${name}, node:http`, { timeout: 2 * HANG_MS }, () => define('node'))
+export function onBothEngines(
+  name: string,
+  define: (engine: WebEngine) => void,
+  options: { readonly concurrency?: number } = {},
+): void {
+  const timeout = 2 * HANG_MS
+  describe(`${name}, node:http`, { timeout, ...options }, () => define('node'))
   const isMissing = loadUws() === null
   if (isMissing && process.env.CI) throw new Error(`uWebSockets.js: ${uwsLoadError()}`)
   const skip = isMissing ? `SKIPPED: uWebSockets.js: ${uwsLoadError()}` : false
-  describe(`${name}, uWebSockets.js`, { timeout: 2 * HANG_MS, skip }, () => define('uws'))
+  describe(`${name}, uWebSockets.js`, { timeout, skip, ...options }, () => define('uws'))
 }
 
 /** What happened to one accepted peer, in order. */

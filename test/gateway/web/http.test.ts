@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { httpRoutes } from '../../../src/gateway/http-routes.ts'
 import { jsonResponse } from '../../../src/gateway/web/responses.ts'
-import type { WebRequest, WebResponse } from '../../../src/gateway/web/web-server.ts'
+import type { WebEngine, WebRequest, WebResponse } from '../../../src/gateway/web/web-server.ts'
 import { MetricsRegistry } from '../../../src/metrics/registry.ts'
 import { RawHttp, rawRequest } from '../../support/raw-http.ts'
 import { onBothEngines, withServer } from './engines.ts'
@@ -17,7 +17,12 @@ function errorOf(body: string): unknown {
   return JSON.parse(body).error
 }
 
-onBothEngines('HTTP', (engine) => {
+/** Some wait for timeouts, and each has a server of its own. */
+const CONCURRENT = { concurrency: 8 }
+
+onBothEngines('HTTP', httpTests, CONCURRENT)
+
+function httpTests(engine: WebEngine): void {
   test('health and metrics are served with GET and HEAD, and nothing else is', async () => {
     const onRequest = httpRoutes({ metrics: new MetricsRegistry(), broker: () => null })
     await withServer(engine, { onRequest }, async ({ port }) => {
@@ -308,7 +313,22 @@ onBothEngines('HTTP', (engine) => {
       await assert.rejects(RawHttp.open(port), { code: 'ECONNREFUSED' })
     })
   })
-})
+
+  test('a client that does not read its answer is closed', async () => {
+    const onRequest = ({ path }: WebRequest): WebResponse =>
+      path === '/large' ? { ...text(''), body: Buffer.alloc(50_000_000) } : text('')
+    await withServer(engine, { onRequest, limits: { connectionsMax: 1 } }, async ({ port }) => {
+      const stuck = await RawHttp.open(port)
+      stuck.socket.pause()
+      stuck.write(`GET /large HTTP/1.1\r\n${HOST}\r\n`)
+      // The only connection that may be: while it is there, another is refused.
+      while ((await rawRequest(port, `GET / HTTP/1.1\r\n${HOST}\r\n`)).status !== 200) {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      stuck.socket.destroy()
+    })
+  })
+}
 
 function partsAt(port: number, onRequest: () => WebResponse) {
   return {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { plainAddress } from '../../../src/gateway/web/plain-address.ts'
 import { isOriginAllowed } from '../../../src/gateway/web/upgrade-rules.ts'
 import { rawRequest } from '../../support/raw-http.ts'
 import {
@@ -44,6 +45,20 @@ test('isOriginAllowed, own host, loopback and the list are, everything else is n
     assert.equal(isOriginAllowed(origin, asked, allowed), expected, `${origin} to ${asked}`)
   }
   assert.equal(isOriginAllowed('null', host, ['*']), true)
+})
+
+test('plainAddress, writes every address in one way', () => {
+  const cases: [string | undefined, string][] = [
+    [undefined, ''],
+    ['', ''],
+    ['127.0.0.1', '127.0.0.1'],
+    ['::ffff:127.0.0.1', '127.0.0.1'],
+    ['0000:0000:0000:0000:0000:ffff:c0a8:0102', '192.168.1.2'],
+    ['0000:0000:0000:0000:0000:0000:0000:0001', '::1'],
+    ['2001:0DB8:0000:0000:0001:0000:0000:0001', '2001:db8::1:0:0:1'],
+    ['fe80::1%eth0', 'fe80::1'],
+  ]
+  for (const [text, expected] of cases) assert.equal(plainAddress(text), expected, text)
 })
 
 onBothEngines('upgrade of /ws', (engine) => {
