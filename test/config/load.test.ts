@@ -193,3 +193,13 @@ test('loadConfig, refuses values that are good alone and contradict each other',
   ]
   for (const [set, pattern] of cases) assert.match(problemsOf({ set }).join('\n'), pattern)
 })
+
+test('millrace.http.allowed.origins, takes origins and a star, and nothing else', () => {
+  const option = BROKER_OPTIONS['millrace.http.allowed.origins']
+  for (const text of ['', '*', 'https://console.example', 'http://a:1, chrome-extension://abc']) {
+    assert.ok(option.parse(text).ok, text)
+  }
+  for (const text of ['console.example', 'https://a/', 'https://a/b', 'https://', 'a b']) {
+    assert.ok(!option.parse(text).ok, text)
+  }
+})

@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.ts'
 
+/** The rules of a close frame that neither engine checks by itself: RFC 6455 §5.5.1 and §7.4. */
 const REASON_BYTES_MAX = 123
 
 /** The reason of a close frame, cut to what one may carry, between characters. */

@@ -1,19 +1,13 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { closeReason } from './close-reason.ts'
+import { plainAddress } from './plain-address.ts'
 import type { WebSocketHandler, WebSocketParts, WebSocketPeer } from './web-server.ts'
 
-const EMPTY = new Uint8Array(0)
-
-/** Close codes for what ws finds wrong with a client, by the code of its error. */
-const ERROR_CLOSE_CODES: Readonly<Record<string, number>> = {
-  WS_ERR_INVALID_UTF8: 1007,
-  WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
-  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 1009,
-  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009,
-}
-
-/** One WebSocket connection of ws. The handler sees its end at once, as it does with uws. */
+/**
+ * One WebSocket connection of ws. The socket reads a chunk's memory until its write is done, so
+ * that `onSent` waits for it. The handler hears of an end at once, as it does with uws.
+ */
 export class NodePeer implements WebSocketPeer {
   readonly remoteAddress: string
   readonly #socket: Socket
@@ -29,7 +23,7 @@ export class NodePeer implements WebSocketPeer {
   #pingedMs: number
 
   constructor(webSocket: WebSocket, socket: Socket, parts: WebSocketParts) {
-    this.remoteAddress = socket.remoteAddress ?? ''
+    this.remoteAddress = plainAddress(socket.remoteAddress)
     this.#webSocket = webSocket
     this.#socket = socket
     this.#parts = parts
@@ -140,3 +134,13 @@ export class NodePeer implements WebSocketPeer {
 
 const FRAGMENT = { binary: true, fin: false } as const
 const LAST_FRAGMENT = { binary: true, fin: true } as const
+
+const EMPTY = new Uint8Array(0)
+
+/** Close codes for what ws finds wrong with a client, by the code of its error. */
+const ERROR_CLOSE_CODES: Readonly<Record<string, number>> = {
+  WS_ERR_INVALID_UTF8: 1007,
+  WS_ERR_TOO_MANY_BUFFERED_PARTS: 1008,
+  WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH: 1009,
+  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 1009,
+}

@@ -7,6 +7,7 @@ import { ErrorCode } from '../../errors/error-code.ts'
 import { AddressTally } from './address-tally.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
 import { NodePeer } from './node-peer.ts'
+import { plainAddress } from './plain-address.ts'
 import { tooManyConnections, tooManyFromAddress } from './responses.ts'
 import { refuseUpgrade } from './upgrade-rules.ts'
 import {
@@ -24,6 +25,9 @@ const REFUSED_MAX = 100
 
 /** How often node looks for requests that take too long. */
 const TIMEOUT_CHECK_MS = 1000
+
+/** A client that takes nothing of its answer for so long is closed, as uWebSockets.js does. */
+const ANSWER_TIMEOUT_MS = 10_000
 
 /** How long a client may take to answer our close frame. */
 const CLOSE_TIMEOUT_MS = 10_000
@@ -92,7 +96,7 @@ export class NodeServer implements WebServer {
 
   #onConnection(socket: Socket): void {
     const { connectionsMax } = this.#parts.limits
-    const address = socket.remoteAddress ?? ''
+    const address = plainAddress(socket.remoteAddress)
     const isCounted = this.#tally.tryTake(address)
     this.#connections++
     socket.once('close', () => {
@@ -182,7 +186,7 @@ function readHead(message: IncomingMessage): RequestHead {
     path: query === -1 ? url : url.slice(0, query),
     query: query === -1 ? '' : url.slice(query + 1),
     headers,
-    remoteAddress: message.socket.remoteAddress ?? '',
+    remoteAddress: plainAddress(message.socket.remoteAddress),
   }
 }
 
@@ -192,6 +196,7 @@ function plainResponse(message: IncomingMessage, socket: Socket): ServerResponse
   response.shouldKeepAlive = false
   response.assignSocket(socket)
   response.on('finish', () => socket.destroySoon())
+  socket.once('timeout', () => socket.destroy())
   return response
 }
 
@@ -199,6 +204,8 @@ function write(response: ServerResponse, answer: WebResponse): void {
   if (response.destroyed || response.headersSent) return
   const length = Buffer.byteLength(answer.body)
   response.writeHead(answer.status, { ...answer.headers, 'content-length': length })
+  // Node sets another time for the next request when this one is finished.
+  response.socket?.setTimeout(ANSWER_TIMEOUT_MS)
   if (response.req.method === 'HEAD') response.end()
   else response.end(answer.body)
 }

@@ -39,7 +39,7 @@ export interface UwsResponse {
   writeStatus(status: string): UwsResponse
   writeHeader(name: string, value: string): UwsResponse
   end(body: string | Uint8Array, closeConnection: boolean): UwsResponse
-  endWithoutBody(reportedLength: number, closeConnection: boolean): UwsResponse
+  endWithoutBody(): UwsResponse
   close(): UwsResponse
   onAborted(handler: () => void): UwsResponse
   /** `chunk` is valid during the call only. */

@@ -2,9 +2,6 @@ import { closeReason } from './close-reason.ts'
 import type { UwsSocket } from './uws-library.ts'
 import type { WebSocketHandler, WebSocketParts, WebSocketPeer } from './web-server.ts'
 
-const DROPPED = 2
-const EMPTY = new Uint8Array(0)
-
 /**
  * One WebSocket connection of uWebSockets.js, from its upgrade on. The library copies what it
  * cannot send at once, so that memory is free again when `send` returns.
@@ -106,3 +103,6 @@ function writeFragments(socket: UwsSocket, chunks: readonly Uint8Array[]): boole
   }
   return isDropped
 }
+
+const DROPPED = 2
+const EMPTY = new Uint8Array(0)

@@ -3,6 +3,7 @@ import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import { AddressTally } from './address-tally.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
+import { plainAddress } from './plain-address.ts'
 import { tooManyConnections, tooManyFromAddress } from './responses.ts'
 import { refuseUpgrade } from './upgrade-rules.ts'
 import {
@@ -129,8 +130,9 @@ export class UwsServer implements WebServer {
     return {
       compression: 0,
       maxPayloadLength: webSocket.messageBytesMax,
-      maxBackpressure: webSocket.backpressureBytesMax,
-      closeOnBackpressureLimit: false, // It concerns publish only; `send` looks by itself.
+      // None of the library's: it would judge each fragment of a message. The peer looks before.
+      maxBackpressure: 0,
+      closeOnBackpressureLimit: false,
       idleTimeout: idleSeconds(webSocket.idleTimeoutMs),
       sendPingsAutomatically: true,
       upgrade: (response, request, context) => this.#onUpgrade(response, request, context),
@@ -201,8 +203,14 @@ function write(response: UwsResponse, answer: WebResponse, { isHead, isLast }: W
   response.cork(() => {
     response.writeStatus(`${answer.status} ${STATUS_CODES[answer.status] ?? ''}`)
     for (const [name, value] of Object.entries(answer.headers)) response.writeHeader(name, value)
-    if (isHead) response.endWithoutBody(Buffer.byteLength(answer.body), isLast)
-    else response.end(answer.body, isLast)
+    if (isHead) {
+      // The length as a header of ours: given one, the library waits for a body of that length to
+      // be sent, and closes the connection at the next request. Without one it closes when idle.
+      response.writeHeader('content-length', String(Buffer.byteLength(answer.body)))
+      response.endWithoutBody()
+    } else {
+      response.end(answer.body, isLast)
+    }
   })
 }
 
@@ -217,7 +225,7 @@ function readHead(response: UwsResponse, request: UwsRequest): RequestHead {
     path: request.getUrl(),
     query: request.getQuery() ?? '',
     headers,
-    remoteAddress: Buffer.from(response.getRemoteAddressAsText()).toString('latin1'),
+    remoteAddress: plainAddress(text(response.getRemoteAddressAsText())),
   }
 }
 
@@ -229,7 +237,11 @@ function idleSeconds(idleTimeoutMs: number): number {
 /** The library drops the connection for these and says 1006, but says why. */
 function closeCode(code: number, reason: ArrayBuffer): number {
   if (code !== 1006) return code
-  const text = Buffer.from(reason).toString('latin1')
-  if (text === 'Received too big message') return 1009
-  return text === 'Received invalid UTF-8' ? 1007 : code
+  const why = text(reason)
+  if (why === 'Received too big message') return 1009
+  return why === 'Received invalid UTF-8' ? 1007 : code
+}
+
+function text(bytes: ArrayBuffer): string {
+  return Buffer.from(bytes).toString('latin1')
 }

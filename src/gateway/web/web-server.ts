@@ -114,7 +114,7 @@ export interface WebServerParts {
   readonly limits: WebLimits
 }
 
-/** All the headers of a request. One number for the process: uWebSockets.js reads it when loaded. */
+/** All headers of a request. One number for the process: uWebSockets.js reads it when loaded. */
 export const HEADER_BYTES_MAX = 16 * 1024
 
 /** Headers that take longer close the connection. Fixed in uWebSockets.js, where it is 12 s. */
