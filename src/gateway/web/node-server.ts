@@ -124,9 +124,8 @@ export class NodeServer implements WebServer {
       refuseHead(head.headers, limits.bodyBytesMax) ??
       (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
     const respond = (answer: WebResponse): void => {
-      if (!incoming.isComplete || this.#refused.has(message.socket)) {
-        response.shouldKeepAlive = false
-      }
+      // A body that nobody wants any more would be received to its end.
+      if (refusal !== null || !incoming.isComplete) response.shouldKeepAlive = false
       write(response, answer)
     }
     if (refusal === null) handle(this.#parts, request, respond)

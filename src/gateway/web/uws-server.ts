@@ -87,11 +87,11 @@ export class UwsServer implements WebServer {
       refuseHead(head.headers, limits.bodyBytesMax) ??
       (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
     if (refusal !== null) {
-      exchange.respond(refusal)
+      exchange.refuse(refusal)
       return
     }
     if (!this.#tally.tryTake(head.remoteAddress)) {
-      exchange.respond(tooManyFromAddress())
+      exchange.refuse(tooManyFromAddress())
       return
     }
     exchange.start(limits.requestTimeoutMs, () => this.#tally.release(head.remoteAddress))
@@ -180,10 +180,19 @@ class UwsExchange {
   }
 
   respond(answer: WebResponse): void {
+    // A body that nobody wants any more would be received to its end.
+    this.#end(answer, !this.#request.incoming.isComplete)
+  }
+
+  /** Answers, and closes the connection. */
+  refuse(answer: WebResponse): void {
+    this.#end(answer, true)
+  }
+
+  #end(answer: WebResponse, isLast: boolean): void {
     if (this.#isOver) return
     this.#finish()
-    const isHead = this.#request.method === 'HEAD'
-    write(this.#response, answer, { isHead, isLast: !this.#request.incoming.isComplete })
+    write(this.#response, answer, { isHead: this.#request.method === 'HEAD', isLast })
   }
 
   #finish(): void {
