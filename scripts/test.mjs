@@ -61,7 +61,7 @@ async function checkClients() {
   if (!onPath('kcat')) missing.push('kcat')
   if (!onPath('java')) missing.push('java')
   if (!existsSync(join(root, '.cache/java/fingerprint'))) missing.push("Kafka's Java client")
-  if ((await run('python3', ['-c', 'import kafka'], { quiet: true })).code !== 0) {
+  if ((await run('/usr/bin/python3', ['-c', 'import kafka'], { quiet: true })).code !== 0) {
     missing.push('python3-kafka')
   }
   if (missing.length > 0) {

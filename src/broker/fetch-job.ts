@@ -274,7 +274,7 @@ export class FetchJob implements ReadSink {
 }
 
 /** The offset behind the last of these whole batches; Infinity when there is none. */
-function nextOffset(records: Uint8Array): number {
+export function nextOffset(records: Uint8Array): number {
   const view = viewOf(records)
   let next = Infinity
   for (let at = 0; at + BATCH_HEADER_BYTES <= records.length; at += batchBytes(view, at)) {

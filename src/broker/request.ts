@@ -7,22 +7,26 @@ import type { SendTurns } from './send-turns.ts'
  * What a handler gets and gives. A handler does four things: read the decoded request, authorise
  * (when security exists), call one subsystem, shape the response. It never sees a socket.
  */
-export interface RequestContext {
+export interface RequestContext extends AskContext {
   readonly apiKey: number
-  readonly apiVersion: number
   readonly clientId: string | null
   readonly connectionId: number
   readonly remoteAddress: string
-  /** Name of the listener that the client came through: it decides which addresses it is told. */
-  readonly listenerName: string
   /** Where the request's bytes lie; only Produce looks at them. */
   readonly frame: RequestFrame
+  /** Closes the connection, for the reason that the log then names. */
+  close(reason: string): void
+}
+
+/** What a question needs that has no bytes of its own, whatever door it came through. */
+export interface AskContext {
+  readonly apiVersion: number
+  /** Name of the listener that the client came through: it decides which addresses it is told. */
+  readonly listenerName: string
   /** For responses that hold memory of a shard until they have been sent. */
   readonly sendTurns: SendTurns
   /** Runs `callback` once when the connection goes: long polls end. Returns how to take it back. */
   onClose(callback: () => void): () => void
-  /** Closes the connection, for the reason that the log then names. */
-  close(reason: string): void
 }
 
 /** A response to encode, and what to give back once its bytes have left. */

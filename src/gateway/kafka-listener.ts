@@ -1,6 +1,7 @@
 import type { Broker } from '../broker/broker.ts'
 import { connectionsMax, descriptorLimit } from '../broker/descriptor-limit.ts'
 import { handlersOf } from '../broker/handlers/index.ts'
+import type { Complaints } from './complaints.ts'
 import { KafkaConnection } from './kafka-connection.ts'
 import { ReceiveMemory } from './receive-memory.ts'
 import type { AcceptHandler, Transport, TransportListener, TransportOwner } from './transport.ts'
@@ -20,11 +21,10 @@ const SWEEP_MS = 1000
 const SLOW_READER_MS = 5_000
 /** A request that is under way for so long, while others wait for its memory, likewise. */
 const SLOW_SENDER_MS = 5_000
-/** Complaints about peers, per second. */
-const COMPLAINTS_PER_SECOND = 5
 
 export class KafkaListener {
   readonly #broker: Broker
+  readonly #complaints: Complaints
   readonly #connections = new Map<number, KafkaConnection>()
   readonly #waiting = new Set<KafkaConnection>()
   readonly #byAddress = new Map<string, number>()
@@ -35,10 +35,10 @@ export class KafkaListener {
   /** Beyond it files could not be opened any more. */
   readonly #connectionsMax = connectionsMax(descriptorLimit())
   #nextId = 1
-  #complaints = 0
 
-  constructor(broker: Broker) {
+  constructor(broker: Broker, complaints: Complaints) {
     this.#broker = broker
+    this.#complaints = complaints
     this.#handlers = handlersOf(broker)
     this.#memory = new ReceiveMemory(broker.arena, () => broker.clock.monotonicMs())
     broker.hub.onPumped(() => this.#resumeStalled())
@@ -112,7 +112,6 @@ export class KafkaListener {
 
   /** Ends what would otherwise hold memory for ever. */
   #closeSlow(): void {
-    this.#complaints = 0
     const now = this.#broker.clock.monotonicMs()
     const idleMax = this.#broker.config.get('connections.max.idle.ms')
     for (const connection of this.#connections.values()) {
@@ -141,8 +140,6 @@ export class KafkaListener {
   }
 
   #complain(address: string, reason: string): void {
-    if (reason === 'idle') return
-    if (this.#complaints++ >= COMPLAINTS_PER_SECOND) return
-    this.#broker.logger.warn({ peer: address }, `closed a connection: ${reason}`)
+    if (reason !== 'idle') this.#complaints.closed(address, reason)
   }
 }

@@ -12,12 +12,14 @@ import { formatEndpoint } from '../config/listeners.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import type { Logger } from '../metrics/logger.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
+import { Complaints } from './complaints.ts'
 import { httpRoutes } from './http-routes.ts'
 import { KafkaListener, type Listen } from './kafka-listener.ts'
 import { NativeSockets } from './native-sockets.ts'
 import { listenNet } from './net-transport.ts'
 import { ENGINE_NAMES, type WebServer } from './web/web-server.ts'
-import { openWebDoor } from './web-door.ts'
+import { IDLE_TIMEOUT_MS, openWebDoor, PING_INTERVAL_MS } from './web-door.ts'
+import { WebSocketDoor } from './websocket/websocket-door.ts'
 
 /**
  * A whole broker process: starts the broker, opens its doors, says so, and closes everything in
@@ -57,8 +59,10 @@ class BrokerProcess {
   readonly #config: BrokerConfig
   readonly #logger: Logger
   readonly #metrics = new MetricsRegistry()
+  readonly #complaints: Complaints
   #web: WebServer | null = null
   #kafka: KafkaListener | null = null
+  #webSockets: WebSocketDoor | null = null
   #started: StartedBroker | null = null
   #broker: Broker | null = null
   #sockets: NativeSockets | null = null
@@ -67,6 +71,7 @@ class BrokerProcess {
   constructor(config: BrokerConfig, logger: Logger) {
     this.#config = config
     this.#logger = logger
+    this.#complaints = new Complaints(logger, () => performance.now())
   }
 
   async start(startedMs: number): Promise<void> {
@@ -80,6 +85,13 @@ class BrokerProcess {
     })
     this.#started = started
     const listeners = await this.#openKafka(started.broker)
+    this.#webSockets = new WebSocketDoor({
+      broker: started.broker,
+      complaints: this.#complaints,
+      software: 'millrace',
+      pingIntervalMs: PING_INTERVAL_MS,
+      idleTimeoutMs: IDLE_TIMEOUT_MS,
+    })
     this.#broker = started.broker
     const { image } = started.broker
     this.#logger.info(
@@ -128,8 +140,11 @@ class BrokerProcess {
 
   async #stop(): Promise<void> {
     this.#broker = null
+    const webSockets = this.#webSockets
+    this.#webSockets = null
     await this.#kafka?.close()
     await this.#web?.close()
+    webSockets?.close()
     await this.#started?.stop()
     this.#sockets?.close()
     this.#logger.info({}, 'stopped: every log is closed in order')
@@ -143,7 +158,8 @@ class BrokerProcess {
       config: this.#config,
       onRequest: httpRoutes({ metrics: this.#metrics, broker: () => this.#broker }),
       onError: (error) => this.#onWebError(error),
-      accept: () => null, // Nothing speaks millrace.v1 yet.
+      // Null before the broker serves, and when it stops.
+      accept: (peer) => this.#webSockets?.accept(peer) ?? null,
     })
     return formatEndpoint({ host: at.host, port: await this.#web.listen() })
   }
@@ -155,7 +171,7 @@ class BrokerProcess {
   }
 
   async #openKafka(broker: Broker): Promise<string[]> {
-    const kafka = new KafkaListener(broker)
+    const kafka = new KafkaListener(broker, this.#complaints)
     this.#kafka = kafka
     const bound: string[] = []
     const sockets = this.#sockets

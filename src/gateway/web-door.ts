@@ -1,7 +1,9 @@
 import type { BrokerConfig } from '../config/broker-config.ts'
 import type { Endpoint } from '../config/listeners.ts'
+import { SUBPROTOCOL } from '../wire/websocket/messages.ts'
 import { openWebServer } from './web/open-web-server.ts'
 import type { WebServer, WebServerParts, WebSocketParts } from './web/web-server.ts'
+import { messageBytesMax } from './websocket/websocket-door.ts'
 
 /**
  * The door for HTTP and WebSockets: the web server with the broker's options and this program's
@@ -17,16 +19,11 @@ const MIB = 1024 * 1024
 const INT_MAX = 2 ** 31 - 1
 
 const WEB_SOCKET_PATH = '/ws'
-const WEB_SOCKET_PROTOCOL = 'millrace.v1'
 
-/**
- * A message is buffered whole by the server before anybody sees it, so that it has to be small
- * against main's memory: a produce request of the largest batch, and room for its envelope.
- */
-const MESSAGE_BYTES_MAX = 4 * MIB
+/** A client that is sent more than this at once does not read. */
 const BACKPRESSURE_BYTES_MAX = 8 * MIB
-const IDLE_TIMEOUT_MS = 120_000
-const PING_INTERVAL_MS = 30_000
+export const IDLE_TIMEOUT_MS = 120_000
+export const PING_INTERVAL_MS = 30_000
 
 const BODY_BYTES_MAX = 4 * MIB
 const REQUEST_TIMEOUT_MS = 30_000
@@ -40,8 +37,8 @@ export function openWebDoor({ at, config, accept, ...handlers }: WebDoorParts): 
     ...handlers,
     webSocket: {
       path: WEB_SOCKET_PATH,
-      protocol: WEB_SOCKET_PROTOCOL,
-      messageBytesMax: MESSAGE_BYTES_MAX,
+      protocol: SUBPROTOCOL,
+      messageBytesMax: messageBytesMax(config),
       backpressureBytesMax: BACKPRESSURE_BYTES_MAX,
       idleTimeoutMs: IDLE_TIMEOUT_MS,
       pingIntervalMs: PING_INTERVAL_MS,

@@ -4,9 +4,9 @@
  * the simulator's disk implement it and nothing else knows which one runs.
  *
  * All calls are synchronous and made by the thread that owns the files, except that a flush and a
- * `startRead` complete later: `drainFlushes` and `drainReads` report them. Failures of the world are thrown as
- * BrokerError with KAFKA_STORAGE_ERROR and the system's error as `cause` (`cause.code` is 'ENOSPC',
- * 'EIO', …).
+ * `startRead` complete later: `drainFlushes` and `drainReads` report them. Failures of the world
+ * are thrown as BrokerError with KAFKA_STORAGE_ERROR and the system's error as `cause`
+ * (`cause.code` is 'ENOSPC', 'EIO', …).
  */
 export interface Files {
   /** Names (not paths) in a directory, in no particular order; [] when it does not exist. */

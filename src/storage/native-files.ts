@@ -10,7 +10,8 @@ import { NodeFiles } from './node-files.ts'
  * The native disk: names, opening and sizes as in `NodeFiles`, data by plain system calls of the
  * addon, with the hints that keep the page cache bounded. With an io_uring a flush and a read of
  * old data run off this thread and their completion signals the ring's eventfd; without one, or
- * when the ring is full, they block as with the portable disk. The ring belongs to whoever opened it.
+ * when the ring is full, they block as with the portable disk. The ring belongs to whoever opened
+ * it.
  */
 export class NativeFiles extends NodeFiles {
   readonly #addon: NativeAddon

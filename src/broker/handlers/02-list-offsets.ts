@@ -9,7 +9,7 @@ import type {
   ListOffsetsResponseInit,
 } from '../../wire/kafka/schema/02-list-offsets.ts'
 import type { Broker } from '../broker.ts'
-import type { Reply, RequestContext } from '../request.ts'
+import type { AskContext, Reply } from '../request.ts'
 import { Turns } from '../turns.ts'
 
 /**
@@ -49,7 +49,7 @@ const lookUps = new Turns()
 export async function listOffsets(
   broker: Broker,
   body: ListOffsetsRequest,
-  context: RequestContext,
+  context: AskContext,
 ): Promise<Reply> {
   let isGone = false
   const unsubscribe = context.onClose(() => {

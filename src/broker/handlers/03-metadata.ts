@@ -3,7 +3,7 @@ import { ErrorCode } from '../../errors/error-code.ts'
 import type { Topic } from '../../metadata/image.ts'
 import type { MetadataRequest, MetadataResponseInit } from '../../wire/kafka/schema/03-metadata.ts'
 import type { Broker } from '../broker.ts'
-import type { Reply, RequestContext } from '../request.ts'
+import type { AskContext, Reply } from '../request.ts'
 import { topicNameError } from '../topic-name.ts'
 
 /**
@@ -27,7 +27,7 @@ export const ALL_CLUSTER_OPERATIONS = 0x1fa0
 export async function metadata(
   broker: Broker,
   body: MetadataRequest,
-  context: RequestContext,
+  context: AskContext,
 ): Promise<Reply | null> {
   // In version 0 an empty list stands for all topics, afterwards null does.
   const all = body.topics === null || (context.apiVersion === 0 && body.topics.length === 0)

@@ -1,6 +1,6 @@
 /**
- * What an envelope must look like: small checks, composed, from which TypeScript infers the type. They
- * judge decoded MessagePack, which is a client's input: anything may be there. Pure.
+ * What an envelope must look like: small checks, composed, from which TypeScript infers the type.
+ * They judge decoded MessagePack, which is a client's input: anything may be there. Pure.
  */
 export interface Shape<T> {
   /** True when `value` is a `T` within its bounds. */

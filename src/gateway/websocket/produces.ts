@@ -1,0 +1,223 @@
+import { type AppendedBatch, AppendJob } from '../../broker/append-job.ts'
+import { type PlainBatch, type PlainRecord, planRecords } from '../../broker/plain-records.ts'
+import { RequestFrame } from '../../broker/request-frame.ts'
+import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
+import { type ClientMessages, CloseCode } from '../../wire/websocket/messages.ts'
+import type { SessionLink } from './session-link.ts'
+
+/**
+ * The produces of one client: their batches go into the ingress arena and to their shards, in the
+ * order of the messages. Where the arena has no extent now, what was received waits here: credits
+ * bound how much that can be. Runs on main.
+ */
+type ProduceMessage = ClientMessages['produce']
+type ProduceRecordsMessage = ClientMessages['produceRecords']
+
+export interface Received {
+  /** Record batches; valid only during the call, with `produce`. */
+  readonly payload: Uint8Array
+  readonly cost: number
+}
+
+/** Appends that wait for memory. */
+interface Waiting {
+  readonly bytes: Uint8Array
+  readonly cost: number
+  readonly start: (frame: RequestFrame) => void
+}
+
+export class Produces {
+  readonly #session: SessionLink
+  readonly #waiting: Waiting[] = []
+
+  constructor(session: SessionLink) {
+    this.#session = session
+  }
+
+  produce(message: ProduceMessage | ProduceRecordsMessage, received: Received): void {
+    if (message.type === 'produce') this.#produceBatches(message, received)
+    else this.#produceRecords(message, received)
+  }
+
+  /** Something of it waits for memory. */
+  get isWaiting(): boolean {
+    return this.#waiting.length > 0
+  }
+
+  /** The connection is gone: what has not reached the log never will. */
+  close(): void {
+    for (const { cost } of this.#waiting.splice(0)) this.#session.account.settle(cost)
+  }
+
+  /** Memory came back. */
+  resume(): void {
+    while (this.#waiting.length > 0) {
+      const { bytes, start } = this.#waiting[0] as Waiting
+      if (!this.#place([bytes], bytes.length, start)) return
+      this.#waiting.shift()
+    }
+  }
+
+  #produceBatches(message: ProduceMessage, { payload, cost }: Received): void {
+    let bytes = 0
+    for (const [, , length] of message.partitions) bytes += length
+    if (bytes !== payload.length) {
+      const reason = `produce: ${bytes} bytes of batches are named, ${payload.length} are there`
+      this.#session.violate(CloseCode.MALFORMED, reason)
+      this.#end(cost)
+      return
+    }
+    if (bytes === 0) {
+      const reason = 'produce: there is no batch'
+      this.#session.violate(CloseCode.MALFORMED, reason)
+      this.#end(cost)
+      return
+    }
+    this.#append([payload], { bytes, cost }, (frame) => {
+      const job = new AppendJob(this.#session.broker, frame)
+      let { offset } = frame
+      for (const [topic, partition, length] of message.partitions) {
+        const handle = this.#session.broker.topicByName(topic)?.handles[partition]
+        if (handle === undefined) job.refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        else job.append(handle, { offset, length })
+        offset += length
+      }
+      job.start(() => this.#produced(message, job.results, cost))
+    })
+  }
+
+  #produced(message: ProduceMessage, results: readonly AppendedBatch[], cost: number): void {
+    const session = this.#session
+    if (this.#end(cost)) return
+    if (message.acks === 0) {
+      // A client that asked for no answer learns of a failure by losing its connection.
+      if (results.some((result) => result.errorCode !== ErrorCode.NONE)) {
+        session.violate(CloseCode.MALFORMED, 'an append with acks=0 failed')
+        return
+      }
+      session.endSilently()
+      session.send({ type: 'credits', bytes: cost })
+      return
+    }
+    session.answer({
+      type: 'produced',
+      id: message.id,
+      partitions: results.map(({ errorCode, baseOffset, appendTimeMs, logStartOffset }) => [
+        errorCode,
+        baseOffset,
+        appendTimeMs,
+        logStartOffset,
+        errorCode === ErrorCode.NONE ? null : errorInfo(errorCode).message,
+      ]),
+    })
+  }
+
+  #produceRecords(message: ProduceRecordsMessage, { cost, payload }: Received): void {
+    const session = this.#session
+    if (payload.length > 0) {
+      session.violate(CloseCode.MALFORMED, 'produceRecords has no payload')
+      this.#end(cost)
+      return
+    }
+    const topic = session.broker.topicByName(message.topic)
+    const plan =
+      topic === undefined
+        ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        : message.acks === 0
+          ? ErrorCode.INVALID_REQUIRED_ACKS
+          : planRecords(session.broker, topic, {
+              partition: message.partition,
+              records: message.records.map(plainRecord),
+            })
+    if (typeof plan === 'number') {
+      if (!this.#end(cost)) session.fail(message.id, plan)
+      return
+    }
+    const chunks = plan.batches.map((batch) => batch.bytes)
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    this.#append(chunks, { bytes, cost }, (frame) => {
+      const job = new AppendJob(session.broker, frame)
+      let { offset } = frame
+      for (const { handle, bytes: batch } of plan.batches) {
+        job.append(handle, { offset, length: batch.length })
+        offset += batch.length
+      }
+      job.start(() => {
+        if (this.#end(cost)) return
+        const failed = job.results.find((result) => result.errorCode !== ErrorCode.NONE)
+        session.answer({
+          type: 'producedRecords',
+          id: message.id,
+          records: plan.places.map(({ batch, offsetDelta }) => {
+            const { errorCode, baseOffset } = job.results[batch] as AppendedBatch
+            const { partition } = plan.batches[batch] as PlainBatch
+            const isKept = errorCode === ErrorCode.NONE
+            return [partition, isKept ? baseOffset + offsetDelta : -1, errorCode]
+          }),
+          message: failed === undefined ? null : errorInfo(failed.errorCode).message,
+        })
+      })
+    })
+  }
+
+  /** Places the chunks in an extent and starts the appends; keeps a copy while there is none. */
+  #append(
+    chunks: readonly Uint8Array[],
+    { bytes, cost }: { bytes: number; cost: number },
+    start: (frame: RequestFrame) => void,
+  ): void {
+    if (this.#waiting.length === 0 && this.#place(chunks, bytes, start)) return
+    const copy = new Uint8Array(bytes)
+    fill(copy, 0, chunks)
+    this.#waiting.push({ bytes: copy, cost, start })
+    this.#session.waitForMemory()
+  }
+
+  #place(
+    chunks: readonly Uint8Array[],
+    bytes: number,
+    start: (frame: RequestFrame) => void,
+  ): boolean {
+    const { arena } = this.#session.broker
+    const offset = arena.allocate(bytes)
+    if (offset < 0) return false
+    fill(arena.bytes, offset, chunks)
+    const generation = arena.generationOf(offset)
+    const frame = new RequestFrame(arena, { offset, length: bytes, generation })
+    start(frame)
+    frame.release()
+    return true
+  }
+
+  /** The message has cost nothing any more. True when nobody waits for its answer. */
+  #end(cost: number): boolean {
+    const { account, isClosed } = this.#session
+    if (isClosed) account.settle(cost)
+    else account.restore(cost)
+    return isClosed
+  }
+}
+
+function fill(target: Uint8Array, from: number, chunks: readonly Uint8Array[]): void {
+  let at = from
+  for (const chunk of chunks) {
+    target.set(chunk, at)
+    at += chunk.length
+  }
+}
+
+const encoder = new TextEncoder()
+
+function plainRecord(record: ProduceRecordsMessage['records'][number]): PlainRecord {
+  return {
+    key: content(record.key),
+    value: content(record.value),
+    headers: (record.headers ?? []).map(([key, value]) => ({ key, value: content(value) })),
+    timestampMs: record.timestamp ?? null,
+  }
+}
+
+function content(value: Uint8Array | string | null | undefined): Uint8Array | null {
+  if (value === null || value === undefined) return null
+  return typeof value === 'string' ? encoder.encode(value) : value
+}

@@ -1,0 +1,47 @@
+import type { Broker } from '../../broker/broker.ts'
+import type { SendTurns } from '../../broker/send-turns.ts'
+import type { ClientMessage, CloseCode, ServerMessage } from '../../wire/websocket/messages.ts'
+import type { WebSocketPeer } from '../web/web-server.ts'
+import type { CreditAccount } from './credit-account.ts'
+
+/** What the parts of a session know of it. */
+export interface SessionLink {
+  readonly broker: Broker
+  readonly peer: WebSocketPeer
+  readonly account: CreditAccount
+  readonly limits: SessionLimits
+  /** For answers that hold memory of the shards: one at a time. */
+  readonly sendTurns: SendTurns
+  readonly isClosed: boolean
+  /** Sends a message; `onSent` runs once, when the payload's memory may be used again. */
+  send(message: ServerMessage, payload?: readonly Uint8Array[], onSent?: () => void): void
+  /** Ends a request with its answer. */
+  answer(message: ServerMessage, payload?: readonly Uint8Array[], onSent?: () => void): void
+  /** Ends a request with an error; without a text of its own the code's. */
+  fail(id: number, code: number, message?: string | null): void
+  /** A request has failed in a way that its handler does not know. */
+  failUnexpectedly(id: number, error: unknown): void
+  /** Ends a produce that wants no answer. */
+  endSilently(): void
+  /** A large answer has been handed over: the next one may follow when the client has read on. */
+  endTurn(): void
+  /** The client broke the protocol: says why, and closes. */
+  violate(code: CloseCode, reason: string): void
+  /** Runs `callback` once when the connection goes, unless taken back by what it returns. */
+  whenClosed(callback: () => void): () => void
+  /** Something of it waits for memory: `resume` is wanted. */
+  waitForMemory(): void
+}
+
+export interface SessionLimits {
+  readonly envelopeBytes: number
+  readonly requests: number
+  readonly subscriptions: number
+  readonly pushBytes: number
+}
+
+/** What may be asked without credits. */
+export type RequestMessage = Exclude<
+  ClientMessage,
+  { type: 'produce' | 'produceRecords' | 'requestCredits' | 'yieldCredits' | 'flow' }
+>

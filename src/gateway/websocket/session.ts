@@ -1,0 +1,273 @@
+import { assert } from '../../base/assert.ts'
+import type { Broker } from '../../broker/broker.ts'
+import { isForeignFailure } from '../../broker/request.ts'
+import { SendTurns } from '../../broker/send-turns.ts'
+import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
+import {
+  decodeClientMessage,
+  EnvelopeError,
+  encodeEnvelope,
+} from '../../wire/websocket/envelope.ts'
+import {
+  type ClientMessage,
+  CloseCode,
+  MESSAGE_COST_BYTES,
+  type ServerMessage,
+} from '../../wire/websocket/messages.ts'
+import type { WebSocketHandler, WebSocketPeer } from '../web/web-server.ts'
+import type { CreditAccount } from './credit-account.ts'
+import { fetch } from './fetch.ts'
+import { Produces } from './produces.ts'
+import { answerRequest } from './requests.ts'
+import type { RequestMessage, SessionLimits, SessionLink } from './session-link.ts'
+import { Subscriptions } from './subscriptions.ts'
+
+/**
+ * One client that speaks `millrace.v1`: messages in, answers in any order. What a client may cost
+ * is bounded here: credits for what it sends, requests under way, subscriptions, bytes on their way
+ * to it. Runs on main.
+ */
+export interface SessionParts {
+  readonly broker: Broker
+  readonly peer: WebSocketPeer
+  readonly account: CreditAccount
+  readonly limits: SessionLimits
+  /** Sessions that wait for memory. */
+  readonly waiting: Set<Session>
+  readonly onClosed: (session: Session) => void
+  readonly onViolation: (session: Session, reason: string) => void
+}
+
+export class Session implements WebSocketHandler, SessionLink {
+  readonly broker: Broker
+  readonly peer: WebSocketPeer
+  readonly account: CreditAccount
+  readonly limits: SessionLimits
+  readonly sendTurns = new SendTurns()
+  readonly #parts: SessionParts
+  readonly #subscriptions: Subscriptions
+  readonly #produces: Produces
+  readonly #closeCallbacks: (() => void)[] = []
+  #requests = 0
+  #isClosed = false
+  /** It has been told that it is closed: what it still sends is not heard. */
+  #isEnding = false
+  /** The last large answer has been handed over, but is not read yet. */
+  #holdsTurn = false
+  /** When the client last spent credits, monotonic. */
+  #lastSpentMs: number
+  /** When it was asked to give credits back and has not answered yet; Infinity: never. */
+  #recalledMs = Infinity
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts
+    this.broker = parts.broker
+    this.peer = parts.peer
+    this.account = parts.account
+    this.limits = parts.limits
+    this.#subscriptions = new Subscriptions(this)
+    this.#produces = new Produces(this)
+    this.#lastSpentMs = parts.broker.clock.monotonicMs()
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  get lastSpentMs(): number {
+    return this.#lastSpentMs
+  }
+
+  get recalledMs(): number {
+    return this.#recalledMs
+  }
+
+  onMessage(bytes: Uint8Array): void {
+    if (this.#isClosed || this.#isEnding) return
+    try {
+      const { envelope, payloadStart } = decodeClientMessage(bytes, this.limits.envelopeBytes)
+      this.#serve(envelope, bytes, payloadStart)
+    } catch (error) {
+      if (!(error instanceof EnvelopeError)) throw error
+      this.violate(CloseCode.MALFORMED, error.message)
+    }
+    this.broker.hub.flush()
+  }
+
+  onDrain(): void {
+    this.#leaveTurn()
+    this.#subscriptions.resume()
+    this.broker.hub.flush()
+  }
+
+  onClose(): void {
+    this.#isClosed = true
+    this.#parts.waiting.delete(this)
+    this.#subscriptions.close()
+    this.#produces.close()
+    this.account.close()
+    this.#leaveTurn() // Nothing is buffered any more: those who wait for a turn see the end.
+    for (const callback of this.#closeCallbacks.splice(0)) callback()
+    this.broker.hub.flush()
+    this.#parts.onClosed(this)
+  }
+
+  /** Memory came back: goes on with what waits for it. True when nothing waits any more. */
+  resume(): boolean {
+    this.#produces.resume()
+    return !this.#produces.isWaiting
+  }
+
+  waitForMemory(): void {
+    this.#parts.waiting.add(this)
+  }
+
+  /** Asks for unused credits; `yieldCredits` is the answer. */
+  recall(bytes: number): void {
+    this.#recalledMs = this.broker.clock.monotonicMs()
+    this.send({ type: 'recall', bytes })
+  }
+
+  whenClosed(callback: () => void): () => void {
+    this.#closeCallbacks.push(callback)
+    return () => {
+      const at = this.#closeCallbacks.indexOf(callback)
+      if (at >= 0) this.#closeCallbacks.splice(at, 1)
+    }
+  }
+
+  endTurn(): void {
+    this.#holdsTurn = true
+    this.#leaveTurn()
+  }
+
+  #leaveTurn(): void {
+    if (!this.#holdsTurn || this.peer.bufferedBytes > TURN_BUFFERED_BYTES) return
+    this.#holdsTurn = false
+    this.sendTurns.leave()
+  }
+
+  // —— what its parts use: see SessionLink ——
+
+  send(message: ServerMessage, payload: readonly Uint8Array[] = [], onSent?: () => void): void {
+    if (this.#isClosed) onSent?.()
+    else this.peer.send([encodeEnvelope(message), ...payload], onSent)
+  }
+
+  answer(message: ServerMessage, payload: readonly Uint8Array[] = [], onSent?: () => void): void {
+    this.#requests--
+    assert(this.#requests >= 0)
+    this.send(message, payload, onSent)
+  }
+
+  fail(id: number, code: number, message?: string | null): void {
+    this.answer(errorMessage(id, code, message))
+  }
+
+  failUnexpectedly(id: number, error: unknown): void {
+    if (!isForeignFailure(error)) {
+      queueMicrotask(() => {
+        throw error
+      })
+      return
+    }
+    this.fail(id, error.code, error.message)
+  }
+
+  violate(code: CloseCode, reason: string): void {
+    if (this.#isClosed || this.#isEnding) return
+    this.#isEnding = true
+    this.#parts.onViolation(this, reason)
+    this.send(errorMessage(null, ErrorCode.INVALID_REQUEST, reason))
+    if (!this.#isClosed) this.peer.end(code, reason.slice(0, CLOSE_REASON_MAX))
+  }
+
+  #serve(message: ClientMessage, bytes: Uint8Array, payloadStart: number): void {
+    switch (message.type) {
+      case 'produce':
+      case 'produceRecords': {
+        const cost = bytes.length + MESSAGE_COST_BYTES
+        if (!this.#begin()) return
+        if (!this.account.spend(cost)) {
+          this.violate(CloseCode.LIMIT_EXCEEDED, `a message of ${cost} bytes without credits`)
+          return
+        }
+        this.#lastSpentMs = this.broker.clock.monotonicMs()
+        this.#produces.produce(message, { payload: bytes.subarray(payloadStart), cost })
+        return
+      }
+      case 'requestCredits':
+        this.#grant(this.account.want(message.bytes))
+        return
+      case 'yieldCredits':
+        this.#recalledMs = Infinity
+        this.account.yield(message.bytes)
+        return
+      case 'flow':
+        this.#subscriptions.grant(message.subscription, message.credits)
+        return
+      default:
+        break
+    }
+    if (payloadStart < bytes.length) {
+      this.violate(CloseCode.MALFORMED, `${message.type} has no payload`)
+    } else if (this.#begin()) {
+      this.#request(message)
+    }
+  }
+
+  #request(message: RequestMessage): void {
+    switch (message.type) {
+      case 'subscribe':
+        this.#subscriptions.subscribe(message)
+        return
+      case 'unsubscribe':
+        this.#subscriptions.unsubscribe(message.subscription)
+        this.answer({ type: 'done', id: message.id })
+        return
+      case 'fetch':
+        fetch(this, message)
+        return
+      default:
+        answerRequest(this, message)
+    }
+  }
+
+  /** What the pool has now for a client that had asked for more. */
+  growWindow(): void {
+    this.#grant(this.account.grow())
+  }
+
+  #grant(bytes: number): void {
+    if (bytes > 0) this.send({ type: 'credits', bytes })
+  }
+
+  #begin(): boolean {
+    if (this.#requests >= this.limits.requests) {
+      const reason = `more than ${this.limits.requests} requests under way`
+      this.violate(CloseCode.LIMIT_EXCEEDED, reason)
+      return false
+    }
+    this.#requests++
+    return true
+  }
+
+  endSilently(): void {
+    this.#requests--
+  }
+}
+
+/** So much of a large answer may be unread when the next one is begun. */
+const TURN_BUFFERED_BYTES = 1024 * 1024
+/** A close frame holds 125 bytes, two of them the code; a reason may quote what is not ASCII. */
+const CLOSE_REASON_MAX = 40
+
+function errorMessage(
+  id: number | null,
+  code: number,
+  message: string | null | undefined,
+): ServerMessage {
+  const info = errorInfo(code)
+  const { name, retriable } = info
+  return { type: 'error', id, code, name, message: message ?? info.message, retriable }
+}

@@ -1,0 +1,157 @@
+import type { Broker } from '../../broker/broker.ts'
+import type { BrokerConfig } from '../../config/broker-config.ts'
+import { CloseCode, MESSAGE_COST_BYTES, VERSION } from '../../wire/websocket/messages.ts'
+import type { Complaints } from '../complaints.ts'
+import type { WebSocketHandler, WebSocketPeer } from '../web/web-server.ts'
+import { CreditAccount } from './credit-account.ts'
+import { CreditPool } from './credit-pool.ts'
+import { Session } from './session.ts'
+import type { SessionLimits } from './session-link.ts'
+
+/**
+ * All clients that speak `millrace.v1`: greets them, shares credits among them, and takes back what
+ * idle ones hold while others wait. Runs on main.
+ */
+export interface DoorParts {
+  readonly broker: Broker
+  readonly complaints: Complaints
+  /** Named in the hello. */
+  readonly software: string
+  readonly pingIntervalMs: number
+  readonly idleTimeoutMs: number
+}
+
+const REQUESTS_MAX = 10_000
+const SUBSCRIPTIONS_MAX = 10_000
+const PUSH_BYTES_MAX = 256 * 1024 * 1024
+/** What a client may send before it has asked for more. */
+const FIRST_CREDITS = 4096
+/** No client's window takes more than this part of all credits. */
+const WINDOW_SHARE = 4
+/** Beside a batch: an envelope that names it. */
+const ENVELOPE_ROOM_BYTES = 64 * 1024
+const SWEEP_MS = 1000
+/** Credits that were not used for so long are asked back while others wait. */
+const IDLE_CREDITS_MS = 2000
+/** A recall that is not answered by then costs the connection. */
+const RECALL_PATIENCE_MS = 10_000
+
+export class WebSocketDoor {
+  readonly #parts: DoorParts
+  readonly #pool: CreditPool
+  readonly #windowMax: number
+  readonly #sessions = new Set<Session>()
+  readonly #waitingForMemory = new Set<Session>()
+  readonly #limits: SessionLimits
+  readonly #sweep: NodeJS.Timeout
+
+  constructor(parts: DoorParts) {
+    this.#parts = parts
+    this.#pool = new CreditPool(creditsTotal(parts.broker.config))
+    this.#windowMax = windowMax(parts.broker.config)
+    this.#limits = {
+      envelopeBytes: messageBytesMax(parts.broker.config),
+      requests: REQUESTS_MAX,
+      subscriptions: SUBSCRIPTIONS_MAX,
+      pushBytes: PUSH_BYTES_MAX,
+    }
+    parts.broker.hub.onPumped(() => this.#resume())
+    this.#sweep = setInterval(() => this.#recall(), SWEEP_MS)
+    this.#sweep.unref()
+  }
+
+  get connectionCount(): number {
+    return this.#sessions.size
+  }
+
+  /** Bytes of credits that clients hold or have under way. */
+  get creditsGranted(): number {
+    return this.#pool.bytesTotal - this.#pool.bytesFree
+  }
+
+  accept(peer: WebSocketPeer): WebSocketHandler {
+    const { broker, complaints } = this.#parts
+    const session = new Session({
+      broker,
+      peer,
+      account: new CreditAccount(this.#pool, this.#windowMax),
+      limits: this.#limits,
+      waiting: this.#waitingForMemory,
+      onClosed: (closed) => {
+        this.#sessions.delete(closed)
+        this.#growWindows()
+      },
+      onViolation: (closed, reason) => complaints.closed(closed.peer.remoteAddress, reason),
+    })
+    this.#sessions.add(session)
+    session.send({
+      type: 'hello',
+      versions: [VERSION, VERSION],
+      server: this.#parts.software,
+      node: broker.nodeId,
+      cluster: broker.clusterId,
+      limits: {
+        messageBytes: messageBytesMax(broker.config),
+        batchBytes: broker.config.get('message.max.bytes'),
+        ...this.#limits,
+      },
+      credits: session.account.want(FIRST_CREDITS),
+      pingIntervalMs: this.#parts.pingIntervalMs,
+      idleTimeoutMs: this.#parts.idleTimeoutMs,
+    })
+    return session
+  }
+
+  close(): void {
+    clearInterval(this.#sweep)
+  }
+
+  #resume(): void {
+    for (const session of this.#waitingForMemory) {
+      if (!session.resume()) return
+      this.#waitingForMemory.delete(session)
+    }
+  }
+
+  #growWindows(): void {
+    for (const session of this.#sessions) {
+      if (this.#pool.bytesFree === 0) return
+      if (session.account.isWaiting) session.growWindow()
+    }
+  }
+
+  /** Credits that lie idle are asked back when somebody waits for some. */
+  #recall(): void {
+    const now = this.#parts.broker.clock.monotonicMs()
+    for (const session of [...this.#sessions]) {
+      if (now - session.recalledMs < RECALL_PATIENCE_MS || session.recalledMs === Infinity) continue
+      session.violate(CloseCode.TOO_SLOW, 'it does not give credits back')
+    }
+    this.#growWindows()
+    const isWanted = [...this.#sessions].some((session) => session.account.isWaiting)
+    if (!isWanted || this.#pool.bytesFree > 0) return
+    for (const session of this.#sessions) {
+      const spare = session.account.inHand - FIRST_CREDITS
+      const isIdle = now - session.lastSpentMs > IDLE_CREDITS_MS
+      if (spare > 0 && isIdle && session.recalledMs === Infinity) session.recall(spare)
+    }
+  }
+}
+
+/** An eighth of the ingress arena: what lies in extents may take twice its size. */
+function creditsTotal(config: BrokerConfig): number {
+  return Math.floor(config.get('millrace.arena.ingress.bytes') / 8)
+}
+
+function windowMax(config: BrokerConfig): number {
+  return Math.floor(creditsTotal(config) / WINDOW_SHARE)
+}
+
+/**
+ * The largest message: one batch of the largest size and its envelope, but no more than a client
+ * can have credits for. The server collects that much of a message before anybody has looked at it.
+ */
+export function messageBytesMax(config: BrokerConfig): number {
+  const wanted = config.get('message.max.bytes') + ENVELOPE_ROOM_BYTES
+  return Math.min(wanted, windowMax(config) - MESSAGE_COST_BYTES)
+}
