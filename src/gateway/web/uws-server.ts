@@ -3,6 +3,7 @@ import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import { AddressTally } from './address-tally.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
+import { startTicking } from './life-signs.ts'
 import { plainAddress } from './plain-address.ts'
 import { tooManyConnections, tooManyFromAddress } from './responses.ts'
 import { refuseUpgrade } from './upgrade-rules.ts'
@@ -33,6 +34,7 @@ export class UwsServer implements WebServer {
   /** HTTP and WebSocket connections; the library does not count an upgraded one down. */
   #connections = 0
   #listenSocket: object | null = null
+  #ticker: NodeJS.Timeout | undefined
 
   constructor(library: UwsLibrary, parts: WebServerParts) {
     this.#library = library
@@ -50,6 +52,7 @@ export class UwsServer implements WebServer {
       const done = (listenSocket: object | false): void => {
         if (listenSocket !== false) {
           this.#listenSocket = listenSocket
+          this.#ticker = startTicking(this.#peers, this.#parts.webSocket)
           resolve(this.#library.us_socket_local_port(listenSocket))
           return
         }
@@ -63,6 +66,7 @@ export class UwsServer implements WebServer {
   }
 
   close(): Promise<void> {
+    clearInterval(this.#ticker)
     if (this.#listenSocket !== null) {
       this.#library.us_listen_socket_close(this.#listenSocket)
       this.#listenSocket = null
@@ -133,12 +137,15 @@ export class UwsServer implements WebServer {
       // None of the library's: it would judge each fragment of a message. The peer looks before.
       maxBackpressure: 0,
       closeOnBackpressureLimit: false,
+      // Ends connections whose client does not answer a close; the rest is decided by `tick`, since
+      // the library takes what it sends itself for a sign of life.
       idleTimeout: idleSeconds(webSocket.idleTimeoutMs),
-      sendPingsAutomatically: true,
+      sendPingsAutomatically: false,
       upgrade: (response, request, context) => this.#onUpgrade(response, request, context),
       open: (socket) => socket.peer.open(socket),
       message: ({ peer }, bytes, isBinary) => peer.message(bytes, isBinary),
       ping: ({ peer }) => peer.ping(),
+      pong: ({ peer }) => peer.pong(),
       drain: ({ peer }) => peer.drain(),
       close: ({ peer }, code, reason) => this.#onClosed(peer, code, reason),
     }
