@@ -137,9 +137,9 @@ export class UwsServer implements WebServer {
       // None of the library's: it would judge each fragment of a message. The peer looks before.
       maxBackpressure: 0,
       closeOnBackpressureLimit: false,
-      // Ends connections whose client does not answer a close; the rest is decided by `tick`, since
-      // the library takes what it sends itself for a sign of life.
-      idleTimeout: idleSeconds(webSocket.idleTimeoutMs),
+      // Ends connections whose client does not answer a close; the rest is decided by `tick`, whose
+      // pings keep it from running out: the library takes what it sends for a sign of life.
+      idleTimeout: idleSeconds(Math.min(webSocket.idleTimeoutMs, 2 * webSocket.pingIntervalMs)),
       sendPingsAutomatically: false,
       upgrade: (response, request, context) => this.#onUpgrade(response, request, context),
       open: (socket) => socket.peer.open(socket),
