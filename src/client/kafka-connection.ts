@@ -41,6 +41,11 @@ export interface ConnectOptions {
   readonly timeoutMs: number
 }
 
+export interface Answer<K extends SupportedApiKey> {
+  readonly body: ResponseOf<K>
+  readonly frame: Uint8Array
+}
+
 interface VersionRange {
   readonly min: number
   readonly max: number
@@ -91,6 +96,14 @@ export class KafkaConnection {
     apiKey: K,
     bodyAt: (version: number) => RequestInit<K>,
   ): Promise<ResponseOf<K>> {
+    return (await this.requestFrame(apiKey, bodyAt)).body
+  }
+
+  /** The same, and the bytes that the positions of `records` fields in the answer refer to. */
+  async requestFrame<K extends SupportedApiKey>(
+    apiKey: K,
+    bodyAt: (version: number) => RequestInit<K>,
+  ): Promise<Answer<K>> {
     const own = SUPPORTED_APIS.find((api) => api.apiKey === apiKey)
     const theirs = this.#versions.get(apiKey)
     if (own === undefined || theirs === undefined) {
@@ -116,15 +129,14 @@ export class KafkaConnection {
 
   async #agreeOnVersions(): Promise<void> {
     const client = { clientSoftwareName: 'millrace', clientSoftwareVersion: '0' }
-    let answer = await this.#exchange(ApiKey.API_VERSIONS, 3, client).catch((error: unknown) => {
+    const first = await this.#exchange(ApiKey.API_VERSIONS, 3, client).catch((error: unknown) => {
       // A broker that does not know v3 answers in v0 (KIP-511), which does not decode as v3.
       if (error instanceof ConnectionError && error.cause instanceof DecodeError) return null
       throw error
     })
-    if (answer === null || answer.errorCode === ErrorCode.UNSUPPORTED_VERSION) {
-      answer = await this.#exchange(ApiKey.API_VERSIONS, 0, {})
-    }
-    for (const { apiKey, minVersion, maxVersion } of answer.apiKeys) {
+    const isKnown = first !== null && first.body.errorCode !== ErrorCode.UNSUPPORTED_VERSION
+    const { body } = isKnown ? first : await this.#exchange(ApiKey.API_VERSIONS, 0, {})
+    for (const { apiKey, minVersion, maxVersion } of body.apiKeys) {
       this.#versions.set(apiKey, { min: minVersion, max: maxVersion })
     }
   }
@@ -133,7 +145,7 @@ export class KafkaConnection {
     apiKey: K,
     version: number,
     body: RequestInit<K>,
-  ): Promise<ResponseOf<K>> {
+  ): Promise<Answer<K>> {
     if (this.#failure !== null) throw this.#broken(this.#failure)
     const correlationId = this.#correlationId++
     const { clientId, timeoutMs } = this.#options
@@ -148,9 +160,10 @@ export class KafkaConnection {
       this.close()
     }, timeoutMs)
     try {
-      const reader = new Reader(await answer)
+      const frame = await answer
+      const reader = new Reader(frame)
       decodeResponseHeader(apiKey, version, reader)
-      return decodeResponse(apiKey, version, reader)
+      return { body: decodeResponse(apiKey, version, reader), frame }
     } catch (error) {
       throw this.#broken(error)
     } finally {

@@ -77,7 +77,7 @@ export function loadConfig(inputs: ConfigInputs = {}): BrokerConfig {
 /** Variables with the prefix that are no options: of tests, of the addon, Kubernetes' links. */
 const NOT_OPTIONS = new RegExp(
   [
-    '^MILLRACE_(BOOTSTRAP|CHECK_MEMORY|KAFKA_MESSAGES|NATIVE|VERSION|(.*_)?SEEDS?)$',
+    '^MILLRACE_(BOOTSTRAP|CHECK_MEMORY|KAFKA_MESSAGES|NATIVE|URL|VERSION|(.*_)?SEEDS?)$',
     '^MILLRACE_(BENCH|CRASH|SIM|TEST)_',
     '^MILLRACE_(SERVICE|PORT)(_|$)',
   ].join('|'),

@@ -54,7 +54,7 @@ export class Session implements WebSocketHandler, SessionLink {
   #isEnding = false
   /** The last large answer has been handed over, but is not read yet. */
   #holdsTurn = false
-  /** When the client last spent credits, monotonic. */
+  /** When the client last spent credits or was asked about them, monotonic. */
   #lastSpentMs: number
   /** When it was asked to give credits back and has not answered yet; Infinity: never. */
   #recalledMs = Infinity
@@ -201,6 +201,7 @@ export class Session implements WebSocketHandler, SessionLink {
         return
       case 'yieldCredits':
         this.#recalledMs = Infinity
+        this.#lastSpentMs = this.broker.clock.monotonicMs() // Not asked again at once.
         this.account.yield(message.bytes)
         return
       case 'flow':

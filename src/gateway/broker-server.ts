@@ -1,0 +1,189 @@
+import { loadNative } from '../base/native.ts'
+import type { Broker } from '../broker/broker.ts'
+import {
+  type HubWaker,
+  type StartedBroker,
+  startBroker,
+  type WakerParts,
+} from '../broker/start-broker.ts'
+import type { BrokerConfig } from '../config/broker-config.ts'
+import { formatEndpoint } from '../config/listeners.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import type { Logger } from '../metrics/logger.ts'
+import { MetricsRegistry } from '../metrics/registry.ts'
+import { Complaints } from './complaints.ts'
+import { httpRoutes } from './http-routes.ts'
+import { KafkaListener, type Listen } from './kafka-listener.ts'
+import { NativeSockets } from './native-sockets.ts'
+import { listenNet } from './net-transport.ts'
+import { ENGINE_NAMES, type WebServer } from './web/web-server.ts'
+import { IDLE_TIMEOUT_MS, openWebDoor, PING_INTERVAL_MS } from './web-door.ts'
+import { WebSocketDoor } from './websocket/websocket-door.ts'
+
+/**
+ * One broker with all its doors: starts it, opens them, says so, and closes everything in order.
+ * Runs on main, in a process of its own or inside a program that embeds it.
+ */
+export interface BrokerAddresses {
+  /** NAME://HOST:PORT of every Kafka listener. */
+  readonly kafka: readonly string[]
+  /** HOST:PORT of HTTP and WebSockets; null when that door is off. */
+  readonly http: string | null
+}
+
+/** Between two complaints that connections cannot be accepted. */
+const ACCEPT_COMPLAINT_MS = 1000
+
+export class BrokerServer {
+  readonly #config: BrokerConfig
+  readonly #logger: Logger
+  readonly #metrics = new MetricsRegistry()
+  readonly #complaints: Complaints
+  #web: WebServer | null = null
+  #kafka: KafkaListener | null = null
+  #webSockets: WebSocketDoor | null = null
+  #started: StartedBroker | null = null
+  #broker: Broker | null = null
+  #sockets: NativeSockets | null = null
+  #complainedMs = -Infinity
+
+  readonly #onFailure: (what: string, error: unknown) => void
+
+  /** `onFailure` learns of our own bugs and of threads that died: nothing may go on after them. */
+  constructor(
+    config: BrokerConfig,
+    logger: Logger,
+    onFailure: (what: string, error: unknown) => void,
+  ) {
+    this.#config = config
+    this.#logger = logger
+    this.#onFailure = onFailure
+    this.#complaints = new Complaints(logger, () => performance.now())
+  }
+
+  /** True from the line 'ready' until it is asked to stop. */
+  get isServing(): boolean {
+    return this.#broker !== null
+  }
+
+  /** Opens the doors and says so; `startedMs` is when that began. Throws when it cannot. */
+  async start(startedMs: number): Promise<BrokerAddresses> {
+    const http = await this.#openWeb()
+    const httpEngine = this.#web?.engine ?? null
+    const started = await startBroker({
+      config: this.#config,
+      logger: this.#logger,
+      makeWaker: (parts) => this.#makeWaker(parts),
+      onCrash: (shard, error) => this.#onFailure(`shard ${shard} failed`, error),
+    })
+    this.#started = started
+    const listeners = await this.#openKafka(started.broker)
+    this.#webSockets = new WebSocketDoor({
+      broker: started.broker,
+      complaints: this.#complaints,
+      software: 'millrace',
+      pingIntervalMs: PING_INTERVAL_MS,
+      idleTimeoutMs: IDLE_TIMEOUT_MS,
+    })
+    this.#broker = started.broker
+    const { image } = started.broker
+    this.#logger.info(
+      {
+        node: this.#config.get('node.id'),
+        cluster: started.broker.clusterId,
+        tier: started.tier,
+        shards: started.shards,
+        directories: this.#config.logDirs,
+        kafka: listeners,
+        http,
+        httpEngine,
+        topics: image.topicsByName.size,
+        partitions: image.partitions.count,
+        startMs: Math.round(performance.now() - startedMs),
+      },
+      [
+        `ready in ${Math.round(performance.now() - startedMs)} ms`,
+        `tier ${started.tier} (${started.tierReason})`,
+        `${started.shards} shard${started.shards === 1 ? '' : 's'}`,
+        `data in ${this.#config.logDirs.join(', ')}`,
+        `kafka ${listeners.join(', ')}`,
+        http === null || httpEngine === null
+          ? 'http off'
+          : `http ${http} (${ENGINE_NAMES[httpEngine]})`,
+        `${image.topicsByName.size} topics, ${image.partitions.count} partitions`,
+      ].join(' · '),
+    )
+    return { kafka: listeners, http }
+  }
+
+  /** Closes the doors, then the logs, in order. */
+  async stop(): Promise<void> {
+    this.#broker = null
+    const webSockets = this.#webSockets
+    this.#webSockets = null
+    await this.#kafka?.close()
+    await this.#web?.close()
+    webSockets?.close()
+    await this.#started?.stop()
+    this.#sockets?.close()
+    this.#logger.info({}, 'stopped: every log is closed in order')
+  }
+
+  async #openWeb(): Promise<string | null> {
+    const at = this.#config.httpListener
+    if (at === null) return null
+    this.#web = openWebDoor({
+      at,
+      config: this.#config,
+      onRequest: httpRoutes({ metrics: this.#metrics, broker: () => this.#broker }),
+      onError: (error) => this.#onWebError(error),
+      // Null before the broker serves, and when it stops.
+      accept: (peer) => this.#webSockets?.accept(peer) ?? null,
+    })
+    return formatEndpoint({ host: at.host, port: await this.#web.listen() })
+  }
+
+  #onWebError(error: unknown): void {
+    if (this.#broker === null) return // It was under way when the broker stopped.
+    if (!(error instanceof BrokerError)) {
+      this.#onFailure('an HTTP request failed', error)
+      return
+    }
+    this.#logger.warn({ err: error }, 'an HTTP request failed')
+  }
+
+  async #openKafka(broker: Broker): Promise<string[]> {
+    const kafka = new KafkaListener(broker, this.#complaints)
+    this.#kafka = kafka
+    const bound: string[] = []
+    const sockets = this.#sockets
+    sockets?.useArena(broker.arena)
+    const listen: Listen =
+      sockets === null ? listenNet : (host, port, onAccept) => sockets.listen(host, port, onAccept)
+    for (const { name, host, port } of this.#config.listeners) {
+      const listener = await kafka.listen(listen, { name, host, port })
+      const advertised = this.#config.advertisedListeners.find((entry) => entry.name === name)
+      broker.endpoints.set(name, {
+        host: advertised?.host ?? host,
+        port: advertised === undefined || advertised.port === 0 ? listener.port : advertised.port,
+      })
+      bound.push(`${name}://${formatEndpoint({ host, port: listener.port })}`)
+    }
+    return bound
+  }
+
+  #makeWaker(parts: WakerParts): HubWaker | null {
+    const addon = parts.tier === 'portable' ? null : loadNative()
+    if (addon === null) return null
+    this.#sockets = new NativeSockets(addon, (errno) => this.#complainOfAccept(errno))
+    return this.#sockets.waker(parts.mainCell, parts)
+  }
+
+  /** Clients wait in the listener's backlog meanwhile. */
+  #complainOfAccept(errno: number): void {
+    const now = performance.now()
+    if (now - this.#complainedMs < ACCEPT_COMPLAINT_MS) return
+    this.#complainedMs = now
+    this.#logger.warn({ errno }, 'the system refuses connections: out of descriptors or memory')
+  }
+}

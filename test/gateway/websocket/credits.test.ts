@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { CreditAccount } from '../../../src/gateway/websocket/credit-account.ts'
+import { CreditPool } from '../../../src/gateway/websocket/credit-pool.ts'
+import { withSeed } from '../../support/seed.ts'
+
+test('CreditAccount, whatever clients do, the pool knows every byte that is granted', async () => {
+  await withSeed('gateway/websocket/credits', (random) => {
+    const pool = new CreditPool(10_000)
+    interface Client {
+      readonly account: CreditAccount
+      /** What the client believes that it may send. */
+      believed: number
+      readonly underWay: number[]
+      isClosed: boolean
+    }
+    const clients: Client[] = []
+    const open = (): void => {
+      const account = new CreditAccount(pool, 3000)
+      const believed = account.want(100)
+      clients.push({ account, believed, underWay: [], isClosed: false })
+    }
+    for (let step = 0; step < 20_000; step++) {
+      if (clients.length === 0 || random.chance(0.05)) open()
+      const client = random.pick(clients)
+      const { account, underWay } = client
+      if (client.isClosed) {
+        const cost = underWay.pop()
+        if (cost === undefined) clients.splice(clients.indexOf(client), 1)
+        else account.settle(cost)
+      } else if (random.chance(0.2)) {
+        client.believed += account.want(random.below(5000))
+      } else if (random.chance(0.1)) {
+        client.believed += account.grow()
+      } else if (random.chance(0.3)) {
+        const cost = random.between(1, 1500)
+        const mayAfford = cost <= client.believed
+        assert.equal(account.spend(cost), mayAfford, 'both sides count alike')
+        if (mayAfford) {
+          client.believed -= cost
+          underWay.push(cost)
+        }
+      } else if (random.chance(0.5)) {
+        const cost = underWay.pop()
+        if (cost !== undefined) {
+          account.restore(cost)
+          client.believed += cost
+        }
+      } else if (random.chance(0.25)) {
+        const given = random.below(client.believed + 1)
+        account.yield(given)
+        client.believed -= given
+      } else if (random.chance(0.05)) {
+        account.close()
+        client.isClosed = true
+        client.believed = 0
+      }
+      let granted = 0
+      for (const { account: one, believed, underWay: costs } of clients) {
+        const spent = costs.reduce((sum, cost) => sum + cost, 0)
+        assert.equal(one.inHand, believed)
+        assert.equal(one.window, believed + spent)
+        assert.ok(one.window <= 3000)
+        granted += one.window
+      }
+      assert.equal(pool.bytesFree, 10_000 - granted)
+    }
+  })
+})
+
+test('CreditAccount, a client that yields, does not want it back at once', () => {
+  const pool = new CreditPool(1000)
+  const account = new CreditAccount(pool, 1000)
+  assert.equal(account.want(800), 800)
+  account.yield(700)
+  assert.equal(account.isWaiting, false)
+  assert.equal(account.grow(), 0)
+  account.yield(5000)
+  assert.equal(account.inHand, 0, 'more than it has is what it has')
+  assert.equal(pool.bytesFree, 1000)
+})
