@@ -120,12 +120,16 @@ export class WebSocketClient {
   }
 
   /** As `open`, with an upgrade of these pieces, each sent in a packet of its own. */
-  static async openWith(port: number, pieces: readonly string[]): Promise<WebSocketClient> {
+  static async openWith(
+    port: number,
+    pieces: readonly string[],
+    encoding: 'utf8' | 'latin1' = 'utf8',
+  ): Promise<WebSocketClient> {
     const socket = connect({ host: '127.0.0.1', port, noDelay: true })
     socket.on('error', () => {}) // 'close' follows.
     const answer = readHead(socket)
     for (const piece of pieces) {
-      socket.write(piece)
+      socket.write(piece, encoding)
       if (pieces.length > 1) await new Promise(setImmediate)
     }
     const { head, rest } = await answer

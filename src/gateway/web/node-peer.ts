@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { WebSocket } from 'ws'
 import { closeReason } from './close-reason.ts'
+import { LifeSigns } from './life-signs.ts'
 import { plainAddress } from './plain-address.ts'
 import type { WebSocketHandler, WebSocketParts, WebSocketPeer } from './web-server.ts'
 
@@ -17,18 +18,16 @@ export class NodePeer implements WebSocketPeer {
   readonly #unsent = new Set<() => void>()
   #handler: WebSocketHandler | null = null
   #closeCode: number | null = null
-  /** What `Socket.bytesRead` was when the client was last heard. */
+  readonly #lifeSigns: LifeSigns
+  /** What `Socket.bytesRead` was at the last look: bytes count, not only messages. */
   #heardBytes = 0
-  #heardMs: number
-  #pingedMs: number
 
   constructor(webSocket: WebSocket, socket: Socket, parts: WebSocketParts) {
     this.remoteAddress = plainAddress(socket.remoteAddress)
     this.#webSocket = webSocket
     this.#socket = socket
     this.#parts = parts
-    this.#heardMs = performance.now()
-    this.#pingedMs = this.#heardMs
+    this.#lifeSigns = new LifeSigns(parts, performance.now())
     webSocket.on('message', (data, isBinary) => this.#onMessage(data as Buffer, isBinary))
     webSocket.on('ping', (data) => this.#onPing(data))
     webSocket.on('close', (code) => this.#closed(code))
@@ -85,18 +84,14 @@ export class NodePeer implements WebSocketPeer {
     }
   }
 
-  /** Pings a client that is silent, and closes one that stays so. Bytes count, not messages. */
+  /** Pings a client that is silent, and closes one that stays so. */
   tick(nowMs: number): void {
     if (this.#closeCode !== null) return
-    if (this.#socket.bytesRead !== this.#heardBytes) {
-      this.#heardBytes = this.#socket.bytesRead
-      this.#heardMs = nowMs
-    } else if (nowMs - this.#heardMs >= this.#parts.idleTimeoutMs) {
-      this.terminate()
-    } else if (nowMs - Math.max(this.#heardMs, this.#pingedMs) >= this.#parts.pingIntervalMs) {
-      this.#pingedMs = nowMs
-      this.#webSocket.ping()
-    }
+    const { bytesRead } = this.#socket
+    const sign = this.#lifeSigns.look(bytesRead !== this.#heardBytes, nowMs)
+    this.#heardBytes = bytesRead
+    if (sign === 'ping') this.#webSocket.ping()
+    else if (sign === 'dead') this.terminate()
   }
 
   #onMessage(data: Buffer, isBinary: boolean): void {

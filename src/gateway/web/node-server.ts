@@ -6,6 +6,7 @@ import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import { AddressTally } from './address-tally.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
+import { startTicking } from './life-signs.ts'
 import { NodePeer } from './node-peer.ts'
 import { plainAddress } from './plain-address.ts'
 import { tooManyConnections, tooManyFromAddress } from './responses.ts'
@@ -68,11 +69,7 @@ export class NodeServer implements WebServer {
         reject(new BrokerError(ErrorCode.UNKNOWN_SERVER_ERROR, `listen on ${host}:${port}`, error))
       })
       this.#server.listen({ port, ...(host === '' ? {} : { host }) }, () => {
-        const tickMs = Math.min(webSocket.pingIntervalMs, webSocket.idleTimeoutMs) / 4
-        this.#ticker = setInterval(() => {
-          const nowMs = performance.now()
-          for (const peer of this.#peers) peer.tick(nowMs)
-        }, tickMs).unref()
+        this.#ticker = startTicking(this.#peers, webSocket)
         const address = this.#server.address()
         resolve(typeof address === 'object' && address !== null ? address.port : port)
       })
@@ -124,9 +121,8 @@ export class NodeServer implements WebServer {
       refuseHead(head.headers, limits.bodyBytesMax) ??
       (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
     const respond = (answer: WebResponse): void => {
-      if (!incoming.isComplete || this.#refused.has(message.socket)) {
-        response.shouldKeepAlive = false
-      }
+      // A body that nobody wants any more would be received to its end.
+      if (refusal !== null || !incoming.isComplete) response.shouldKeepAlive = false
       write(response, answer)
     }
     if (refusal === null) handle(this.#parts, request, respond)

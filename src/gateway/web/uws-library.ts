@@ -62,6 +62,7 @@ export interface UwsSocket {
   sendFirstFragment(message: Uint8Array, isBinary: boolean): SendStatus
   sendFragment(message: Uint8Array): SendStatus
   sendLastFragment(message: Uint8Array): SendStatus
+  ping(): SendStatus
   getBufferedAmount(): number
   cork(write: () => void): UwsSocket
   end(code: number, reason: string): void
@@ -82,6 +83,7 @@ export interface UwsBehavior<S extends UwsSocket = UwsSocket & Record<string, ne
   /** `message` is valid during the call only. */
   message(socket: S, message: ArrayBuffer, isBinary: boolean): void
   ping(socket: S): void
+  pong(socket: S): void
   drain(socket: S): void
   /** The socket throws from here on. */
   close(socket: S, code: number, message: ArrayBuffer): void

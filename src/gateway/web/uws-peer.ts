@@ -1,4 +1,5 @@
 import { closeReason } from './close-reason.ts'
+import { LifeSigns } from './life-signs.ts'
 import type { UwsSocket } from './uws-library.ts'
 import type { WebSocketHandler, WebSocketParts, WebSocketPeer } from './web-server.ts'
 
@@ -13,10 +14,14 @@ export class UwsPeer implements WebSocketPeer {
   #socket: UwsSocket | null = null
   #handler: WebSocketHandler | null = null
   #closeCode: number | null = null
+  readonly #lifeSigns: LifeSigns
+  /** The library tells of whole messages and control frames only. */
+  #isHeard = false
 
   constructor(remoteAddress: string, parts: WebSocketParts) {
     this.remoteAddress = remoteAddress
     this.#parts = parts
+    this.#lifeSigns = new LifeSigns(parts, performance.now())
   }
 
   get bufferedBytes(): number {
@@ -52,13 +57,27 @@ export class UwsPeer implements WebSocketPeer {
   }
 
   message(bytes: ArrayBuffer, isBinary: boolean): void {
+    this.#isHeard = true
     if (isBinary) this.#handler?.onMessage(new Uint8Array(bytes))
     else this.end(1003, 'only binary messages are understood')
   }
 
   /** A peer that pings and never reads must not fill memory with pongs. */
   ping(): void {
+    this.#isHeard = true
     if (this.bufferedBytes > this.#parts.backpressureBytesMax) this.terminate()
+  }
+
+  pong(): void {
+    this.#isHeard = true
+  }
+
+  /** Pings a client that is silent, and closes one that stays so. */
+  tick(nowMs: number): void {
+    const sign = this.#lifeSigns.look(this.#isHeard, nowMs)
+    this.#isHeard = false
+    if (sign === 'ping') this.#socket?.ping()
+    else if (sign === 'dead') this.terminate()
   }
 
   drain(): void {

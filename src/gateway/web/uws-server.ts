@@ -3,6 +3,7 @@ import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import { AddressTally } from './address-tally.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
+import { startTicking } from './life-signs.ts'
 import { plainAddress } from './plain-address.ts'
 import { tooManyConnections, tooManyFromAddress } from './responses.ts'
 import { refuseUpgrade } from './upgrade-rules.ts'
@@ -33,6 +34,7 @@ export class UwsServer implements WebServer {
   /** HTTP and WebSocket connections; the library does not count an upgraded one down. */
   #connections = 0
   #listenSocket: object | null = null
+  #ticker: NodeJS.Timeout | undefined
 
   constructor(library: UwsLibrary, parts: WebServerParts) {
     this.#library = library
@@ -50,6 +52,7 @@ export class UwsServer implements WebServer {
       const done = (listenSocket: object | false): void => {
         if (listenSocket !== false) {
           this.#listenSocket = listenSocket
+          this.#ticker = startTicking(this.#peers, this.#parts.webSocket)
           resolve(this.#library.us_socket_local_port(listenSocket))
           return
         }
@@ -63,6 +66,7 @@ export class UwsServer implements WebServer {
   }
 
   close(): Promise<void> {
+    clearInterval(this.#ticker)
     if (this.#listenSocket !== null) {
       this.#library.us_listen_socket_close(this.#listenSocket)
       this.#listenSocket = null
@@ -87,11 +91,11 @@ export class UwsServer implements WebServer {
       refuseHead(head.headers, limits.bodyBytesMax) ??
       (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
     if (refusal !== null) {
-      exchange.respond(refusal)
+      exchange.refuse(refusal)
       return
     }
     if (!this.#tally.tryTake(head.remoteAddress)) {
-      exchange.respond(tooManyFromAddress())
+      exchange.refuse(tooManyFromAddress())
       return
     }
     exchange.start(limits.requestTimeoutMs, () => this.#tally.release(head.remoteAddress))
@@ -133,12 +137,15 @@ export class UwsServer implements WebServer {
       // None of the library's: it would judge each fragment of a message. The peer looks before.
       maxBackpressure: 0,
       closeOnBackpressureLimit: false,
-      idleTimeout: idleSeconds(webSocket.idleTimeoutMs),
-      sendPingsAutomatically: true,
+      // Ends connections whose client does not answer a close; the rest is decided by `tick`, whose
+      // pings keep it from running out: the library takes what it sends for a sign of life.
+      idleTimeout: idleSeconds(Math.min(webSocket.idleTimeoutMs, 2 * webSocket.pingIntervalMs)),
+      sendPingsAutomatically: false,
       upgrade: (response, request, context) => this.#onUpgrade(response, request, context),
       open: (socket) => socket.peer.open(socket),
       message: ({ peer }, bytes, isBinary) => peer.message(bytes, isBinary),
       ping: ({ peer }) => peer.ping(),
+      pong: ({ peer }) => peer.pong(),
       drain: ({ peer }) => peer.drain(),
       close: ({ peer }, code, reason) => this.#onClosed(peer, code, reason),
     }
@@ -180,10 +187,19 @@ class UwsExchange {
   }
 
   respond(answer: WebResponse): void {
+    // A body that nobody wants any more would be received to its end.
+    this.#end(answer, !this.#request.incoming.isComplete)
+  }
+
+  /** Answers, and closes the connection. */
+  refuse(answer: WebResponse): void {
+    this.#end(answer, true)
+  }
+
+  #end(answer: WebResponse, isLast: boolean): void {
     if (this.#isOver) return
     this.#finish()
-    const isHead = this.#request.method === 'HEAD'
-    write(this.#response, answer, { isHead, isLast: !this.#request.incoming.isComplete })
+    write(this.#response, answer, { isHead: this.#request.method === 'HEAD', isLast })
   }
 
   #finish(): void {

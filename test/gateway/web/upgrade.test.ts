@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { plainAddress } from '../../../src/gateway/web/plain-address.ts'
 import { isOriginAllowed } from '../../../src/gateway/web/upgrade-rules.ts'
-import { rawRequest } from '../../support/raw-http.ts'
+import { RawHttp, rawRequest } from '../../support/raw-http.ts'
 import {
   closePayload,
   encodeFrame,
@@ -105,7 +105,10 @@ onBothEngines('upgrade of /ws', (engine) => {
   for (const [name, options, status, error] of refusals) {
     test(`${name} is refused with ${status} and says what to do`, async () => {
       await withServer(engine, {}, async ({ port }) => {
-        const answer = await rawRequest(port, upgradeRequest(port, options))
+        const http = await RawHttp.open(port)
+        http.write(upgradeRequest(port, options))
+        const answer = await http.answer()
+        await http.ended
         assert.equal(answer.status, status)
         const body = JSON.parse(answer.body)
         assert.equal(body.error, error)
