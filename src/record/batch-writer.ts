@@ -2,7 +2,8 @@
  * Writes records into one batch (layout: `batch-layout.ts`, records: `record-reader.ts`). Each is
  * encoded once, into a growing buffer that already has room for the header in front, so that an
  * uncompressed batch leaves without a copy. Checksum and compression are the caller's: browsers
- * have others than Node (`batch-builder.ts` joins Node's). Belongs to one thread; no `node:` module.
+ * have others than Node (`batch-builder.ts` joins Node's). Belongs to one thread; no `node:`
+ * module.
  */
 import { assert } from '../base/assert.ts'
 import { viewOf, writeInt64 } from '../base/bytes.ts'
