@@ -12,7 +12,7 @@ export interface MillraceErrorOptions {
   readonly codeName?: string
 }
 
-/** Every error of the library is one of these, except TypeError and RangeError for wrong arguments. */
+/** Every error of the library is one of these, but TypeError and RangeError for wrong arguments. */
 export class MillraceError extends Error {
   /** Kafka's error code; −1 where Kafka has none. */
   readonly code: number

@@ -13,8 +13,8 @@
  *   acknowledged, and while something is sent again: a server that does not know the producer takes
  *   any sequence for the first, so that the second of two could be stored where the first failed.
  * - What was refused or lost is sent again when nothing is in flight, in order.
- * - When a sequence can no longer be continued (`#broken`) and nothing is in flight, batches that are
- *   certainly not stored begin again under a new producer id; one in doubt fails, and says so.
+ * - When a sequence can no longer be continued (`#broken`) and nothing is in flight, batches that
+ *   are certainly not stored begin again under a new producer id; one in doubt fails, and says so.
  */
 import { assert } from '../base/assert.ts'
 import { ErrorCode } from '../errors/error-code.ts'

@@ -4,7 +4,7 @@
  */
 import { writeUtf8 } from '../base/utf8.ts'
 import { partitionOfKey } from './murmur2.ts'
-import type { ProducerRecord } from './producer-options.ts'
+import type { ProducerRecord } from './producer-record.ts'
 
 /**
  * Returns a partition in [0, partitionsCount). `key` is the event's as bytes, valid during the call

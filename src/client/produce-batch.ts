@@ -1,6 +1,6 @@
 /**
- * One batch on its way to a partition: the records as they are encoded, who waits for them, and what
- * is known of its fate. `partition-queue.ts` decides; this file only holds and settles.
+ * One batch on its way to a partition: the records as they are encoded, who waits for them, and
+ * what is known of its fate. `partition-queue.ts` decides; this file only holds and settles.
  */
 import { assert } from '../base/assert.ts'
 import {
@@ -172,7 +172,7 @@ export class ProduceBatch {
     }
   }
 
-  /** Gives it its place among the batches of its partition; null: the producer is not idempotent. */
+  /** Gives it its place among the batches of its partition; null: it is not idempotent. */
   number(identity: ProducerIdentity | null, baseSequence: number, platform: Platform): void {
     assert(this.#draft !== null && !this.#packing)
     this.baseSequence = baseSequence

@@ -5,34 +5,21 @@
  */
 import { ErrorCode } from '../errors/error-code.ts'
 import { type RecordContent, recordBytesMax } from '../record/batch-writer.ts'
-import type { Connection, CreditWaiter } from './connection.ts'
 import { BufferFullError, ClosedError, MillraceError, ServerError, TimeoutError } from './errors.ts'
 import { Fifo } from './fifo.ts'
-import type { Link, LinkUser, WaitOptions } from './link.ts'
+import type { Link, WaitOptions } from './link.ts'
 import { PartitionQueue } from './partition-queue.ts'
 import { keyBytes, PartitionChoice } from './partitioner.ts'
-import type {
-  FlushWaiter,
-  ProduceBatch,
-  ProducerIdentity,
-  RecordMetadata,
-  Reject,
-  Resolve,
-} from './produce-batch.ts'
-import {
-  ProduceRequest,
-  REQUEST_BYTES,
-  REQUEST_PARTITIONS_MAX,
-  tooLarge,
-} from './produce-request.ts'
+import type { FlushWaiter, ProduceBatch, RecordMetadata, Reject, Resolve } from './produce-batch.ts'
 import {
   type ProducerOptions,
-  type ProducerRecord,
   type ProducerSettings,
   producerSettings,
 } from './producer-options.ts'
+import type { ProducerRecord } from './producer-record.ts'
+import { Sender } from './sender.ts'
 import { type TopicRoute, TopicRoutes } from './topic-routes.ts'
-import { abortable, backoffMs, type Deferred, deferred, sleep } from './wait.ts'
+import { abortable, type Deferred, deferred } from './wait.ts'
 import { releaseFlushes, type WaitingRecord } from './waiting-record.ts'
 
 /** The promise's functions without a closure for each event: the executor runs at once. */
@@ -46,31 +33,22 @@ function capture(resolve: Resolve, reject: Reject): void {
 /**
  * Made by `client.producer()`. Close it: what is not sent yet is sent then.
  */
-export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
+export class Producer implements AsyncDisposable {
   readonly #link: Link
   readonly #settings: ProducerSettings
   readonly #routes: TopicRoutes
   readonly #onClosed: () => void
-  /** Queues that hold something. */
-  readonly #active = new Set<PartitionQueue>()
-  /** Queues that may have something to send, in turn. */
-  readonly #ready = new Set<PartitionQueue>()
+  readonly #sender: Sender
   /** Events of known topics for which the buffer has no room. */
   readonly #blocked = new Fifo<WaitingRecord>()
   /** Bytes in batches, and of events that wait. */
   #bufferedBytes = 0
   #waitingBytes = 0
   readonly #readyWaiters: Deferred<void>[] = []
-  #identity: ProducerIdentity | null = null
-  #isIdentifying = false
-  #isPumpQueued = false
-  #wakeAtMs = Number.POSITIVE_INFINITY
-  #cancelWake: (() => void) | null = null
   /** The first failure of an event that nobody waits for, and how many there were. */
   #uncollected: MillraceError | null = null
   #uncollectedCount = 0
   #closing: Promise<void> | null = null
-  readonly #ended = new AbortController()
 
   /** Throws TypeError or RangeError for wrong options. */
   constructor(link: Link, options: ProducerOptions, onClosed: () => void) {
@@ -79,10 +57,14 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
     this.#onClosed = onClosed
     const { rules, metadataRefreshMs, createTopics, partitioner } = this.#settings
     const events = {
-      changed: (queue: PartitionQueue) => this.#touch(queue),
+      changed: (queue: PartitionQueue) => this.#sender.touch(queue),
       settled: (batch: ProduceBatch, error: MillraceError | null) => this.#settled(batch, error),
     }
     const { platform } = link
+    this.#sender = new Sender(link, this.#settings, {
+      admit: () => this.#admit(),
+      expire: (nowMs) => this.#expireWaiting(nowMs),
+    })
     this.#routes = new TopicRoutes(
       link,
       { retry: rules.retry, refreshMs: metadataRefreshMs, create: createTopics },
@@ -94,7 +76,6 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
         refused: (route, error) => this.#failWaiting(route.waiting, () => error),
       },
     )
-    link.attach(this)
   }
 
   /** Bytes of events that are neither stored nor failed. */
@@ -128,7 +109,8 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
     return promise
   }
 
-  /** Sends events in order. Resolves with their places when all are stored; rejects with the first
+  /**
+   * Sends events in order. Resolves with their places when all are stored; rejects with the first
    * failure, once every event is settled.
    */
   async sendMany(
@@ -173,7 +155,7 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
       held.flushes.push(flush)
       flush.remaining++
     }
-    for (const queue of this.#active) {
+    for (const queue of this.#sender.active) {
       for (const batch of queue.unsettled()) note(batch)
       queue.hurry()
     }
@@ -210,16 +192,12 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
     try {
       await this.flush(options)
     } finally {
-      this.#ended.abort()
       this.#routes.close()
-      this.#link.detach(this)
-      this.#link.connection?.forget(this)
       const error = new ClosedError('producer')
-      for (const queue of [...this.#active]) queue.abandon(error)
+      this.#sender.close(error)
       this.#failWaiting(this.#blocked, () => error)
       for (const route of this.#routes.values()) this.#failWaiting(route.waiting, () => error)
       for (const waiter of this.#readyWaiters.splice(0)) waiter.reject(error)
-      this.#cancelWake?.()
       this.#onClosed()
     }
   }
@@ -250,7 +228,7 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
     const common = { flushes: [], asked: false, dropped: false }
     const waiting: WaitingRecord = { record, bytes, resolve, reject, deadlineMs, ...common }
     this.#waitingBytes += bytes
-    this.#schedule(deadlineMs)
+    this.#sender.schedule(deadlineMs)
     if (route.waiting.length > 0 || !this.#isKnown(route, record)) this.#holdBack(route, waiting)
     else this.#blocked.push(waiting)
     return waiting
@@ -286,9 +264,7 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
     if (isSticky) route.stickyBatch = batch
     this.#bufferedBytes += bytes
     if (batch === before) return batch
-    this.#active.add(queue)
-    if (batch.dueMs <= nowMs) this.#touch(queue)
-    this.#schedule(batch.dueMs > nowMs ? batch.dueMs : batch.deadlineMs)
+    this.#sender.began(queue, batch, nowMs)
     return batch
   }
 
@@ -360,7 +336,7 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
   }
 
   #touchBatch(route: TopicRoute, batch: ProduceBatch): void {
-    this.#touch(route.queues[batch.partition] as PartitionQueue)
+    this.#sender.touch(route.queues[batch.partition] as PartitionQueue)
   }
 
   #fail(waiting: WaitingRecord, error: unknown): void {
@@ -375,7 +351,7 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
   #failWaiting(queue: Fifo<WaitingRecord>, errorOf: () => MillraceError): void {
     for (const waiting of queue) this.#fail(waiting, errorOf())
     queue.filter((waiting) => !waiting.dropped)
-    this.#queuePump()
+    this.#sender.queuePump()
   }
 
   #expireWaiting(nowMs: number): void {
@@ -384,7 +360,7 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
         const waiting = queue.peek()
         if (waiting === undefined) break
         if (!waiting.dropped && waiting.deadlineMs > nowMs) {
-          this.#schedule(waiting.deadlineMs)
+          this.#sender.schedule(waiting.deadlineMs)
           break
         }
         queue.shift()
@@ -416,7 +392,7 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
   #settled(batch: ProduceBatch, error: MillraceError | null): void {
     this.#bufferedBytes -= batch.reservedBytes
     if (error !== null) this.#noteUncollected(error, batch.uncollectedCount)
-    this.#queuePump()
+    this.#sender.queuePump()
   }
 
   #noteUncollected(error: unknown, count: number): void {
@@ -426,150 +402,6 @@ export class Producer implements LinkUser, CreditWaiter, AsyncDisposable {
         ? error
         : new MillraceError(ErrorCode.INVALID_REQUEST, String(error), { cause: error })
     this.#uncollectedCount += count
-  }
-
-  // —— sending ——
-
-  connected(): void {
-    for (const queue of this.#active) this.#touch(queue)
-  }
-
-  disconnected(): void {}
-
-  sendMore(): void {
-    this.#pump()
-  }
-
-  #touch(queue: PartitionQueue): void {
-    this.#ready.add(queue)
-    this.#queuePump()
-  }
-
-  /** Once for everything that happens in the same turn. */
-  #queuePump(): void {
-    if (this.#isPumpQueued) return
-    this.#isPumpQueued = true
-    queueMicrotask(() => {
-      this.#isPumpQueued = false
-      this.#admit()
-      this.#pump()
-    })
-  }
-
-  #pump(): void {
-    const connection = this.#link.connection
-    while (this.#ready.size > 0 && connection?.isOpen) {
-      if (!this.#sendOne(connection)) break
-    }
-    if (connection?.isOpen) return
-    // What waits for a connection still has its time.
-    const nowMs = this.#link.platform.timers.monotonicMs()
-    for (const queue of this.#ready) this.#schedule(queue.wakeMs(nowMs))
-  }
-
-  /** Sends one message; false when there is nothing that may be sent now. */
-  #sendOne(connection: Connection): boolean {
-    const nowMs = this.#link.platform.timers.monotonicMs()
-    const request = new ProduceRequest(this.#settings.acks, this.#link.platform)
-    const chosen: PartitionQueue[] = []
-    for (const queue of this.#ready) {
-      const batch = this.#peek(queue, connection, nowMs)
-      this.#schedule(queue.wakeMs(nowMs))
-      if (batch === null) {
-        this.#ready.delete(queue)
-        if (queue.isEmpty) this.#active.delete(queue)
-        continue
-      }
-      const bytes = request.bytesWith(batch)
-      if (request.count === 0) {
-        if (!connection.mayProduce(this, bytes)) return false
-      } else if (bytes > Math.min(REQUEST_BYTES, connection.produceBytesLeft)) break
-      request.add(queue, batch)
-      chosen.push(queue)
-      if (request.count === REQUEST_PARTITIONS_MAX) break
-    }
-    if (request.count === 0) return false
-    // To the end: every partition gets its turn.
-    for (const queue of chosen) this.#ready.delete(queue)
-    request.send(connection)
-    for (const queue of chosen) this.#ready.add(queue)
-    return true
-  }
-
-  /** What `queue` may send now and the connection can carry. */
-  #peek(queue: PartitionQueue, connection: Connection, nowMs: number): ProduceBatch | null {
-    for (;;) {
-      const batch = queue.peek(nowMs)
-      if (batch === null) {
-        if (!queue.wantsIdentity || !this.#identify(queue)) return null
-        continue
-      }
-      const alone = new ProduceRequest(this.#settings.acks, this.#link.platform).bytesWith(batch)
-      const error = tooLarge(batch, alone, connection.hello.limits.messageBytes)
-      if (error === null) return batch
-      // One that may have been stored keeps its place until its time is over.
-      if (batch.isNumbered) return null
-      queue.rejectUnsent(batch, error)
-    }
-  }
-
-  /** Gives the queue a producer id that it has not used; false: one is being asked for. */
-  #identify(queue: PartitionQueue): boolean {
-    if (this.#identity !== null && this.#identity !== queue.identity) {
-      queue.identify(this.#identity)
-      return true
-    }
-    if (!this.#isIdentifying) void this.#askIdentity()
-    return false
-  }
-
-  async #askIdentity(): Promise<void> {
-    this.#isIdentifying = true
-    const { platform } = this.#link
-    for (let failures = 0; !this.#ended.signal.aborted; failures++) {
-      try {
-        const signal = this.#ended.signal
-        const options = { repeat: true, signal }
-        const answer = await this.#link.request({ type: 'initProducer' }, 'producer', options)
-        const { producerId, producerEpoch } = answer
-        this.#identity = { producerId, producerEpoch }
-        break
-      } catch (error) {
-        if (!(error instanceof MillraceError)) break
-        if (!error.retriable) {
-          for (const queue of this.#active) if (queue.wantsIdentity) queue.abandon(error)
-          break
-        }
-        const delayMs = backoffMs(failures, this.#settings.rules.retry, platform.random())
-        await sleep(platform.timers, delayMs, this.#ended.signal).catch(() => {})
-      }
-    }
-    this.#isIdentifying = false
-    for (const queue of this.#active) this.#touch(queue)
-  }
-
-  // —— time ——
-
-  #schedule(atMs: number): void {
-    if (atMs >= this.#wakeAtMs) return
-    this.#cancelWake?.()
-    this.#wakeAtMs = atMs
-    const { timers } = this.#link.platform
-    const delayMs = Math.max(0, Math.ceil(atMs - timers.monotonicMs()))
-    this.#cancelWake = timers.after(delayMs, () => this.#wake())
-  }
-
-  #wake(): void {
-    this.#wakeAtMs = Number.POSITIVE_INFINITY
-    const nowMs = this.#link.platform.timers.monotonicMs()
-    this.#expireWaiting(nowMs)
-    for (const queue of this.#active) {
-      queue.expire(nowMs)
-      this.#ready.add(queue)
-    }
-    this.#admit()
-    this.#pump()
-    for (const queue of this.#active) this.#schedule(queue.wakeMs(nowMs))
   }
 }
 

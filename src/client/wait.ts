@@ -1,4 +1,4 @@
-/** Waiting that an AbortSignal ends: the few helpers that everything asynchronous here is made of. */
+/** Waiting that an AbortSignal ends: what everything asynchronous here is made of. */
 import { TimeoutError } from './errors.ts'
 import type { Timers } from './platform.ts'
 

@@ -1,6 +1,6 @@
 /** An event that a producer has been given and has no room or no partition for yet. */
 import type { FlushWaiter, Reject, Resolve } from './produce-batch.ts'
-import type { ProducerRecord } from './producer-options.ts'
+import type { ProducerRecord } from './producer-record.ts'
 
 export interface WaitingRecord {
   readonly record: ProducerRecord

@@ -1,8 +1,8 @@
 /**
  * The header of a record batch (layout: `batch-layout.ts`): fields straight from a DataView for
  * code that treats batches as opaque (no objects, no checks: whoever calls them has validated the
- * run), and `parseHeader` for bytes that nobody has checked. Pure, without a `node:` module: browsers run
- * it too.
+ * run), and `parseHeader` for bytes that nobody has checked. Pure, without a `node:` module:
+ * browsers run it too.
  */
 import { readInt64, viewOf } from '../base/bytes.ts'
 import { ErrorCode } from '../errors/error-code.ts'

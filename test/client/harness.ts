@@ -1,7 +1,8 @@
 /** A client on the fake server, with time and chance from a seed. */
 import type { Random } from '../../src/base/random.ts'
 import { Link, type LinkOptions } from '../../src/client/link.ts'
-import { FakeServer, type FakeServerOptions } from '../support/fake-server.ts'
+import { FakeServer } from '../support/fake-server.ts'
+import type { FakeServerOptions } from '../support/fake-world.ts'
 import { VirtualTimers } from '../support/virtual-timers.ts'
 
 export interface Harness {

@@ -8,7 +8,7 @@ import type { Random } from '../../src/base/random.ts'
 import type { RecordMetadata } from '../../src/client/produce-batch.ts'
 import { Producer } from '../../src/client/producer.ts'
 import type { ProducerOptions } from '../../src/client/producer-options.ts'
-import type { Faults } from '../support/fake-server.ts'
+import type { Faults } from '../support/fake-world.ts'
 import { withSeed } from '../support/seed.ts'
 import { type Harness, harness, text } from './harness.ts'
 
@@ -113,7 +113,10 @@ test('an idempotent producer under faults, stores what it acknowledges once and 
       try {
         const sent = await sendAll(random, h, producer)
         const failures = sent.filter(({ metadata }) => metadata === null)
-        assert.deepEqual(failures.map(({ error }) => String(error)), [])
+        assert.deepEqual(
+          failures.map(({ error }) => String(error)),
+          [],
+        )
         checkLogs(h, sent)
         assert.ok(bytesMax <= BUFFER_BYTES, `${bytesMax} bytes are buffered`)
         assert.equal(producer.bufferedBytes, 0)

@@ -8,7 +8,7 @@ import {
   MESSAGE_COST_BYTES,
   type ServerMessage,
 } from '../../src/wire/websocket/messages.ts'
-import { errorFields, type FakeServer } from './fake-server.ts'
+import { errorFields, type FakePeer, type FakeWorld } from './fake-world.ts'
 
 const LATENCY_MAX_MS = 3
 const ENVELOPE_BYTES_MAX = 64 * 1024
@@ -27,8 +27,8 @@ interface Subscription {
   granted: number
 }
 
-export class FakeConnection {
-  readonly #server: FakeServer
+export class FakeConnection implements FakePeer {
+  readonly #server: FakeWorld
   readonly #events: SocketEvents
   /** The client's end still hears us. */
   #isOpen = true
@@ -42,7 +42,7 @@ export class FakeConnection {
   #downMs = 0
   readonly #subscriptions = new Map<number, Subscription>()
 
-  constructor(server: FakeServer, events: SocketEvents) {
+  constructor(server: FakeWorld, events: SocketEvents) {
     this.#server = server
     this.#events = events
     const { options } = server

@@ -1,6 +1,6 @@
 /**
- * The partitions of the fake server: the broker's own checks of batches and of producers' sequences,
- * over arrays in memory.
+ * The partitions of the fake server: the broker's own checks of batches and of producers'
+ * sequences, over arrays in memory.
  */
 import { viewOf } from '../../src/base/bytes.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'

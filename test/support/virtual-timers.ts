@@ -1,6 +1,6 @@
 /**
- * Time that only moves when nothing else can: the timers of a test, which runs as fast as it can and
- * the same way every time.
+ * Time that only moves when nothing else can: the timers of a test, which runs as fast as it can
+ * and the same way every time.
  */
 import type { Timers } from '../../src/client/platform.ts'
 
