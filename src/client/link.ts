@@ -20,6 +20,8 @@ import {
 const SETTLED_MS = 10_000
 
 export interface LinkOptions extends ConnectionOptions {
+  /** Names the client in its events. */
+  readonly clientId?: string | undefined
   readonly reconnect: BackoffOptions
 }
 
@@ -148,10 +150,9 @@ export class Link {
     this.#current = connection
     this.#openedMs = this.platform.timers.monotonicMs()
     const { server, node, cluster } = connection.hello
-    const events = this.platform.events
-    if (events?.connect.hasSubscribers) {
-      events.connect.publish({ url: this.#options.url, server, node, cluster })
-    }
+    const { url, clientId } = this.#options
+    const channel = this.platform.events?.connect
+    if (channel?.hasSubscribers) channel.publish({ url, clientId, server, node, cluster })
     for (const waiter of this.#waiting.splice(0)) waiter.resolve(connection)
     for (const user of this.#users) {
       if (this.#current === connection) user.connected(connection)
@@ -165,7 +166,8 @@ export class Link {
     this.#latest = null
     this.#current = null
     if (events?.disconnect.hasSubscribers) {
-      events.disconnect.publish({ url: this.#options.url, error })
+      const { url, clientId } = this.#options
+      events.disconnect.publish({ url, clientId, error })
     }
     if (!error.retriable) this.#rejectWaiting(error)
     if (wasOpen) for (const user of this.#users) user.disconnected(error)

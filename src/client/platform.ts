@@ -38,9 +38,9 @@ export interface EventChannel {
 }
 
 export interface ClientEvents {
-  /** `{ url, server, node, cluster }` */
+  /** `{ url, clientId, server, node, cluster }` */
   readonly connect: EventChannel
-  /** `{ url, error }` */
+  /** `{ url, clientId, error }`: it was lost, or did not open. */
   readonly disconnect: EventChannel
   /** A produce request was answered: `{ partitions, bytes, durationMs, failed }`. */
   readonly produce: EventChannel

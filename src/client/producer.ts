@@ -91,8 +91,8 @@ export class Producer implements AsyncDisposable {
   /**
    * Sends an event. Resolves when it is stored as `acks` says; waits for room in the buffer first.
    * Events of one topic and partition are stored in the order of these calls. Rejects with
-   * DeliveryError, TimeoutError, ServerError or ClosedError. The signal ends the wait: an event that
-   * is in a batch already is sent all the same.
+   * DeliveryError, TimeoutError, ServerError or ClosedError. The signal ends the wait: an event
+   * that is in a batch already is sent all the same.
    */
   send(record: ProducerRecord, options: WaitOptions = {}): Promise<RecordMetadata> {
     const { signal } = options

@@ -177,12 +177,19 @@ export class Sender implements LinkUser, CreditWaiter {
           for (const queue of this.#active) if (queue.wantsIdentity) queue.abandon(error)
           break
         }
+        this.#publish(error)
         const delayMs = backoffMs(failures, this.#settings.rules.retry, platform.random())
         await sleep(platform.timers, delayMs, this.#ended.signal).catch(() => {})
       }
     }
     this.#isIdentifying = false
     for (const queue of this.#active) this.touch(queue)
+  }
+
+  /** What is worked around is told to those who listen. */
+  #publish(error: MillraceError): void {
+    const channel = this.#link.platform.events?.error
+    if (channel?.hasSubscribers) channel.publish({ error })
   }
 
   // —— time ——

@@ -1,8 +1,8 @@
 /** The state of the fake server that its connections share: logs, faults, what clients did wrong. */
 import type { Random } from '../../src/base/random.ts'
+import type { Timers } from '../../src/client/platform.ts'
 import { type ErrorCode, errorInfo } from '../../src/errors/error-code.ts'
 import { FakePartition } from './fake-log.ts'
-import type { VirtualTimers } from './virtual-timers.ts'
 
 /** Chances, each in [0, 1), for every produce unless said otherwise. */
 export interface Faults {
@@ -29,7 +29,7 @@ export interface Faults {
 }
 
 export interface FakeServerOptions {
-  readonly timers: VirtualTimers
+  readonly timers: Timers
   readonly random: Random
   readonly credits?: number
   /** The window that `requestCredits` can grow to; 0: there is never an answer. */
@@ -48,7 +48,7 @@ export interface FakePeer {
 }
 
 export class FakeWorld {
-  readonly timers: VirtualTimers
+  readonly timers: Timers
   readonly random: Random
   readonly options: FakeServerOptions
   readonly topics = new Map<string, FakePartition[]>()
