@@ -1,139 +1,16 @@
 /**
- * Builds one record batch (layout: `batch-layout.ts`, records: `record-reader.ts`). Each record is
- * encoded once, into a growing buffer that already has room for the header in front, so that an
- * uncompressed batch leaves without a copy. Used by clients, coordinators, converters and tests;
- * belongs to one thread.
+ * Builds one record batch with this process's checksum and compression; `batch-writer.ts` writes
+ * the records. Used by coordinators, converters and tests; belongs to one thread.
  */
-import { assert } from '../base/assert.ts'
-import { viewOf, writeInt64 } from '../base/bytes.ts'
-import {
-  sizeOfVarint,
-  sizeOfVarlong,
-  VARINT_BYTES_MAX,
-  writeVarint,
-  writeVarlong,
-} from '../base/varint.ts'
-import { BATCH_MAGIC } from './batch.ts'
-import {
-  ATTRIBUTES,
-  BASE_OFFSET,
-  BASE_SEQUENCE,
-  BASE_TIMESTAMP,
-  BATCH_HEADER_BYTES,
-  BATCH_LENGTH,
-  CONTROL_BIT,
-  CRC,
-  LAST_OFFSET_DELTA,
-  LEADER_EPOCH,
-  LENGTH_PREFIX_BYTES,
-  LOG_APPEND_TIME_BIT,
-  MAGIC,
-  MAX_TIMESTAMP,
-  PRODUCER_EPOCH,
-  PRODUCER_ID,
-  RECORDS_COUNT,
-  TRANSACTIONAL_BIT,
-} from './batch-layout.ts'
-import { COMPRESSION_NONE, type CompressionCode, compress, compressSync } from './compression.ts'
+
+import type { BuildOptions } from './batch-writer.ts'
+import { type BatchDraft, BatchWriter, draftRecords, finishBatch } from './batch-writer.ts'
+import { COMPRESSION_NONE, compress, compressSync } from './compression.ts'
 import { crc32c } from './crc32c.ts'
-import type { RecordHeader } from './record-reader.ts'
 
-/** The parts of a record whose size varies. */
-export interface RecordContent {
-  readonly key: Uint8Array | null
-  readonly value: Uint8Array | null
-  readonly headers?: readonly RecordHeader[]
-}
+export { type BuildOptions, type RecordContent, recordBytesMax } from './batch-writer.ts'
 
-export interface BuildOptions {
-  /** Default: no compression. */
-  readonly compression?: CompressionCode
-  /** Default: −1, not idempotent. */
-  readonly producerId?: number
-  readonly producerEpoch?: number
-  readonly baseSequence?: number
-  readonly transactional?: boolean
-  readonly control?: boolean
-  /** Default: 0; the broker that appends the batch writes its own. */
-  readonly baseOffset?: number
-  /** Default: −1, written by the leader. */
-  readonly leaderEpoch?: number
-  /** When given, every record has this timestamp (LogAppendTime). */
-  readonly appendTimeMs?: number
-}
-
-const INITIAL_BYTES = 1024
-const BATCH_BYTES_MAX = 0x7fff_ffff
-const NO_HEADERS: readonly RecordHeader[] = Object.freeze([])
-const ATTRIBUTES_BYTES = 1
-
-export class BatchBuilder {
-  #bytes: Uint8Array
-  /** Next free index in #bytes. */
-  #end = BATCH_HEADER_BYTES
-  #recordsCount = 0
-  #baseTimestamp = -1
-  #maxTimestamp = -1
-
-  /** `capacity` is a first guess at the size of the batch in bytes; the buffer grows as needed. */
-  constructor(capacity = INITIAL_BYTES) {
-    this.#bytes = new Uint8Array(Math.max(capacity, BATCH_HEADER_BYTES))
-  }
-
-  get recordsCount(): number {
-    return this.#recordsCount
-  }
-
-  /** Bytes of the batch as it stands, header included, before compression. */
-  get bytesEstimate(): number {
-    return this.#end
-  }
-
-  /**
-   * Whether `record` would take a batch that has records already past `batchBytesMax` (inclusive,
-   * before compression). An empty batch is never full: a record alone may be too large, and that is
-   * for the broker to refuse.
-   */
-  isFullFor(record: RecordContent, batchBytesMax: number): boolean {
-    if (this.#recordsCount === 0) return false
-    return this.#end + recordBytesMax(record) > batchBytesMax
-  }
-
-  /** Encodes a record behind the others. `timestamp` in milliseconds, −1 for none. */
-  append(
-    timestamp: number,
-    key: Uint8Array | null,
-    value: Uint8Array | null,
-    headers: readonly RecordHeader[] = NO_HEADERS,
-  ): void {
-    assert(Number.isSafeInteger(timestamp))
-    if (this.#recordsCount === 0) {
-      this.#baseTimestamp = timestamp
-      this.#maxTimestamp = timestamp
-    } else if (timestamp > this.#maxTimestamp) {
-      this.#maxTimestamp = timestamp
-    }
-    const timestampDelta = timestamp - this.#baseTimestamp
-    const size =
-      ATTRIBUTES_BYTES +
-      sizeOfVarlong(timestampDelta) +
-      sizeOfVarint(this.#recordsCount) +
-      sizeOfNullable(key) +
-      sizeOfNullable(value) +
-      sizeOfHeaders(headers)
-    this.#reserve(VARINT_BYTES_MAX + size)
-    const start = writeVarint(this.#bytes, this.#end, size)
-    this.#bytes[start] = 0 // Attributes: none is defined.
-    let next = writeVarlong(this.#bytes, start + ATTRIBUTES_BYTES, timestampDelta)
-    next = writeVarint(this.#bytes, next, this.#recordsCount)
-    next = writeNullable(this.#bytes, next, key)
-    next = writeNullable(this.#bytes, next, value)
-    next = writeHeaders(this.#bytes, next, headers)
-    assert(next === start + size)
-    this.#end = next
-    this.#recordsCount++
-  }
-
+export class BatchBuilder extends BatchWriter {
   /**
    * Finishes the batch. The result owns its memory: the builder lets go of it and is empty again.
    * Needs at least one record.
@@ -141,125 +18,15 @@ export class BatchBuilder {
   async build(options: BuildOptions = {}): Promise<Uint8Array> {
     const { compression = COMPRESSION_NONE } = options
     if (compression === COMPRESSION_NONE) return this.buildSync(options)
-    const draft = this.#take()
-    const packed = await compress(compression, draft.bytes.subarray(BATCH_HEADER_BYTES, draft.end))
-    return finish(draft, packed, options)
+    const draft = this.take()
+    return finishBatch(draft, options, crc32c, await compress(compression, draftRecords(draft)))
   }
 
   /** The same at once, for every codec but zstd (an assertion). */
   buildSync(options: BuildOptions = {}): Uint8Array {
     const { compression = COMPRESSION_NONE } = options
-    const draft = this.#take()
-    if (compression === COMPRESSION_NONE) return finish(draft, null, options)
-    const packed = compressSync(compression, draft.bytes.subarray(BATCH_HEADER_BYTES, draft.end))
-    return finish(draft, packed, options)
+    const draft: BatchDraft = this.take()
+    if (compression === COMPRESSION_NONE) return finishBatch(draft, options, crc32c)
+    return finishBatch(draft, options, crc32c, compressSync(compression, draftRecords(draft)))
   }
-
-  #take(): Draft {
-    assert(this.#recordsCount > 0, 'a batch needs a record')
-    const draft: Draft = {
-      bytes: this.#bytes,
-      end: this.#end,
-      recordsCount: this.#recordsCount,
-      baseTimestamp: this.#baseTimestamp,
-      maxTimestamp: this.#maxTimestamp,
-    }
-    this.#bytes = new Uint8Array(INITIAL_BYTES)
-    this.#end = BATCH_HEADER_BYTES
-    this.#recordsCount = 0
-    return draft
-  }
-
-  #reserve(bytes: number): void {
-    const needed = this.#end + bytes
-    if (needed <= this.#bytes.length) return
-    assert(needed <= BATCH_BYTES_MAX, 'a batch length is a signed 32-bit integer')
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
-    grown.set(this.#bytes.subarray(0, this.#end))
-    this.#bytes = grown
-  }
-}
-
-/** An upper bound of what `record` takes inside a batch. */
-export function recordBytesMax(record: RecordContent): number {
-  const variable =
-    sizeOfNullable(record.key) +
-    sizeOfNullable(record.value) +
-    sizeOfHeaders(record.headers ?? NO_HEADERS)
-  return variable + FIXED_RECORD_BYTES_MAX
-}
-
-/** Length, attributes, timestampDelta and offsetDelta at their longest. */
-const FIXED_RECORD_BYTES_MAX = 5 + ATTRIBUTES_BYTES + 8 + 5
-
-interface Draft {
-  /** Room for the header, then the encoded records up to `end`. */
-  readonly bytes: Uint8Array
-  readonly end: number
-  readonly recordsCount: number
-  readonly baseTimestamp: number
-  readonly maxTimestamp: number
-}
-
-/** Puts the header before the records: in place, or in front of their compressed form. */
-function finish(draft: Draft, packed: Uint8Array | null, options: BuildOptions): Uint8Array {
-  const size = packed === null ? draft.end : BATCH_HEADER_BYTES + packed.length
-  const bytes = packed === null ? draft.bytes.subarray(0, size) : new Uint8Array(size)
-  if (packed !== null) bytes.set(packed, BATCH_HEADER_BYTES)
-  const isAppendTime = options.appendTimeMs !== undefined
-  const view = viewOf(bytes)
-  writeInt64(view, BASE_OFFSET, options.baseOffset ?? 0)
-  view.setInt32(BATCH_LENGTH, size - LENGTH_PREFIX_BYTES)
-  view.setInt32(LEADER_EPOCH, options.leaderEpoch ?? -1)
-  view.setInt8(MAGIC, BATCH_MAGIC)
-  view.setInt16(
-    ATTRIBUTES,
-    (options.compression ?? COMPRESSION_NONE) |
-      (isAppendTime ? LOG_APPEND_TIME_BIT : 0) |
-      (options.transactional ? TRANSACTIONAL_BIT : 0) |
-      (options.control ? CONTROL_BIT : 0),
-  )
-  view.setInt32(LAST_OFFSET_DELTA, draft.recordsCount - 1)
-  writeInt64(view, BASE_TIMESTAMP, draft.baseTimestamp)
-  writeInt64(view, MAX_TIMESTAMP, options.appendTimeMs ?? draft.maxTimestamp)
-  writeInt64(view, PRODUCER_ID, options.producerId ?? -1)
-  view.setInt16(PRODUCER_EPOCH, options.producerEpoch ?? -1)
-  view.setInt32(BASE_SEQUENCE, options.baseSequence ?? -1)
-  view.setInt32(RECORDS_COUNT, draft.recordsCount)
-  view.setUint32(CRC, crc32c(bytes, ATTRIBUTES, size))
-  return bytes
-}
-
-function sizeOfNullable(value: Uint8Array | null): number {
-  return value === null ? 1 : sizeOfVarint(value.length) + value.length
-}
-
-function sizeOfHeaders(headers: readonly RecordHeader[]): number {
-  let size = sizeOfVarint(headers.length)
-  for (const header of headers) {
-    const keyBytes = Buffer.byteLength(header.key)
-    size += sizeOfVarint(keyBytes) + keyBytes + sizeOfNullable(header.value)
-  }
-  return size
-}
-
-function writeNullable(bytes: Uint8Array, position: number, value: Uint8Array | null): number {
-  if (value === null) return writeVarint(bytes, position, -1)
-  const next = writeVarint(bytes, position, value.length)
-  bytes.set(value, next)
-  return next + value.length
-}
-
-function writeHeaders(
-  bytes: Uint8Array,
-  position: number,
-  headers: readonly RecordHeader[],
-): number {
-  let next = writeVarint(bytes, position, headers.length)
-  for (const header of headers) {
-    const key = Buffer.from(header.key)
-    next = writeNullable(bytes, next, key)
-    next = writeNullable(bytes, next, header.value)
-  }
-  return next
 }

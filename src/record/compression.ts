@@ -13,26 +13,30 @@ import { constants, gunzipSync, gzipSync } from 'node:zlib'
 import zstd from '@mongodb-js/zstd'
 import { assert, unreachable } from '../base/assert.ts'
 import { ErrorCode } from '../errors/error-code.ts'
+import {
+  COMPRESSION_GZIP,
+  COMPRESSION_LZ4,
+  COMPRESSION_NONE,
+  COMPRESSION_SNAPPY,
+  COMPRESSION_ZSTD,
+  type CompressionCode,
+} from './compression-code.ts'
 import { decompressLz4, encodeLz4 } from './lz4-frame.ts'
 import { RecordError } from './record-error.ts'
 import { compressSnappy, decompressSnappy } from './snappy-framing.ts'
 import { checkZstd } from './zstd-frame.ts'
 
-export const COMPRESSION_NONE = 0
-export const COMPRESSION_GZIP = 1
-export const COMPRESSION_SNAPPY = 2
-export const COMPRESSION_LZ4 = 3
-export const COMPRESSION_ZSTD = 4
-
-export type CompressionCode = 0 | 1 | 2 | 3 | 4
-export type SyncCompressionCode = Exclude<CompressionCode, typeof COMPRESSION_ZSTD>
-
-/** Kafka's names, by code, as in `compression.type`. */
-export const COMPRESSION_NAMES = ['none', 'gzip', 'snappy', 'lz4', 'zstd'] as const
-
-export function isCompressionCode(code: number): code is CompressionCode {
-  return Number.isInteger(code) && code >= COMPRESSION_NONE && code <= COMPRESSION_ZSTD
-}
+export {
+  COMPRESSION_GZIP,
+  COMPRESSION_LZ4,
+  COMPRESSION_NAMES,
+  COMPRESSION_NONE,
+  COMPRESSION_SNAPPY,
+  COMPRESSION_ZSTD,
+  type CompressionCode,
+  isCompressionCode,
+  type SyncCompressionCode,
+} from './compression-code.ts'
 
 /** Compresses with the library's default level. */
 export async function compress(code: CompressionCode, bytes: Uint8Array): Promise<Uint8Array> {

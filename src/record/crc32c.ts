@@ -1,31 +1,15 @@
-import { createRequire } from 'node:module'
-
 /**
  * CRC-32C (Castagnoli, reflected polynomial 0x82f63b78) without the addon: @node-rs/crc32 for
  * longer ranges where it loads, tables in JavaScript otherwise. Any thread. The addon's own CRC
  * stands behind `BatchEngine`, which hot paths use instead.
  */
-const POLYNOMIAL = 0x82f63b78
+import { createRequire } from 'node:module'
+import { checkRange, crc32cByTables } from './crc32c-tables.ts'
+
+export { crc32cByTables } from './crc32c-tables.ts'
 
 /** Below this many bytes the tables finish before a call into native code does. Measured. */
 const NATIVE_BYTES_MIN = 128
-
-/** Table k advances a byte by k further zero bytes, so that eight bytes are folded at once. */
-const TABLES = makeTables()
-
-function makeTables(): Int32Array {
-  const tables = new Int32Array(8 * 256)
-  for (let byte = 0; byte < 256; byte++) {
-    let crc = byte
-    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ POLYNOMIAL : crc >>> 1
-    tables[byte] = crc
-  }
-  for (let index = 256; index < tables.length; index++) {
-    const before = tables[index - 256]!
-    tables[index] = (before >>> 8) ^ tables[before & 0xff]!
-  }
-  return tables
-}
 
 type WholeCrc = (bytes: Uint8Array) => number
 
@@ -44,33 +28,4 @@ export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   if (wholeCrc === null || end - start < NATIVE_BYTES_MIN) return crc32cByTables(bytes, start, end)
   checkRange(bytes, start, end)
   return wholeCrc(bytes.subarray(start, end))
-}
-
-/** The same in JavaScript alone, eight bytes a step. */
-export function crc32cByTables(bytes: Uint8Array, start: number, end: number): number {
-  checkRange(bytes, start, end)
-  const t = TABLES
-  let crc = -1
-  let at = start
-  for (const last = end - 8; at <= last; at += 8) {
-    const low =
-      crc ^ (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24))
-    crc =
-      t[1792 + (low & 0xff)]! ^
-      t[1536 + ((low >>> 8) & 0xff)]! ^
-      t[1280 + ((low >>> 16) & 0xff)]! ^
-      t[1024 + (low >>> 24)]! ^
-      t[768 + bytes[at + 4]!]! ^
-      t[512 + bytes[at + 5]!]! ^
-      t[256 + bytes[at + 6]!]! ^
-      t[bytes[at + 7]!]!
-  }
-  for (; at < end; at++) crc = (crc >>> 8) ^ t[(crc ^ bytes[at]!) & 0xff]!
-  return ~crc >>> 0
-}
-
-function checkRange(bytes: Uint8Array, start: number, end: number): void {
-  if (!(start >= 0 && start <= end && end <= bytes.length)) {
-    throw new RangeError(`CRC of [${start}, ${end}) in ${bytes.length} bytes`)
-  }
 }

@@ -7,6 +7,7 @@
  *
  * Every length and count is checked against the bytes that remain before anything is made from it.
  */
+import { readUtf8 } from '../base/utf8.ts'
 import { VarintCursor, VarintError } from '../base/varint.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { RecordError } from './record-error.ts'
@@ -110,7 +111,7 @@ function readHeaders(cursor: VarintCursor, end: number): readonly RecordHeader[]
   }
   const headers: RecordHeader[] = []
   for (let i = 0; i < count; i++) {
-    const key = decodeUtf8(take(cursor, cursor.readVarint(), end))
+    const key = readUtf8(take(cursor, cursor.readVarint(), end))
     headers.push({ key, value: readNullableBytes(cursor, end) })
   }
   return headers
@@ -123,11 +124,6 @@ function take(cursor: VarintCursor, length: number, end: number): Uint8Array {
   }
   cursor.position = start + length
   return cursor.bytes.subarray(start, start + length)
-}
-
-/** Ill-formed UTF-8 becomes U+FFFD, as in Kafka's own clients. */
-function decodeUtf8(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
 }
 
 function malformed(message: string, cause?: unknown): RecordError {
