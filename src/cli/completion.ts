@@ -2,8 +2,8 @@ import { Argument, Command } from 'commander'
 import type { Streams } from './output.ts'
 
 /**
- * `millrace completion SHELL`: a script for the shell, made from the commands and options that there
- * are, so that it never falls behind them.
+ * `millrace completion SHELL`: a script for the shell, made from the commands and options that
+ * there are, so that it never falls behind them.
  */
 const SHELLS = ['bash', 'zsh', 'fish'] as const
 type Shell = (typeof SHELLS)[number]

@@ -1,7 +1,7 @@
 /**
- * Cuts a stream of bytes into lines. A line ends with '\n', which is not part of it; everything else
- * is: nothing is decoded, so that what is no UTF-8 arrives as it was. What follows the last '\n' is a
- * line too, unless it is empty.
+ * Cuts a stream of bytes into lines. A line ends with '\n', which is not part of it; everything
+ * else is: nothing is decoded, so that what is no UTF-8 arrives as it was. What follows the last
+ * '\n' is a line too, unless it is empty.
  */
 const NEWLINE = 0x0a
 

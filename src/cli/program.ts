@@ -6,12 +6,19 @@
  */
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
+import { MillraceError } from '../client/errors.ts'
 import { AdminError } from '../client/kafka-admin.ts'
 import { ConnectionError } from '../client/kafka-connection.ts'
 import { ConfigError } from '../config/load.ts'
 import { BrokerError } from '../errors/broker-error.ts'
+import { completionCommand } from './completion.ts'
 import { configCommand } from './config.ts'
+import { consumeCommand } from './consume.ts'
+import { demoCommand } from './demo.ts'
+import { startDemoBroker } from './demo-broker.ts'
+import { LineError } from './lines.ts'
 import { processStreams, type Streams } from './output.ts'
+import { produceCommand } from './produce.ts'
 import { type RunBroker, startCommand } from './start.ts'
 import { topicCommand } from './topic.ts'
 
@@ -41,13 +48,19 @@ function buildProgram(streams: Streams, runBroker: RunBroker): Command {
       'after',
       `
 Examples:
+  $ millrace demo
   $ millrace start
   $ millrace topic create orders --partitions 6
-  $ echo hello | kcat -b 127.0.0.1:9092 -t orders -P`,
+  $ echo hello | millrace produce orders
+  $ millrace consume orders --from-beginning`,
     )
   program.addCommand(startCommand(streams, runBroker))
   program.addCommand(topicCommand(streams))
+  program.addCommand(produceCommand(streams))
+  program.addCommand(consumeCommand())
+  program.addCommand(demoCommand(streams, startDemoBroker))
   program.addCommand(configCommand(streams))
+  program.addCommand(completionCommand(streams))
   prepare(program, streams)
   return program
 }
@@ -81,6 +94,9 @@ export async function runProgram(
   }
 }
 
+/** Failures that their message explains. */
+const EXPECTED = [AdminError, ConnectionError, BrokerError, MillraceError, LineError]
+
 function report(error: unknown, streams: Streams): ExitCode {
   if (error instanceof CommanderError) {
     // Commander has printed it. Asking for help or for the version is no failure.
@@ -90,8 +106,7 @@ function report(error: unknown, streams: Streams): ExitCode {
     streams.err(error.message)
     return ExitCode.USAGE
   }
-  const expected =
-    error instanceof AdminError || error instanceof ConnectionError || error instanceof BrokerError
+  const expected = EXPECTED.some((kind) => error instanceof kind)
   // Of what nobody expected the stack is the useful part.
   const text = error instanceof Error ? (expected ? error.message : error.stack) : String(error)
   streams.err(`error: ${text}`)

@@ -1,8 +1,9 @@
 import { MultiBar, Presets, type SingleBar } from 'cli-progress'
 
 /**
- * How far a command has come, on a terminal: one line for each thing that moves, with its rate. Where
- * there is no terminal nothing is drawn. Numbers are taken from counters that the command keeps.
+ * How far a command has come, on a terminal: one line for each thing that moves, with its rate.
+ * Where there is no terminal nothing is drawn. Numbers are taken from counters that the command
+ * keeps.
  */
 export interface Counter {
   records: number

@@ -3,7 +3,7 @@
  * without a key one partition for as long as a batch takes to fill, so that batches get large.
  */
 import { writeUtf8 } from '../base/utf8.ts'
-import { partitionOfKey } from './murmur2.ts'
+import { partitionOfKey } from '../record/murmur2.ts'
 import type { ProducerRecord } from './producer-record.ts'
 
 /**

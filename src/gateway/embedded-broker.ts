@@ -44,8 +44,8 @@ const INGRESS_BYTES = 64 * 1024 * 1024
 const EGRESS_BYTES = 32 * 1024 * 1024
 
 /**
- * Starts a broker; resolves when it serves. Rejects with a ConfigError on an option that it does not
- * understand, with a BrokerError where the world refuses.
+ * Starts a broker; resolves when it serves. Rejects with a ConfigError on an option that it does
+ * not understand, with a BrokerError where the world refuses.
  */
 export async function startBroker(options: EmbeddedBrokerOptions = {}): Promise<EmbeddedBroker> {
   const temporary = options.dataDir === undefined ? mkdtempSync(join(tmpdir(), 'millrace-')) : null

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { murmur2, partitionOfKey } from '../../src/client/murmur2.ts'
+import { murmur2, partitionOfKey } from '../../src/record/murmur2.ts'
 
 /** From Kafka's own `UtilsTest`. */
 const VECTORS: readonly [string, number][] = [
