@@ -19,6 +19,9 @@ import {
 import { UwsPeer } from './uws-peer.ts'
 import type { WebResponse, WebServer, WebServerParts } from './web-server.ts'
 
+/** The library looks every four seconds, and what runs out in between runs out then. */
+const IDLE_SLACK_MS = 8000
+
 /**
  * The server on uWebSockets.js. What the library hands out lives as briefly as its callback: a
  * request until the handler returns, a response until it is ended or aborted, message bytes during
@@ -139,7 +142,7 @@ export class UwsServer implements WebServer {
       closeOnBackpressureLimit: false,
       // Ends connections whose client does not answer a close; the rest is decided by `tick`, whose
       // pings keep it from running out: the library takes what it sends for a sign of life.
-      idleTimeout: idleSeconds(Math.min(webSocket.idleTimeoutMs, 2 * webSocket.pingIntervalMs)),
+      idleTimeout: idleSeconds(2 * webSocket.pingIntervalMs + IDLE_SLACK_MS),
       sendPingsAutomatically: false,
       upgrade: (response, request, context) => this.#onUpgrade(response, request, context),
       open: (socket) => socket.peer.open(socket),

@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { WebRequest, WebResponse } from '../../../src/gateway/web/web-server.ts'
+import type { WebEngine, WebRequest, WebResponse } from '../../../src/gateway/web/web-server.ts'
 import { RawHttp, rawRequest } from '../../support/raw-http.ts'
 import { Opcode, upgradeRequest, WebSocketClient } from '../../support/web-socket-client.ts'
 import { onBothEngines, withServer } from './engines.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
-onBothEngines('connections', (engine) => {
+/** Some wait for pings, and each has a server of its own. */
+const CONCURRENT = { concurrency: 3 }
+
+onBothEngines('connections', connectionTests, CONCURRENT)
+
+function connectionTests(engine: WebEngine): void {
   test('that are idle, a thousand of them, are served while another is', async () => {
     await withServer(engine, {}, async ({ port, nextPeer }) => {
       const busy = await WebSocketClient.open(port)
@@ -137,7 +142,23 @@ onBothEngines('connections', (engine) => {
       await answering
     })
   })
-})
+
+  test('that do nothing but answer pings stay', async () => {
+    // Longer, in all, than any timer that uWebSockets.js has of its own for these times.
+    const webSocket = { pingIntervalMs: 4000 }
+    await withServer(engine, { webSocket }, async ({ port, nextPeer }) => {
+      const client = await WebSocketClient.open(port)
+      const recorder = await nextPeer()
+      for (let pings = 0; pings < 4; pings++) {
+        const frame = await client.frame()
+        assert.equal(frame?.opcode, Opcode.PING)
+        client.send(Opcode.PONG, frame.payload)
+      }
+      assert.deepEqual(recorder.closes, [])
+      client.destroy()
+    })
+  })
+}
 
 /** Repeats until it is so: what ends a connection on the other side may take a while. */
 async function until(isTrue: () => Promise<boolean>): Promise<void> {
