@@ -179,6 +179,11 @@ export class Connection {
     return false
   }
 
+  /** The largest message with records that the connection may ever take as it stands, bytes. */
+  get produceBytesMax(): number {
+    return Math.min(this.#credits.window - MESSAGE_COST_BYTES, this.hello.limits.messageBytes)
+  }
+
   /** Bytes that a produce may still take, once `mayProduce` has said yes. */
   get produceBytesLeft(): number {
     return Math.min(this.#credits.inHand - MESSAGE_COST_BYTES, this.hello.limits.messageBytes)

@@ -50,8 +50,11 @@ export interface QueueRules {
   readonly idempotent: boolean
   /** Batches under way at once, inclusive. */
   readonly inFlightMax: number
-  /** A batch is full at this size before compression, inclusive; a larger record goes alone. */
-  readonly batchBytes: number
+  /**
+   * A batch is full at this size before compression, inclusive; a larger record goes alone. The
+   * sender lowers it where a connection takes no more.
+   */
+  batchBytes: number
   readonly lingerMs: number
   readonly deliveryTimeoutMs: number
   readonly compression: CompressionCode
@@ -129,7 +132,7 @@ export class PartitionQueue {
   /** Encodes a record of at most `bytes` bytes into the open batch. Returns the batch. */
   append(entry: Entry, bytes: number, nowMs: number): ProduceBatch {
     let batch = this.#open
-    if (batch !== null && batch.bytes + bytes > this.#rules.batchBytes) {
+    if (batch !== null && !this.fits(bytes)) {
       this.#seal(batch)
       batch = null
     }
@@ -160,6 +163,11 @@ export class PartitionQueue {
     this.#sealed.push(batch)
     batch.seal(this.#rules.compression, this.#platform, () => this.#events.changed(this))
     this.#events.changed(this)
+  }
+
+  /** Whether the open batch, if there is one, has room for a record of at most `bytes`. */
+  fits(bytes: number): boolean {
+    return this.#open === null || this.#open.bytes + bytes <= this.#rules.batchBytes
   }
 
   /** What there is goes out without lingering. */

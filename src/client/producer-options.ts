@@ -41,6 +41,8 @@ export interface ProducerOptions {
 /** Options that are valid, and complete. */
 export interface ProducerSettings {
   readonly rules: QueueRules
+  /** The size of batches that was asked for, bytes. */
+  readonly batchBytes: number
   readonly acks: 0 | 1 | -1
   readonly bufferBytes: number
   readonly partitioner: Partitioner
@@ -65,17 +67,19 @@ export function producerSettings(options: ProducerOptions): ProducerSettings {
     // The broker remembers five batches of each producer (KIP-98).
     throw new RangeError(`inFlight is at most ${IDEMPOTENT_IN_FLIGHT_MAX} when idempotent`)
   }
+  const batchBytes = positive('batchBytes', options.batchBytes ?? 64 * 1024)
   const minMs = positive('retryMinMs', options.retryMinMs ?? 100)
   return {
     rules: {
       idempotent,
       inFlightMax: inFlight,
-      batchBytes: positive('batchBytes', options.batchBytes ?? 64 * 1024),
+      batchBytes,
       lingerMs: positive('lingerMs', options.lingerMs ?? 5, 0),
       deliveryTimeoutMs: positive('deliveryTimeoutMs', options.deliveryTimeoutMs ?? 120_000),
       compression: compression as CompressionCode,
       retry: { minMs, maxMs: Math.max(minMs, options.retryMaxMs ?? 1000) },
     },
+    batchBytes,
     acks: acks === 'all' ? -1 : acks,
     bufferBytes: positive('bufferBytes', options.bufferBytes ?? 32 * 1024 * 1024),
     partitioner: options.partitioner ?? 'default',

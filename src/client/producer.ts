@@ -256,7 +256,7 @@ export class Producer implements AsyncDisposable {
     const { record, bytes, resolve, reject } = event
     const key = keyBytes(record.key)
     const isSticky = record.partition === undefined && route.choice.isSticky(key)
-    const queue = isSticky ? this.#stickyQueue(route) : this.#queueOf(route, record, key)
+    const queue = isSticky ? this.#stickyQueue(route, bytes) : this.#queueOf(route, record, key)
     const before = queue.open
     const timestamp = record.timestamp ?? this.#link.platform.timers.wallMs()
     const content = contentOf(record, key)
@@ -279,10 +279,12 @@ export class Producer implements AsyncDisposable {
     return queue
   }
 
-  #stickyQueue(route: TopicRoute): PartitionQueue {
+  #stickyQueue(route: TopicRoute, bytes: number): PartitionQueue {
     const count = route.queues.length
     const queue = route.queues[route.choice.sticky(count)] as PartitionQueue
-    if (route.stickyBatch === null || queue.open === route.stickyBatch) return queue
+    const isSame = route.stickyBatch === null || queue.open === route.stickyBatch
+    if (isSame && queue.fits(bytes)) return queue
+    if (isSame) queue.hurry()
     route.choice.moveOn(count)
     return route.queues[route.choice.sticky(count)] as PartitionQueue
   }

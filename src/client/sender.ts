@@ -16,6 +16,11 @@ import {
 import type { ProducerSettings } from './producer-options.ts'
 import { backoffMs, sleep } from './wait.ts'
 
+/** Batches do not get smaller than this, however small the window is. */
+const BATCH_BYTES_MIN = 1024
+/** What a message with one batch takes beyond the batch: the longest topic, three bytes a letter. */
+const ENVELOPE_ROOM = 1024
+
 export interface SenderEvents {
   /** Before anything is sent: events that wait may go into batches. */
   admit(): void
@@ -66,7 +71,8 @@ export class Sender implements LinkUser, CreditWaiter {
     this.schedule(batch.dueMs > nowMs ? batch.dueMs : batch.deadlineMs)
   }
 
-  connected(): void {
+  connected(connection: Connection): void {
+    this.#fitBatches(connection)
     for (const queue of this.#active) this.touch(queue)
   }
 
@@ -95,6 +101,7 @@ export class Sender implements LinkUser, CreditWaiter {
 
   #pump(): void {
     const connection = this.#link.connection
+    if (connection?.isOpen) this.#fitBatches(connection)
     while (this.#ready.size > 0 && connection?.isOpen) {
       if (!this.#sendOne(connection)) break
     }
@@ -102,6 +109,16 @@ export class Sender implements LinkUser, CreditWaiter {
     // What waits for a connection still has its time.
     const nowMs = this.#link.platform.timers.monotonicMs()
     for (const queue of this.#ready) this.schedule(queue.wakeMs(nowMs))
+  }
+
+  /**
+   * Batches become no larger than the connection can carry: one that exceeds the credits which the
+   * server has to give would wait until its time is over. They grow again with the window.
+   */
+  #fitBatches(connection: Connection): void {
+    const { batchBytes, rules } = this.#settings
+    const most = Math.min(connection.produceBytesMax, connection.hello.limits.batchBytes)
+    rules.batchBytes = Math.min(batchBytes, Math.max(BATCH_BYTES_MIN, most - ENVELOPE_ROOM))
   }
 
   /** Sends one message; false when there is nothing that may be sent now. */

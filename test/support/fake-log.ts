@@ -42,8 +42,8 @@ export class FakePartition {
   logStartOffset = 0
   logEndOffset = 0
   batchBytesMax = 1024 * 1024
-  /** Whether the sequences of producers are checked; a test may plant a broker that does not. */
-  checksSequences = true
+  /** So many batches are refused as out of sequence, whatever they are. */
+  refuseSequences = 0
   #producers = new ProducerState()
   readonly #stamp = new Float64Array(STAMP_WORDS)
   readonly #info = new Float64Array(INFO_WORDS)
@@ -65,7 +65,11 @@ export class FakePartition {
     }
     const view = viewOf(bytes)
     const lastOffset = batchLastOffset(view, 0)
-    if (batchProducerId(view, 0) >= 0 && this.checksSequences) {
+    if (batchProducerId(view, 0) >= 0) {
+      if (this.refuseSequences > 0) {
+        this.refuseSequences--
+        return { code: ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, baseOffset: -1 }
+      }
       const producerBatch = this.#producerBatch(view)
       if (this.#producers.findDuplicate(producerBatch)) {
         return { code: ErrorCode.NONE, baseOffset: this.#producers.duplicateBaseOffset }

@@ -1,4 +1,4 @@
-/** What the fake server's connections share: logs, faults, what clients did wrong. */
+/** What the connections of the fake server share: logs, faults, what clients did wrong. */
 import type { Random } from '../../src/base/random.ts'
 import type { Timers } from '../../src/client/platform.ts'
 import { type ErrorCode, errorInfo } from '../../src/errors/error-code.ts'
