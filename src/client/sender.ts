@@ -18,7 +18,7 @@ import { backoffMs, sleep } from './wait.ts'
 
 /** Batches do not get smaller than this, however small the window is. */
 const BATCH_BYTES_MIN = 1024
-/** What a message with one batch takes beyond the batch: the longest topic, three bytes a letter. */
+/** What a message takes beyond its batch: the longest topic, three bytes a letter. */
 const ENVELOPE_ROOM = 1024
 
 export interface SenderEvents {

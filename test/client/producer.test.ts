@@ -9,10 +9,10 @@ import {
   ServerError,
   TimeoutError,
 } from '../../src/client/errors.ts'
-import { partitionOfKey } from '../../src/client/murmur2.ts'
 import { Producer } from '../../src/client/producer.ts'
 import type { ProducerOptions } from '../../src/client/producer-options.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
+import { partitionOfKey } from '../../src/record/murmur2.ts'
 import type { FakeServerOptions } from '../support/fake-world.ts'
 import { type Harness, harness, text } from './harness.ts'
 

@@ -67,14 +67,15 @@ async function withClient(
   }
 }
 
-/** The fields of the line that says "ready". */
-function readyLine(broker: TestBroker): Record<string, unknown> {
-  const line = broker
-    .output()
-    .split('\n')
-    .find((one) => one.includes('"ready'))
-  assert.ok(line !== undefined, broker.output())
-  return JSON.parse(line)
+/** The fields of the line that says "ready", which may arrive a little after it is true. */
+async function readyLine(broker: TestBroker): Promise<Record<string, unknown>> {
+  for (let tries = 0; tries < 1000; tries++) {
+    const lines = broker.output().split('\n').slice(0, -1)
+    const line = lines.find((one) => one.includes('"ready'))
+    if (line !== undefined) return JSON.parse(line)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  throw new Error(`there is no line that says ready:\n${broker.output()}`)
 }
 
 describe('millrace start refuses', () => {
@@ -130,7 +131,7 @@ describe('millrace start refuses', () => {
 describe('a broker', () => {
   test('says tier, shards, directories and listeners, and serves health and metrics', () =>
     withBroker({ shards: 3 }, async (broker) => {
-      const ready = readyLine(broker)
+      const ready = await readyLine(broker)
       assert.equal(ready.shards, 3)
       assert.deepEqual(ready.directories, broker.dataDirs)
       assert.deepEqual(ready.kafka, [`PLAINTEXT://${broker.bootstrap}`])
@@ -330,7 +331,7 @@ describe('millrace.native.tier', () => {
         let topicIds: string[] = []
         try {
           await withClient(options, async (client, broker) => {
-            assert.equal(readyLine(broker).tier, tier)
+            assert.equal((await readyLine(broker)).tier, tier)
             topicIds = await sameOperations(client)
           })
         } catch (error) {

@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -195,7 +203,7 @@ test('uringFlush brings each token back once, with the errno of a failure', { sk
     return t.skip('the kernel refuses io_uring')
   }
   const fd = openSync(join(directory, 'flushed'), 'w')
-  const out = new Int32Array(2 * 3)
+  const out = new Int32Array(3 * 3)
   const back = new Map<number, number>()
   let started = 0
   const unsyncable = openSync('/dev/null', 'w')
@@ -229,6 +237,52 @@ test('uringFlush brings each token back once, with the errno of a failure', { sk
   closeSync(unsyncable)
   addon.closeFd(eventfd)
   closeSync(fd)
+})
+
+test('uringRead reads into the range, short at the end, also when its number is used again', {
+  skip,
+}, (t) => {
+  const addon = addonOrThrow()
+  const eventfd = addon.eventfdCreate()
+  const ring = addon.uringOpen(16, eventfd)
+  if (ring === null) return t.skip('the kernel refuses io_uring')
+  const path = join(directory, 'read')
+  const content = Uint8Array.from({ length: 100_000 }, (_, i) => i * 7)
+  writeFileSync(path, content)
+  const out = new Int32Array(3 * 16)
+  const memory = new Uint8Array(new SharedArrayBuffer(50_000)).fill(0xee)
+  const wait = (): number => {
+    let count = 0
+    while (count === 0) {
+      addon.eventfdWait(eventfd, 1_000)
+      count = addon.uringDrain(ring, out)
+    }
+    return count
+  }
+  for (let round = 0; round < 50; round++) {
+    const fd = openSync(path, 'r')
+    addon.fadviseDontNeed(fd, 0, content.length)
+    assert.equal(addon.uringRead(ring, fd, 20_001, memory, 100, 40_000, -7), true)
+    closeSync(fd)
+    const other = openSync('/dev/null', 'r')
+    assert.equal(other, fd)
+    assert.equal(wait(), 1)
+    assert.deepEqual([...out.subarray(0, 3)], [1, -7, 40_000])
+    closeSync(other)
+  }
+  assert.deepEqual(memory.subarray(100, 40_100), content.subarray(20_001, 60_001))
+  assert.deepEqual([memory[99], memory[40_100]], [0xee, 0xee])
+  const fd = openSync(path, 'r')
+  addon.uringRead(ring, fd, 99_990, memory, 0, 100, 1)
+  wait()
+  assert.deepEqual([...out.subarray(0, 3)], [1, 1, 10])
+  const writeOnly = openSync(path, 'a')
+  addon.uringRead(ring, writeOnly, 0, memory, 0, 100, 2)
+  wait()
+  assert.deepEqual([...out.subarray(0, 3)], [1, 2, -9], 'minus EBADF')
+  addon.uringClose(ring)
+  for (const one of [fd, writeOnly]) closeSync(one)
+  addon.closeFd(eventfd)
 })
 
 test('uringFlush flushes the file it was given, also when its number is used again', {
