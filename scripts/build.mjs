@@ -1,7 +1,9 @@
 /**
- * `npm run build`: packages, `dist/` (the command line and the broker) and the addon, each only
- * where it is missing or stale. `--all` compiles `build/` (tests, benchmarks, scripts) as well.
+ * `npm run build`: packages, `dist/` (the command line, the broker, the client for browsers) and
+ * the addon, each only where it is missing or stale. `--all` compiles `build/` (tests, benchmarks,
+ * scripts) as well.
  */
+import { prepareBrowserBundle } from './lib/browser-bundle.mjs'
 import {
   main,
   prepareNative,
@@ -13,6 +15,7 @@ import {
 await main(async () => {
   await preparePackages()
   await prepareTypeScript('dist')
+  await prepareBrowserBundle()
   if (process.argv.includes('--all')) await prepareTypeScript('build')
   const addon = await prepareNative({ retry: true })
   if (addon === 'failed') throw new StepError('the build is complete except for the addon')

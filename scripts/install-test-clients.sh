@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Installs the Kafka clients that the end-to-end tests drive: kcat and kafka-python with their codecs
+# Installs what the end-to-end tests drive: kcat and kafka-python with their codecs, and Chromium
 # (Debian packages), Kafka's Java client and tools (Maven, into .cache/java). kafkajs comes with npm.
 # Says what it does; does nothing when everything is there. Needs root (or sudo) only to install a
 # missing Debian package, and Maven and a JDK of 17 or newer for the Java part.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly packages=(kcat python3-kafka python3-snappy python3-lz4 python3-zstandard lz4 zstd)
+readonly packages=(
+  kcat python3-kafka python3-snappy python3-lz4 python3-zstandard lz4 zstd chromium
+)
 readonly java_tests=test/e2e/clients/java
 readonly cache=.cache/java
 

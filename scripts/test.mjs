@@ -8,6 +8,7 @@
 import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { prepareBrowserBundle } from './lib/browser-bundle.mjs'
 import {
   bin,
   filesBelow,
@@ -47,12 +48,12 @@ async function checkRust() {
   await check('cargo test', 'cargo', ['test', '--quiet'], { cwd })
 }
 
-/** The Kafka clients that the end-to-end tests drive: CI installs them, people are told how. */
+/** The clients that the end-to-end tests drive: CI installs them, people are told how. */
 async function checkClients() {
   const script = join(root, 'scripts/install-test-clients.sh')
   if (!existsSync(script)) return
   if (inCi) {
-    say('installing the Kafka clients that the tests drive …')
+    say('installing the clients that the tests drive …')
     const { code } = await run('bash', [script])
     if (code !== 0) throw new StepError('scripts/install-test-clients.sh failed')
     return
@@ -64,6 +65,7 @@ async function checkClients() {
   if ((await run('/usr/bin/python3', ['-c', 'import kafka'], { quiet: true })).code !== 0) {
     missing.push('python3-kafka')
   }
+  if (!onPath('chromium')) missing.push('chromium')
   if (missing.length > 0) {
     say(`not installed: ${missing.join(', ')}. Tests that drive these clients need them;`)
     say('  scripts/install-test-clients.sh installs them')
@@ -103,6 +105,7 @@ await main(async () => {
   if (words.length === 0) await check('biome', bin('biome'), ['check', '.'])
   await prepareTypeScript('build')
   await prepareTypeScript('dist')
+  await prepareBrowserBundle()
   if (words.length === 0) await check('tidy', process.execPath, ['build/scripts/tidy.js'])
   const addon = await prepareNative({ retry: true })
   if (addon === 'failed') throw new StepError('the addon does not build (see above)')

@@ -37,7 +37,7 @@ function seconds(startedMs) {
 }
 
 /** Runs `action`, between a line that says what begins and one that says how it ended and when. */
-async function timed(doing, action) {
+export async function timed(doing, action) {
   const startedMs = performance.now()
   say(`${doing} …`)
   const result = await action()
@@ -93,7 +93,7 @@ export function filesBelow(directory, accept) {
   return found.sort()
 }
 
-function hashOf(paths, salt) {
+export function hashOf(paths, salt) {
   const hash = createHash('sha256').update(salt)
   for (const path of paths) {
     hash.update(`\0${path}\0`).update(readFileSync(join(root, path)))
@@ -101,7 +101,7 @@ function hashOf(paths, salt) {
   return hash.digest('hex')
 }
 
-function readText(path) {
+export function readText(path) {
   try {
     return readFileSync(join(root, path), 'utf8')
   } catch {
@@ -186,6 +186,7 @@ export async function prepareTypeScript(target) {
 function removeOrphans(target, base) {
   const isOutput = (name) => /\.(js|js\.map|d\.ts)$/.test(name)
   for (const path of filesBelow(target, isOutput)) {
+    if (path.startsWith(join('dist', 'browser', '/'))) continue // `browser-bundle.mjs` owns it.
     const source = relative(target, path).replace(/\.(js|js\.map|d\.ts)$/, '.ts')
     if (!existsSync(join(root, base, source))) rmSync(join(root, path))
   }

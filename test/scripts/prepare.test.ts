@@ -174,3 +174,55 @@ test('build, builds the addon once, and puts a new file in the place of the old'
   assert.match(failed.said, /complete except for the addon/)
   assert.ok(!existsSync(join(root, 'native/millrace.node')), 'no addon of other sources is left')
 })
+
+/** A bundler that gives `code`, whatever the source. */
+function putBundler(code: string): void {
+  put('src/browser.ts', 'export {}')
+  put('tsconfig.browser.json', '{}')
+  put('LICENSE', 'licence of millrace')
+  put('node_modules/msgpackr/package.json', '{"version":"1.0.0"}')
+  put('node_modules/msgpackr/LICENSE', 'licence of msgpackr')
+  put('node_modules/esbuild/package.json', '{"version":"1.0.0","type":"module","main":"./main.js"}')
+  put(
+    'node_modules/esbuild/main.js',
+    `import { appendFileSync } from 'node:fs'
+     export async function build({ absWorkingDir, outfile }) {
+       appendFileSync('calls', 'esbuild\\n')
+       const text = ${JSON.stringify(code)}
+       const file = { path: absWorkingDir + '/' + outfile, text, contents: Buffer.from(text) }
+       const inputs = { 'src/browser.ts': {}, 'node_modules/msgpackr/pack.js': {} }
+       return { outputFiles: [file], metafile: { inputs } }
+     }`,
+  )
+}
+
+test('build, bundles for browsers once, and again for a changed source', () => {
+  putBundler('export const a = new ArrayBuffer(1), b = "a Buffer, node:fs or process.env"')
+  assert.deepEqual(build().calls, ['npm', 'tsc', 'tsc', 'esbuild'])
+  assert.match(readFileSync(join(root, 'dist/browser/millrace.js'), 'utf8'), /ArrayBuffer/)
+  const licences = readFileSync(join(root, 'dist/browser/millrace.LICENSES.txt'), 'utf8')
+  assert.match(licences, /licence of millrace\n\n\nmsgpackr\n\nlicence of msgpackr/)
+  assert.deepEqual(build(), { code: 0, said: '', calls: [] })
+  appendFileSync(join(root, 'src/main.ts'), '\n')
+  assert.deepEqual(build().calls, ['tsc', 'tsc', 'esbuild'])
+  assert.ok(existsSync(join(root, 'dist/browser/millrace.js')))
+})
+
+test('build, refuses a bundle for browsers that needs Node or makes code of text', () => {
+  const refused = [
+    'import{readFileSync}from"node:fs";readFileSync("a")',
+    'const a=Buffer.from("a")',
+    'const a=typeof Buffer',
+    'const a=new Function("return 1")',
+    'const a=eval("1")',
+    'const a=process.env.A',
+    'const a=require("fs")',
+  ]
+  for (const code of refused) {
+    putBundler(code)
+    const { code: status, said } = build()
+    assert.equal(status, 1, code)
+    assert.match(said, /the bundle for browsers contains/, code)
+    assert.ok(!existsSync(join(root, 'dist/browser/millrace.js')), code)
+  }
+})
