@@ -41,8 +41,11 @@ interface ByteTransform {
 
 interface Page {
   readonly WebSocket: new (url: string, protocol: string) => PageSocket
-  readonly CompressionStream: new (format: 'gzip') => ByteTransform
-  readonly DecompressionStream: new (format: 'gzip') => ByteTransform
+  /** Browsers before 2023 have neither. */
+  readonly CompressionStream?: new (
+    format: 'gzip',
+  ) => ByteTransform
+  readonly DecompressionStream?: new (format: 'gzip') => ByteTransform
   setTimeout(callback: () => void, delayMs: number): unknown
   clearTimeout(timer: unknown): void
 }
@@ -62,13 +65,15 @@ export const browserPlatform: Platform = {
   crc32c: crc32cByTables,
   compress(code, bytes) {
     if (code === COMPRESSION_NONE) return bytes
-    if (code !== COMPRESSION_GZIP) throw unsupported(code)
-    return pipe(new page.CompressionStream('gzip'), bytes, Number.POSITIVE_INFINITY)
+    const { CompressionStream } = page
+    if (code !== COMPRESSION_GZIP || CompressionStream === undefined) throw unsupported(code)
+    return pipe(new CompressionStream('gzip'), bytes, Number.POSITIVE_INFINITY)
   },
   decompress(code, bytes, bytesMax) {
     if (code === COMPRESSION_NONE) return bytes
-    if (code !== COMPRESSION_GZIP) throw unsupported(code)
-    return pipe(new page.DecompressionStream('gzip'), bytes, bytesMax)
+    const { DecompressionStream } = page
+    if (code !== COMPRESSION_GZIP || DecompressionStream === undefined) throw unsupported(code)
+    return pipe(new DecompressionStream('gzip'), bytes, bytesMax)
   },
   events: null,
 }
@@ -128,6 +133,6 @@ function joined(pieces: readonly Uint8Array[]): Uint8Array {
 }
 
 function unsupported(code: CompressionCode): MillraceError {
-  const message = `${COMPRESSION_NAMES[code]} is not available in browsers`
+  const message = `${COMPRESSION_NAMES[code]} is not available in this browser`
   return new MillraceError(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, message)
 }

@@ -17,6 +17,8 @@ export interface BrokerOptions {
   readonly dataDirs?: readonly string[]
   /** Fixed Kafka port, for a restart that clients should not notice. */
   readonly port?: number
+  /** The same for HTTP. */
+  readonly httpPort?: number
   readonly environment?: Readonly<Record<string, string>>
   /** Another program than `dist/main.js`: one with a planted bug. */
   readonly main?: string
@@ -53,7 +55,7 @@ const STOP_MS_MAX = 30_000
 export async function startBroker(options: BrokerOptions = {}): Promise<TestBroker> {
   const dataDirs = options.dataDirs ?? [mkdtempSync(join(tmpdir(), 'millrace-test-'))]
   const port = options.port ?? (await freePort())
-  const httpPort = await freePort()
+  const httpPort = options.httpPort ?? (await freePort())
   const settings = { 'log.dirs': dataDirs.join(','), ...options.set }
   const child = spawn(
     process.execPath,
