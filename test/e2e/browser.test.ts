@@ -4,11 +4,15 @@
  * Chromium is missing; in CI that fails.
  */
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { COMPRESSION_LZ4 } from '../../src/record/compression-code.ts'
 import { partitionOfKey } from '../../src/record/murmur2.ts'
 import { freePort, startBroker, type TestBroker, withBroker } from '../support/broker.ts'
 import { appendOk, batchOf, createTopic, readPartition } from '../support/kafka.ts'
+import { packageRoot } from '../support/package-root.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { chromiumAvailable, TestBrowser, type TestPage } from './browser/chromium.ts'
 import { keyOf } from './browser/events.ts'
@@ -183,3 +187,22 @@ for (const engine of ['uws', 'node']) {
     })
   })
 }
+
+test('the page of the README streams', { skip, timeout: TIMEOUT_MS }, async () => {
+  const readme = readFileSync(join(packageRoot(), 'README.md'), 'utf8')
+  const [, page = ''] = /```html\n(.*?)```/s.exec(readme) ?? []
+  assert.ok(page.includes('ws://127.0.0.1:8080/ws'))
+  await withBroker({}, async (broker) => {
+    const html = page.replace('ws://127.0.0.1:8080/ws', webSocketUrl(broker))
+    assert.match(await browser.show(html, /"x"/), /^\d+ 0 \{"x":12,"y":40\}$/)
+  })
+})
+
+test('the package has one bundle, with the exports of its main entry but the broker', async () => {
+  const require = createRequire(join(packageRoot(), 'package.json'))
+  const path = require.resolve('millrace/browser')
+  assert.equal(path, join(packageRoot(), 'dist/browser/millrace.js'))
+  const [main, bundle] = await Promise.all([import('../../src/index.ts'), import(path)])
+  const names = Object.keys(main).filter((name) => name !== 'startBroker')
+  assert.deepEqual(Object.keys(bundle).sort(), names.sort())
+})

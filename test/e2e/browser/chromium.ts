@@ -14,6 +14,7 @@ import type { Actions } from './page.ts'
 
 /** Another one is named by MILLRACE_TEST_CHROMIUM. */
 const PROGRAM = process.env.MILLRACE_TEST_CHROMIUM ?? '/usr/bin/chromium'
+const DOCUMENT = '/document'
 const PAGE_READY_MS = 60_000
 const BROWSER_ARGS = [
   '--disable-gpu',
@@ -36,22 +37,30 @@ export function chromiumAvailable(): true | string {
   return found || 'chromium is not installed: scripts/install-test-clients.sh installs it'
 }
 
+/** The document of `show`. */
+interface Shown {
+  html: string
+}
+
 export class TestBrowser {
   readonly port: number
   readonly #server: Server
   readonly #browser: Browser
+  readonly #shown: Shown
 
-  private constructor(server: Server, browser: Browser) {
+  private constructor(server: Server, browser: Browser, shown: Shown) {
+    this.#shown = shown
     this.port = (server.address() as AddressInfo).port
     this.#server = server
     this.#browser = browser
   }
 
   static async open(): Promise<TestBrowser> {
-    const server = await servePage()
+    const shown = { html: '' }
+    const server = await servePage(shown)
     try {
       const browser = await chromium.launch({ executablePath: PROGRAM, args: BROWSER_ARGS })
-      return new TestBrowser(server, browser)
+      return new TestBrowser(server, browser, shown)
     } catch (error) {
       server.close()
       throw error
@@ -65,6 +74,21 @@ export class TestBrowser {
     await page.goto(`http://${host}:${this.port}/`)
     await page.waitForFunction('"actions" in globalThis', undefined, { timeout: PAGE_READY_MS })
     return opened
+  }
+
+  /** Shows a document, beside the bundle, until it logs a line of `logged`. */
+  async show(html: string, logged: RegExp): Promise<string> {
+    const page = await this.#browser.newPage()
+    try {
+      // From the server: a page without an address of this machine may not connect to it.
+      this.#shown.html = html
+      const address = `http://127.0.0.1:${this.port}${DOCUMENT}`
+      const message = page.waitForEvent('console', (line) => logged.test(line.text()))
+      await Promise.all([message, page.goto(address)])
+      return (await message).text()
+    } finally {
+      await page.close()
+    }
   }
 
   async close(): Promise<void> {
@@ -85,17 +109,17 @@ export class TestPage {
   }
 
   /** Runs one of the page's actions and gives its result. */
-  run<Name extends keyof Actions>(
+  async run<Name extends keyof Actions>(
     name: Name,
     ...args: Parameters<Actions[Name]>
   ): Promise<Awaited<ReturnType<Actions[Name]>>> {
+    // As text both ways: the driver takes seconds to copy an array of a hundred thousand.
     const order = JSON.stringify(args[0] ?? null)
-    const call = ([action, text]: string[]): unknown => {
+    const call = async ([action, text]: string[]): Promise<string> => {
       const globals = globalThis as unknown as { actions: Record<string, (of: unknown) => unknown> }
-      return globals.actions[action as string]?.(JSON.parse(text as string))
+      return JSON.stringify(await globals.actions[action as string]?.(JSON.parse(text as string)))
     }
-    const result = this.#page.evaluate(call, [name, order])
-    return result as Promise<Awaited<ReturnType<Actions[Name]>>>
+    return JSON.parse(await this.#page.evaluate(call, [name, order]))
   }
 
   close(): Promise<void> {
@@ -103,7 +127,7 @@ export class TestPage {
   }
 }
 
-async function servePage(): Promise<Server> {
+async function servePage(shown: Shown): Promise<Server> {
   const root = packageRoot()
   const files: Record<string, [path: string, type: string]> = {
     '/': ['test/e2e/browser/page.html', 'text/html'],
@@ -113,6 +137,10 @@ async function servePage(): Promise<Server> {
   }
   const server = createServer((request, response) => {
     const file = files[request.url ?? '']
+    if (request.url === DOCUMENT) {
+      response.writeHead(200, { 'content-type': 'text/html' }).end(shown.html)
+      return
+    }
     if (file === undefined) {
       response.writeHead(404).end()
       return
