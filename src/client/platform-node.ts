@@ -33,8 +33,8 @@ export const nodePlatform: Platform = {
     code === COMPRESSION_ZSTD ? compress(code, bytes) : compressSync(code, bytes),
   decompress: (code, bytes, bytesMax) =>
     code === COMPRESSION_ZSTD
-      ? decompress(code, bytes, bytesMax)
-      : decompressSync(code, bytes, bytesMax),
+      ? decompress(code, bytes, bytesMax).then(plainBytes)
+      : plainBytes(decompressSync(code, bytes, bytesMax)),
   events: {
     connect: channel('millrace:client:connect'),
     disconnect: channel('millrace:client:disconnect'),
@@ -64,7 +64,7 @@ function openSocket(url: string, protocol: string, events: SocketEvents): Client
 }
 
 /** The library's users get plain Uint8Arrays, whose methods mean the same in browsers. */
-function plainBytes(data: Buffer | ArrayBuffer | Buffer[]): Uint8Array {
+function plainBytes(data: Uint8Array | ArrayBuffer | Buffer[]): Uint8Array {
   if (data instanceof ArrayBuffer) return new Uint8Array(data)
   const whole = Array.isArray(data) ? Buffer.concat(data) : data
   return new Uint8Array(whole.buffer, whole.byteOffset, whole.byteLength)
