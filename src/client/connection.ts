@@ -5,7 +5,12 @@
  */
 import { assert } from '../base/assert.ts'
 import { ErrorCode } from '../errors/error-code.ts'
-import { decodeServerMessage, EnvelopeError, encodeEnvelope } from '../wire/websocket/envelope.ts'
+import {
+  decodeServerMessage,
+  EnvelopeError,
+  encodeEnvelope,
+  LENGTH_BYTES,
+} from '../wire/websocket/envelope.ts'
 import {
   type ClientMessage,
   type ClientMessages,
@@ -136,12 +141,25 @@ export class Connection {
       handler.failed(this.#closed)
       return
     }
-    if (this.#pending.size >= this.hello.limits.requests || this.#queued.length > 0) {
-      this.#queued.push({ message, handler })
-      return
+    this.#queued.push({ message, handler })
+    this.#sendQueued()
+  }
+
+  #sendQueued(): void {
+    while (this.isOpen && this.#queued.length > 0 && this.#hasRequest()) {
+      const { message, handler } = this.#queued.shift()!
+      const id = this.#takeId()
+      const head = encodeEnvelope({ ...message, id } as ClientMessage)
+      const { envelopeBytes } = this.hello.limits
+      if (head.length - LENGTH_BYTES > envelopeBytes) {
+        // The server would end the connection, and everybody's requests with it.
+        const text = `a ${message.type} of ${head.length} bytes; at most ${envelopeBytes} are read`
+        handler.failed(new MillraceError(ErrorCode.MESSAGE_TOO_LARGE, text, { retriable: false }))
+        continue
+      }
+      this.#note(id, handler, 0)
+      this.#socket.send([head])
     }
-    const id = this.#expect(handler, 0)
-    this.#write({ ...message, id } as ClientMessage)
   }
 
   /** The same as a promise. Rejects with MillraceError. */
@@ -356,11 +374,7 @@ export class Connection {
 
   /** Lets those go on who waited, the longest first, until one of them has to wait again. */
   #roomAgain(): void {
-    while (this.isOpen && this.#queued.length > 0 && this.#hasRequest()) {
-      const { message, handler } = this.#queued.shift()!
-      const id = this.#expect(handler, 0)
-      this.#write({ ...message, id } as ClientMessage)
-    }
+    this.#sendQueued()
     if (this.#waking) return
     this.#waking = true
     for (const waiter of this.#waiters) {
@@ -396,12 +410,6 @@ export class Connection {
     while (this.#pending.has(this.#nextId)) this.#nextId = (this.#nextId + 1) % ID_MODULO
     const id = this.#nextId
     this.#nextId = (id + 1) % ID_MODULO
-    return id
-  }
-
-  #expect(handler: AnswerHandler, cost: number): number {
-    const id = this.#takeId()
-    this.#note(id, handler, cost)
     return id
   }
 

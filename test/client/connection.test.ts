@@ -225,3 +225,29 @@ test('CreditWindow counts what acks 0 brings home apart from what the server add
   assert.equal(window.window, 0)
   assert.throws(() => window.spend(1, true), /overdrawn/)
 })
+
+test('a request that was given up, is not made when there is a connection again', async () => {
+  const h = harness(new Random(6))
+  h.server.createTopic('t', 1)
+  h.server.isDown = true
+  const deleted = h.link.request({ type: 'deleteTopic', name: 't' }, 'done')
+  await assert.rejects(h.timers.until(deleted), TimeoutError)
+  const abort = new AbortController()
+  const message = { type: 'createPartitions', name: 't', count: 2 } as const
+  const enlarged = h.link.request(message, 'done', { signal: abort.signal })
+  h.timers.after(10, () => abort.abort(new Error('never mind')))
+  await assert.rejects(h.timers.until(enlarged), /never mind/)
+  h.server.isDown = false
+  await h.timers.until(h.link.connect())
+  await h.timers.pass(1000)
+  assert.equal(h.server.topics.get('t')?.length, 1)
+})
+
+test('a request that the server would not read, fails alone', async () => {
+  const h = harness(new Random(7))
+  const topics = Array.from({ length: 5000 }, (_, i) => `a-topic-with-a-long-name-${i}`)
+  const asked = h.link.request({ type: 'metadata', topics }, 'metadata')
+  await assert.rejects(h.timers.until(asked), { code: ErrorCode.MESSAGE_TOO_LARGE })
+  assert.equal(h.server.opened, 1)
+  assert.ok(h.link.connection !== null)
+})
