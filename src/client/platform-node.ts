@@ -18,12 +18,15 @@ import type { ClientSocket, Platform, SocketEvents } from './platform.ts'
 /** A message that is larger fails the connection: no server sends such. */
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 
+/** A longer delay would be none at all; whoever is called early looks at the time again. */
+const DELAY_MAX_MS = 0x7fff_ffff
+
 export const nodePlatform: Platform = {
   openSocket,
   timers: {
     ...systemClock,
     after(delayMs, callback) {
-      const timer = setTimeout(callback, delayMs)
+      const timer = setTimeout(callback, Math.min(delayMs, DELAY_MAX_MS))
       return () => clearTimeout(timer)
     },
   },

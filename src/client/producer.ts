@@ -94,8 +94,8 @@ export class Producer implements AsyncDisposable {
    * DeliveryError, TimeoutError, ServerError or ClosedError. The signal ends the wait: an event
    * that is in a batch already is sent all the same.
    */
-  send(record: ProducerRecord, options: WaitOptions = {}): Promise<RecordMetadata> {
-    const { signal } = options
+  send(record: ProducerRecord, options?: WaitOptions): Promise<RecordMetadata> {
+    const signal = options?.signal
     if (signal?.aborted) return Promise.reject(signal.reason)
     const promise = new Promise<RecordMetadata>(capture)
     const resolve = capturedResolve

@@ -1,4 +1,4 @@
-/** The rules of one partition's batches, without sockets: what may be sent when, and its numbers. */
+/** The rules of one partition, without sockets: what may be sent when, and with which number. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { viewOf } from '../../src/base/bytes.ts'
