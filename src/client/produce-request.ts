@@ -1,9 +1,10 @@
 /** One produce message: batches of several partitions, and what becomes of each by the answer. */
 import { ErrorCode } from '../errors/error-code.ts'
 import type { ServerMessage } from '../wire/websocket/messages.ts'
-import type { AnswerHandler, Connection } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { ConnectionError, errorOfCode, type MillraceError, ServerError } from './errors.ts'
 import type { PartitionQueue } from './partition-queue.ts'
+import type { AnswerHandler } from './pending-requests.ts'
 import type { Platform } from './platform.ts'
 import type { ProduceBatch } from './produce-batch.ts'
 

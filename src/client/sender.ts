@@ -2,7 +2,7 @@
  * Sends what the queues of a producer have, in turn, while the connection has room for it; finds
  * producer ids for them, and looks after them when their time comes. One for each producer.
  */
-import type { Connection, CreditWaiter } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { MillraceError } from './errors.ts'
 import type { Link, LinkUser } from './link.ts'
 import type { PartitionQueue } from './partition-queue.ts'
@@ -13,6 +13,7 @@ import {
   REQUEST_PARTITIONS_MAX,
   tooLarge,
 } from './produce-request.ts'
+import type { CreditWaiter } from './produce-turns.ts'
 import type { ProducerSettings } from './producer-options.ts'
 import { backoffMs, sleep } from './wait.ts'
 
