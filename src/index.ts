@@ -1,9 +1,11 @@
 /**
- * The public interface of the package: the client of `millrace.v1` for Node. Everything that is not
- * exported here may change without notice.
+ * The public interface of the package, a section for each part of it; so far the client of
+ * `millrace.v1` for Node. Everything that is not exported here may change without notice.
  */
 import { Client, type ClientOptions } from './client/client.ts'
 import { nodePlatform } from './client/platform-node.ts'
+
+// —— the client ——
 
 export type {
   Admin,
