@@ -72,6 +72,10 @@ export class FakeConnection implements FakePeer {
     })
   }
 
+  get subscriptionsCount(): number {
+    return this.#subscriptions.size
+  }
+
   get clientSide(): ClientSocket {
     return {
       send: (pieces) => {

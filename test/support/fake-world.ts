@@ -42,6 +42,7 @@ export interface FakeServerOptions {
 
 /** A connection, as much as the world needs of it. */
 export interface FakePeer {
+  readonly subscriptionsCount: number
   /** Pushes what there is. */
   push(): void
   end(code: number, reason: string): void
