@@ -328,7 +328,7 @@ export class Connection {
       this.#fail(`an answer to a request ${id} that was not made`)
       return
     }
-    this.#credits.restore(pending.cost)
+    this.#credits.restore(pending.cost, 'kept' in message ? (message.kept ?? 0) : 0)
     if (message.type === 'error') pending.handler.failed(serverError(message))
     else pending.handler.answered(message, payload)
     this.#roomAgain()

@@ -254,7 +254,8 @@ export class ConsumerPartition {
 
   #ended(message: ServerMessages['ended']): void {
     this.#forget()
-    this.#refused(new ServerError(message.code, message.message, { codeName: message.name }))
+    const { code, name: codeName, retriable } = message
+    this.#refused(new ServerError(code, message.message, { codeName, retriable }))
   }
 
   #refused(error: MillraceError): void {

@@ -37,6 +37,7 @@ function drawFaults(random: Random): Faults {
     doubt: maybe(0.2),
     answerDelayMs: random.pick([0, 20, 500]),
     recall: maybe(0.3),
+    keepCredits: maybe(0.3),
     refuseConnection: maybe(0.3),
   }
 }
