@@ -1,6 +1,6 @@
 /**
- * What a produced gigabyte, and a single event, cost the broker by the door it comes through: Kafka's
- * protocol, and WebSockets on both engines. The same batches, connections and kind of client.
+ * What a produced gigabyte, and a single event, cost the broker by the door it comes through:
+ * Kafka's protocol, and WebSockets on both engines. The same batches, connections and kind of client.
  * Starts and stops everything itself; loopback only.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'

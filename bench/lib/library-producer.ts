@@ -1,6 +1,6 @@
 /**
- * One producer library at full speed, as a program of its own: prints a line of JSON with what it sent
- * and what CPU time that took this process. `libraries.ts` runs it.
+ * One producer library at full speed, as a program of its own: prints a line of JSON with what it
+ * sent and what CPU time that took this process. `libraries.ts` runs it.
  *
  *   library-producer.js millrace|kafkajs ADDRESS TOPIC EVENTS EVENT_BYTES
  */

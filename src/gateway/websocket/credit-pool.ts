@@ -1,5 +1,4 @@
 import { assert } from '../../base/assert.ts'
-import type { CreditAccount } from './credit-account.ts'
 
 /**
  * The credits of all WebSocket clients together: bytes that they may send before they are asked.
@@ -12,13 +11,18 @@ import type { CreditAccount } from './credit-account.ts'
  * and the pool is empty, who has more gives it up: idle clients when they are asked, busy ones by
  * getting less back than their messages cost.
  */
+export interface WindowHolder {
+  /** What it has of the pool, bytes. */
+  readonly window: number
+}
+
 export class CreditPool {
   readonly bytesTotal: number
   #bytesFree: number
   /** Accounts whose clients have asked for a window of their own. */
-  readonly #asking = new Set<CreditAccount>()
+  readonly #asking = new Set<WindowHolder>()
   /** Of these, in the order in which they came up short: those with less than a fair share. */
-  readonly #short = new Set<CreditAccount>()
+  readonly #short = new Set<WindowHolder>()
 
   constructor(bytesTotal: number) {
     this.bytesTotal = bytesTotal
@@ -40,7 +44,7 @@ export class CreditPool {
   }
 
   /** Those who come up short, the first one first. */
-  get short(): readonly CreditAccount[] {
+  get short(): readonly WindowHolder[] {
     return [...this.#short]
   }
 
@@ -57,7 +61,7 @@ export class CreditPool {
   }
 
   /** `account` has asked, got, given or gone: keeps the lists. */
-  note(account: CreditAccount, wanted: number): void {
+  note(account: WindowHolder, wanted: number): void {
     if (wanted > 0) this.#asking.add(account)
     else this.#asking.delete(account)
     if (account.window < Math.min(wanted, this.fairShare)) this.#short.add(account)

@@ -4,7 +4,7 @@ import { CloseCode, MESSAGE_COST_BYTES, VERSION } from '../../wire/websocket/mes
 import type { Complaints } from '../complaints.ts'
 import type { WebSocketHandler, WebSocketPeer } from '../web/web-server.ts'
 import { CreditAccount } from './credit-account.ts'
-import { CreditPool } from './credit-pool.ts'
+import { CreditPool, type WindowHolder } from './credit-pool.ts'
 import { Session } from './session.ts'
 import type { SessionLimits } from './session-link.ts'
 
@@ -41,7 +41,7 @@ export class WebSocketDoor {
   readonly #pool: CreditPool
   readonly #windowMax: number
   readonly #sessions = new Set<Session>()
-  readonly #sessionOf = new Map<CreditAccount, Session>()
+  readonly #sessionOf = new Map<WindowHolder, Session>()
   readonly #waitingForMemory = new Set<Session>()
   readonly #limits: SessionLimits
   readonly #sweep: NodeJS.Timeout
