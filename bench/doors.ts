@@ -1,7 +1,7 @@
 /**
  * What a produced gigabyte, and a single event, cost the broker by the door it comes through:
- * Kafka's protocol, and WebSockets on both engines. The same batches, connections and kind of client.
- * Starts and stops everything itself; loopback only.
+ * Kafka's protocol, and WebSockets on both engines. The same batches, connections and kind of
+ * client. Starts and stops everything itself; loopback only.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -21,7 +21,7 @@ export interface DoorParts {
   readonly idleTimeoutMs: number
 }
 
-const REQUESTS_MAX = 10_000
+const REQUESTS_MAX = 512
 const SUBSCRIPTIONS_MAX = 10_000
 const PUSH_BYTES_MAX = 256 * 1024 * 1024
 /** What a client may send before it has asked for more. */
