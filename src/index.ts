@@ -6,6 +6,8 @@ import { Client, type ClientOptions } from './client/client.ts'
 import { nodePlatform } from './client/platform-node.ts'
 import type { EmbeddedBroker, EmbeddedBrokerOptions } from './gateway/embedded-broker.ts'
 
+// —— the client ——
+
 export * from './client/public.ts'
 export type { EmbeddedBroker, EmbeddedBrokerOptions } from './gateway/embedded-broker.ts'
 

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Client } from '../client/client.ts'
 import type { Assignment, ConsumerRecord, StartOffset } from '../client/consumer-options.ts'
 import { urlOption } from './broker-url.ts'
@@ -30,12 +30,17 @@ export function consumeCommand(): Command {
     .option('-p, --partition <number>', 'only this partition; may repeat', partition)
     .option('-n, --max <count>', 'stop after so many events', whole(1, OFFSET_MAX))
     .option('-e, --exit', 'stop at what is the end now, do not wait for more')
-    .option('--format <format>', 'text, json, or a template', printer, printerOf('text'))
+    .addOption(
+      new Option('--format <format>', 'text, json, or a template')
+        .default(printerOf('text'), 'text')
+        .argParser(printer),
+    )
     .addHelpText(
       'after',
       `
 Without an offset only events that come from now on are printed.
-A template's parts: ${TEMPLATE_HELP}
+A template's parts:
+  ${TEMPLATE_HELP}
 
 Examples:
   $ millrace consume orders --from-beginning --max 10

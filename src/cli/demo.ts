@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import type { Client } from '../client/client.ts'
 import type { ConnectOptions } from '../client/kafka-connection.ts'
 import { readPartition } from '../client/kafka-reader.ts'
@@ -44,7 +44,9 @@ export function demoCommand(streams: Streams, startBroker: StartDemoBroker): Com
     .option('-f, --file <path>', 'whose lines are streamed; may repeat', collect)
     .option('-p, --partitions <count>', 'of the topic that is made for it', whole(1, 1000), 4)
     .option('--keep', 'leave the topic there afterwards')
-    .option('--format <format>', 'table or json', 'table')
+    .addOption(
+      new Option('--format <format>', 'how to print').choices(['table', 'json']).default('table'),
+    )
     .addHelpText(
       'after',
       `

@@ -18,6 +18,15 @@ export interface ProgressLine {
 }
 
 const REDRAW_MS = 100
+/** What stands beside the bar: the percentage, the rates, and spaces. */
+const BESIDE_BAR = 61
+const BAR_MAX = 40
+
+/** What the terminal's width leaves for bars beside names of that width. */
+function barSize(nameWidth: number): number {
+  const columns = process.stderr.columns ?? 80
+  return Math.max(0, Math.min(BAR_MAX, columns - nameWidth - BESIDE_BAR))
+}
 
 export class Progress {
   readonly #bars: MultiBar | null
@@ -38,13 +47,14 @@ export class Progress {
         hideCursor: true,
         clearOnComplete: false,
         autopadding: true,
+        barsize: barSize(width),
         format: (options, params, payload: { line: ProgressLine }) => {
           const { line } = payload
           const seconds = (performance.now() - this.#startedMs) / 1000
           const size = options.barsize ?? 24
           const done = Math.round(params.progress * size)
           const bar = `${'█'.repeat(done)}${'░'.repeat(size - done)}`
-          const share = line.bytesTotal === null ? '' : `${bar} ${percent(params.progress)}  `
+          const share = line.bytesTotal === null ? '' : `${bar}${percent(params.progress)} `
           return `  ${line.name.padEnd(width)}  ${share}${rateText(line.counter, seconds)}`
         },
       },
@@ -78,10 +88,10 @@ export class Progress {
 export function rateText({ records, bytes }: Readonly<Counter>, seconds: number): string {
   const perSecond = seconds > 0 ? 1 / seconds : 0
   const parts = [
-    `${whole(records)} events`.padStart(18),
-    `${sizeText(bytes)}`.padStart(9),
-    `${whole(records * perSecond)}/s`.padStart(12),
-    `${sizeText(bytes * perSecond)}/s`.padStart(11),
+    `${whole(records)} events`.padStart(17),
+    sizeText(bytes).padStart(8),
+    `${whole(records * perSecond)}/s`.padStart(11),
+    `${sizeText(bytes * perSecond)}/s`.padStart(10),
   ]
   return parts.join(' ')
 }

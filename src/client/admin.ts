@@ -3,6 +3,7 @@
  * when the connection is lost; what changes something rejects with ConnectionError then, since it
  * may have happened.
  */
+import { PARTITIONS_PER_REQUEST_MAX } from '../wire/websocket/messages.ts'
 import type { StartOffset } from './consumer-options.ts'
 import { checkStart } from './consumer-options.ts'
 import { errorOfCode } from './errors.ts'
@@ -146,7 +147,18 @@ export class Admin {
     queries: readonly OffsetQuery[],
     options: WaitOptions = {},
   ): Promise<PartitionOffset[]> {
-    if (queries.length === 0) return []
+    const found: PartitionOffset[] = []
+    for (let from = 0; from < queries.length; from += PARTITIONS_PER_REQUEST_MAX) {
+      const some = queries.slice(from, from + PARTITIONS_PER_REQUEST_MAX)
+      found.push(...(await this.#listOffsets(some, options)))
+    }
+    return found
+  }
+
+  async #listOffsets(
+    queries: readonly OffsetQuery[],
+    options: WaitOptions,
+  ): Promise<PartitionOffset[]> {
     const partitions = queries.map((query): [string, number, number] => {
       return [query.topic, query.partition, timestampOf(query.at ?? 'latest')]
     })

@@ -5,7 +5,12 @@
  */
 import { assert } from '../base/assert.ts'
 import { ErrorCode } from '../errors/error-code.ts'
-import { decodeServerMessage, EnvelopeError, encodeEnvelope } from '../wire/websocket/envelope.ts'
+import {
+  decodeServerMessage,
+  EnvelopeError,
+  encodeEnvelope,
+  LENGTH_BYTES,
+} from '../wire/websocket/envelope.ts'
 import {
   type ClientMessage,
   type ClientMessages,
@@ -18,7 +23,9 @@ import {
 } from '../wire/websocket/messages.ts'
 import { CreditWindow } from './credit-window.ts'
 import { ConnectionError, MillraceError, ServerError } from './errors.ts'
+import { type AnswerHandler, PendingRequests } from './pending-requests.ts'
 import type { ClientSocket, Platform } from './platform.ts'
+import { type CreditWaiter, ProduceTurns } from './produce-turns.ts'
 
 /** A larger envelope is no server's: metadata of a hundred thousand partitions fits. */
 const ENVELOPE_BYTES_MAX = 16 * 1024 * 1024
@@ -35,23 +42,11 @@ export type RequestMessage = {
     : never
 }[keyof ClientMessages]
 
-/** Who asked. Exactly one of the two is called, once. */
-export interface AnswerHandler {
-  answered(message: ServerMessage, payload: Uint8Array): void
-  failed(error: MillraceError): void
-}
-
 /** Where pushes of a subscription go. */
 export interface SubscriptionSink {
   /** `payload` is memory of the sink's own from now on. */
   pushed(message: ServerMessages['batches'], payload: Uint8Array): void
   ended(message: ServerMessages['ended']): void
-}
-
-/** Somebody who produces, and waits its turn where credits or requests are short. */
-export interface CreditWaiter {
-  /** It may be that there is room now: try again. */
-  sendMore(): void
 }
 
 export interface ConnectionOptions {
@@ -68,12 +63,6 @@ export interface ConnectionEvents {
   closed(connection: Connection, error: MillraceError): void
 }
 
-interface Pending {
-  readonly handler: AnswerHandler
-  readonly deadlineMs: number
-  readonly cost: number
-}
-
 export class Connection {
   readonly #options: ConnectionOptions
   readonly #platform: Platform
@@ -82,15 +71,10 @@ export class Connection {
   #hello: Hello | null = null
   #credits = new CreditWindow(0)
   #closed: MillraceError | null = null
-  #nextId = 0
-  /** Oldest first: all have the same time. */
-  readonly #pending = new Map<number, Pending>()
+  readonly #pending = new PendingRequests()
   /** Requests beyond `limits.requests`. */
   readonly #queued: { message: RequestMessage; handler: AnswerHandler }[] = []
-  /** In the order in which they were refused; nobody overtakes the first. */
-  readonly #waiters = new Set<CreditWaiter>()
-  #refused = false
-  #waking = false
+  readonly #turns = new ProduceTurns()
   #askedMs = Number.NEGATIVE_INFINITY
   #asked = 0
   readonly #subscriptions = new Map<number, SubscriptionSink>()
@@ -136,12 +120,25 @@ export class Connection {
       handler.failed(this.#closed)
       return
     }
-    if (this.#pending.size >= this.hello.limits.requests || this.#queued.length > 0) {
-      this.#queued.push({ message, handler })
-      return
+    this.#queued.push({ message, handler })
+    this.#sendQueued()
+  }
+
+  #sendQueued(): void {
+    while (this.isOpen && this.#queued.length > 0 && this.#hasRequest()) {
+      const { message, handler } = this.#queued.shift()!
+      const id = this.#pending.takeId()
+      const head = encodeEnvelope({ ...message, id } as ClientMessage)
+      const { envelopeBytes } = this.hello.limits
+      if (head.length - LENGTH_BYTES > envelopeBytes) {
+        // The server would end the connection, and everybody's requests with it.
+        const text = `a ${message.type} of ${head.length} bytes; at most ${envelopeBytes} are read`
+        handler.failed(new MillraceError(ErrorCode.MESSAGE_TOO_LARGE, text, { retriable: false }))
+        continue
+      }
+      this.#note(id, handler, 0)
+      this.#socket.send([head])
     }
-    const id = this.#expect(handler, 0)
-    this.#write({ ...message, id } as ClientMessage)
   }
 
   /** The same as a promise. Rejects with MillraceError. */
@@ -168,14 +165,11 @@ export class Connection {
    */
   mayProduce(waiter: CreditWaiter, bytes: number): boolean {
     if (!this.isOpen) return false
-    const first = this.#waiters.size === 0 || this.#waiters.values().next().value === waiter
+    const isFirst = this.#turns.isFirst(waiter)
     const cost = bytes + MESSAGE_COST_BYTES
-    if (first && cost <= this.#credits.inHand && this.#hasRequest()) return true
-    this.#waiters.add(waiter)
-    if (first) {
-      this.#refused = true
-      if (cost > this.#credits.inHand) this.#askForCredits(cost)
-    }
+    if (isFirst && cost <= this.#credits.inHand && this.#hasRequest()) return true
+    this.#turns.refuse(waiter)
+    if (isFirst && cost > this.#credits.inHand) this.#askForCredits(cost)
     return false
   }
 
@@ -199,7 +193,7 @@ export class Connection {
     handler: AnswerHandler,
   ): void {
     assert(this.isOpen)
-    const id = this.#takeId()
+    const id = this.#pending.takeId()
     const head = encodeEnvelope({ type: 'produce', id, ...message })
     let size = head.length
     for (const batch of batches) size += batch.length
@@ -211,7 +205,7 @@ export class Connection {
 
   /** `waiter` wants nothing any more. */
   forget(waiter: CreditWaiter): void {
-    this.#waiters.delete(waiter)
+    this.#turns.forget(waiter)
   }
 
   // —— subscriptions ——
@@ -329,13 +323,12 @@ export class Connection {
   }
 
   #answer(id: number, message: ServerMessage, payload: Uint8Array): void {
-    const pending = this.#pending.get(id)
+    const pending = this.#pending.take(id)
     if (pending === undefined) {
       this.#fail(`an answer to a request ${id} that was not made`)
       return
     }
-    this.#pending.delete(id)
-    this.#credits.restore(pending.cost)
+    this.#credits.restore(pending.cost, 'kept' in message ? (message.kept ?? 0) : 0)
     if (message.type === 'error') pending.handler.failed(serverError(message))
     else pending.handler.answered(message, payload)
     this.#roomAgain()
@@ -350,30 +343,18 @@ export class Connection {
 
   #recall(bytes: number): void {
     // Who waits for credits has none to spare.
-    const given = this.#waiters.size > 0 ? 0 : this.#credits.yieldUpTo(bytes)
+    const given = this.#turns.hasWaiters ? 0 : this.#credits.yieldUpTo(bytes)
     this.#write({ type: 'yieldCredits', bytes: given })
   }
 
-  /** Lets those go on who waited, the longest first, until one of them has to wait again. */
+  /** Lets those go on who waited. */
   #roomAgain(): void {
-    while (this.isOpen && this.#queued.length > 0 && this.#hasRequest()) {
-      const { message, handler } = this.#queued.shift()!
-      const id = this.#expect(handler, 0)
-      this.#write({ ...message, id } as ClientMessage)
-    }
-    if (this.#waking) return
-    this.#waking = true
-    for (const waiter of this.#waiters) {
-      this.#refused = false
-      waiter.sendMore()
-      if (this.#refused || !this.isOpen) break
-      this.#waiters.delete(waiter)
-    }
-    this.#waking = false
+    this.#sendQueued()
+    this.#turns.wake()
   }
 
   #hasRequest(): boolean {
-    return this.#pending.size < this.hello.limits.requests
+    return this.#pending.count < this.hello.limits.requests
   }
 
   #askForCredits(cost: number): void {
@@ -391,23 +372,9 @@ export class Connection {
 
   // —— requests ——
 
-  #takeId(): number {
-    // Ids are used again: skip one whose answer is still to come.
-    while (this.#pending.has(this.#nextId)) this.#nextId = (this.#nextId + 1) % ID_MODULO
-    const id = this.#nextId
-    this.#nextId = (id + 1) % ID_MODULO
-    return id
-  }
-
-  #expect(handler: AnswerHandler, cost: number): number {
-    const id = this.#takeId()
-    this.#note(id, handler, cost)
-    return id
-  }
-
   #note(id: number, handler: AnswerHandler, cost: number): void {
     const deadlineMs = this.#platform.timers.monotonicMs() + this.#options.requestTimeoutMs
-    this.#pending.set(id, { handler, deadlineMs, cost })
+    this.#pending.add(id, { handler, deadlineMs, cost })
   }
 
   #write(message: ClientMessage): void {
@@ -427,32 +394,27 @@ export class Connection {
   #nextLookMs(): number {
     const nowMs = this.#platform.timers.monotonicMs()
     if (this.#hello === null) return this.#receivedMs + this.#options.requestTimeoutMs
-    const oldest = this.#pending.values().next().value
-    let lookMs = Math.min(
-      nowMs + this.#options.requestTimeoutMs,
-      oldest === undefined ? Number.POSITIVE_INFINITY : oldest.deadlineMs,
-    )
+    let lookMs = Math.min(nowMs + this.#options.requestTimeoutMs, this.#pending.deadlineMs)
     const pingMs = this.hello.pingIntervalMs
     if (pingMs > 0) lookMs = Math.min(lookMs, Math.max(this.#receivedMs, nowMs - pingMs) + pingMs)
-    if (this.#waiters.size > 0) lookMs = Math.min(lookMs, nowMs + ASK_AGAIN_MS)
+    if (this.#turns.hasWaiters) lookMs = Math.min(lookMs, nowMs + ASK_AGAIN_MS)
     return lookMs
   }
 
   #look(): void {
     const nowMs = this.#platform.timers.monotonicMs()
-    const oldest = this.#pending.values().next().value
     const waitedMs = this.#hello === null ? nowMs - this.#receivedMs : 0
     if (waitedMs >= this.#options.requestTimeoutMs) {
       this.#fail('no hello in time')
       return
     }
-    if (oldest !== undefined && oldest.deadlineMs <= nowMs) {
+    if (this.#pending.deadlineMs <= nowMs) {
       this.#fail(`no answer within ${this.#options.requestTimeoutMs} ms`)
       return
     }
     // A server that is silent for longer than it pings may be gone: its answer, or none, tells.
     const pingMs = this.#hello?.pingIntervalMs ?? 0
-    if (pingMs > 0 && nowMs - this.#receivedMs >= pingMs && oldest === undefined) {
+    if (pingMs > 0 && nowMs - this.#receivedMs >= pingMs && this.#pending.count === 0) {
       this.send({ type: 'ping' }, { answered: () => {}, failed: () => {} })
     }
     this.#roomAgain()
@@ -474,10 +436,9 @@ export class Connection {
     this.#closed = error
     this.#cancelTimer?.()
     this.#cancelTimer = null
-    this.#waiters.clear()
+    this.#turns.clear()
     this.#subscriptions.clear()
-    const pending = [...this.#pending.values()]
-    this.#pending.clear()
+    const pending = this.#pending.takeAll()
     const queued = this.#queued.splice(0)
     for (const { handler } of pending) handler.failed(error)
     for (const { handler } of queued) handler.failed(error)

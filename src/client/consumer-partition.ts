@@ -12,10 +12,11 @@
 import { ErrorCode } from '../errors/error-code.ts'
 import type { ServerMessage, ServerMessages } from '../wire/websocket/messages.ts'
 import { OFFSET_EARLIEST, OFFSET_LATEST } from '../wire/websocket/messages.ts'
-import type { AnswerHandler, Connection, SubscriptionSink } from './connection.ts'
+import type { Connection, SubscriptionSink } from './connection.ts'
 import type { ConsumerRecord, ConsumerSettings, StartOffset } from './consumer-options.ts'
 import { ConnectionError, errorOfCode, MillraceError, ServerError } from './errors.ts'
 import { Fifo } from './fifo.ts'
+import type { AnswerHandler } from './pending-requests.ts'
 import type { Platform } from './platform.ts'
 import { decodePushed, type PushedBatch, splitPush } from './pushed-batch.ts'
 import { backoffMs } from './wait.ts'
@@ -190,7 +191,18 @@ export class ConsumerPartition {
     }
   }
 
+  /** The log's end is asked for first: what is appended in between is then not left out. */
   #locate(connection: Connection, timestamp: number): void {
+    this.#ask(connection, OFFSET_LATEST, (end) => {
+      this.#ask(connection, timestamp, (found) => {
+        this.#fetchOffset = found < 0 ? end : found
+        if (!this.hasRecords) this.#position = this.#fetchOffset
+        this.#begin(this.#share)
+      })
+    })
+  }
+
+  #ask(connection: Connection, timestamp: number, answered: (offset: number) => void): void {
     const { topic, partition } = this
     connection.send(
       { type: 'listOffsets', partitions: [[topic, partition, timestamp]] },
@@ -198,13 +210,8 @@ export class ConsumerPartition {
         const result = message.type === 'offsets' ? message.partitions[0] : undefined
         const [code, offset] = result ?? [ErrorCode.UNKNOWN_SERVER_ERROR, -1]
         const error = errorOfCode(code, null)
-        if (error !== null) {
-          this.#refused(error)
-          return
-        }
-        if (offset < 0) this.#start = 'latest'
-        else this.#fetchOffset = offset
-        this.#begin(this.#share)
+        if (error === null) answered(offset)
+        else this.#refused(error)
       }),
     )
   }
@@ -247,7 +254,8 @@ export class ConsumerPartition {
 
   #ended(message: ServerMessages['ended']): void {
     this.#forget()
-    this.#refused(new ServerError(message.code, message.message, { codeName: message.name }))
+    const { code, name: codeName, retriable } = message
+    this.#refused(new ServerError(code, message.message, { codeName, retriable }))
   }
 
   #refused(error: MillraceError): void {

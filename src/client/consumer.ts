@@ -159,7 +159,7 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
       },
       next: (): Promise<IteratorResult<T>> => {
         // Without another promise for every event that is there already.
-        const value = this.#turnsCount === 0 && this.#closing === null ? take() : null
+        const value = this.#turnsCount === 0 ? take() : null
         if (value !== null) return Promise.resolve({ done: false, value })
         return this.#inTurn(next)
       },
@@ -181,7 +181,7 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
   }
 
   #takeRecord(): ConsumerRecord | null {
-    if (this.#errors.length > 0 || this.#signal?.aborted) return null
+    if (this.#errors.length > 0 || this.#signal?.aborted || this.#closing !== null) return null
     const current = this.#current
     return current === null || current.isPaused ? null : current.takeRecord()
   }

@@ -35,9 +35,11 @@ export class CreditWindow {
     if (!answered) this.#unanswered += bytes
   }
 
-  /** A message's cost comes back with its answer. */
-  restore(bytes: number): void {
-    this.#inHand += bytes
+  /** A message's cost comes back with its answer, less what the server keeps for others. */
+  restore(bytes: number, kept: number): void {
+    const lost = Math.min(bytes, kept)
+    this.#inHand += bytes - lost
+    this.#window -= lost
   }
 
   /** The server's message `credits`. */

@@ -99,31 +99,30 @@ export class Link {
     answer: T,
     options: AskOptions = {},
   ): Promise<ServerMessages[T]> {
+    const gaveUp = new AbortController()
     const asked = withTimeout(
-      this.#ask(message, answer, options.repeat === true),
+      this.#ask(message, answer, { repeat: options.repeat === true, gaveUp: gaveUp.signal }),
       this.platform.timers,
-      {
-        delayMs: this.#options.requestTimeoutMs,
-        what: `the request ${message.type}`,
-      },
+      { delayMs: this.#options.requestTimeoutMs, what: `the request ${message.type}` },
     )
-    return abortable(asked, options.signal)
+    // What nobody waits for any more must not be done when there is a connection again.
+    const result = abortable(asked, options.signal)
+    return result.finally(() => gaveUp.abort())
   }
 
   async #ask<T extends ServerMessage['type']>(
     message: RequestMessage,
     answer: T,
-    repeat: boolean,
+    options: { repeat: boolean; gaveUp: AbortSignal },
   ): Promise<ServerMessages[T]> {
-    const { timers } = this.platform
-    const endMs = timers.monotonicMs() + this.#options.requestTimeoutMs
     for (;;) {
-      const connection = await this.connect()
+      const connection = await this.connect({ signal: options.gaveUp })
+      options.gaveUp.throwIfAborted()
       try {
         return await connection.request(message, answer)
       } catch (error) {
-        const again = repeat && error instanceof ConnectionError && timers.monotonicMs() < endMs
-        if (!again || this.#isClosed) throw error
+        const isLost = error instanceof ConnectionError && !this.#isClosed
+        if (!isLost || !options.repeat) throw error
       }
     }
   }

@@ -192,8 +192,9 @@ export class PartitionQueue {
     this.#repair()
     if (nowMs < this.#retryAtMs) return null
     const first = this.#sent[0]
-    if (first !== undefined && this.#inFlightCount < this.#sent.length) {
-      // Something is to be sent again: it goes alone, and first.
+    const isAgain = first !== undefined && first.attempts > 1
+    if (first !== undefined && (isAgain || this.#inFlightCount < this.#sent.length)) {
+      // Something is to be sent again, or was: it goes alone, and first.
       return this.#inFlightCount === 0 ? first : null
     }
     if (this.#span >= this.#inFlightMax || this.#broken) return null
@@ -240,7 +241,7 @@ export class PartitionQueue {
       this.#shiftUnsent()
       const sequence = this.#rules.idempotent ? this.#nextSequence : -1
       batch.number(this.#identity, sequence, this.#platform)
-      this.#nextSequence = (this.#nextSequence + batch.recordsCount) % SEQUENCE_MODULO
+      this.#nextSequence = addSequence(this.#nextSequence, batch.recordsCount)
       batch.ordinal = this.#nextOrdinal++
       this.#sent.push(batch)
     }
@@ -252,10 +253,10 @@ export class PartitionQueue {
   }
 
   /** Begins to number under another identity. Only when `wantsIdentity`. */
-  identify(identity: ProducerIdentity): void {
+  identify(identity: ProducerIdentity, firstSequence = 0): void {
     assert(this.#sent.length === 0)
     this.#identity = identity
-    this.#nextSequence = 0
+    this.#nextSequence = firstSequence
     this.#confirmed = false
     this.#broken = false
     this.#events.changed(this)
@@ -414,6 +415,11 @@ export class PartitionQueue {
     batch.reject(error)
     this.#events.settled(batch, error)
   }
+}
+
+/** Sequences go from 0 to 2^31 − 1, and on with 0. */
+function addSequence(sequence: number, count: number): number {
+  return (sequence + count) % SEQUENCE_MODULO
 }
 
 function asMillraceError(error: unknown): MillraceError {

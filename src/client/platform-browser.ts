@@ -50,6 +50,9 @@ interface Page {
   clearTimeout(timer: unknown): void
 }
 
+/** A longer delay would be none at all; whoever is called early looks at the time again. */
+const DELAY_MAX_MS = 0x7fff_ffff
+
 const page = globalThis as unknown as Page
 
 export const browserPlatform: Platform = {
@@ -57,7 +60,7 @@ export const browserPlatform: Platform = {
   timers: {
     ...systemClock,
     after(delayMs, callback) {
-      const timer = page.setTimeout(callback, delayMs)
+      const timer = page.setTimeout(callback, Math.min(delayMs, DELAY_MAX_MS))
       return () => page.clearTimeout(timer)
     },
   },

@@ -18,12 +18,15 @@ import type { ClientSocket, Platform, SocketEvents } from './platform.ts'
 /** A message that is larger fails the connection: no server sends such. */
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 
+/** A longer delay would be none at all; whoever is called early looks at the time again. */
+const DELAY_MAX_MS = 0x7fff_ffff
+
 export const nodePlatform: Platform = {
   openSocket,
   timers: {
     ...systemClock,
     after(delayMs, callback) {
-      const timer = setTimeout(callback, delayMs)
+      const timer = setTimeout(callback, Math.min(delayMs, DELAY_MAX_MS))
       return () => clearTimeout(timer)
     },
   },
@@ -33,8 +36,8 @@ export const nodePlatform: Platform = {
     code === COMPRESSION_ZSTD ? compress(code, bytes) : compressSync(code, bytes),
   decompress: (code, bytes, bytesMax) =>
     code === COMPRESSION_ZSTD
-      ? decompress(code, bytes, bytesMax)
-      : decompressSync(code, bytes, bytesMax),
+      ? decompress(code, bytes, bytesMax).then(plainBytes)
+      : plainBytes(decompressSync(code, bytes, bytesMax)),
   events: {
     connect: channel('millrace:client:connect'),
     disconnect: channel('millrace:client:disconnect'),
@@ -64,7 +67,7 @@ function openSocket(url: string, protocol: string, events: SocketEvents): Client
 }
 
 /** The library's users get plain Uint8Arrays, whose methods mean the same in browsers. */
-function plainBytes(data: Buffer | ArrayBuffer | Buffer[]): Uint8Array {
+function plainBytes(data: Uint8Array | ArrayBuffer | Buffer[]): Uint8Array {
   if (data instanceof ArrayBuffer) return new Uint8Array(data)
   const whole = Array.isArray(data) ? Buffer.concat(data) : data
   return new Uint8Array(whole.buffer, whole.byteOffset, whole.byteLength)

@@ -1,9 +1,10 @@
 /** One produce message: batches of several partitions, and what becomes of each by the answer. */
 import { ErrorCode } from '../errors/error-code.ts'
 import type { ServerMessage } from '../wire/websocket/messages.ts'
-import type { AnswerHandler, Connection } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { ConnectionError, errorOfCode, type MillraceError, ServerError } from './errors.ts'
 import type { PartitionQueue } from './partition-queue.ts'
+import type { AnswerHandler } from './pending-requests.ts'
 import type { Platform } from './platform.ts'
 import type { ProduceBatch } from './produce-batch.ts'
 
@@ -24,6 +25,7 @@ export class ProduceRequest implements AnswerHandler {
   readonly #batches: ProduceBatch[] = []
   #sentMs = 0
   #bytes = ENVELOPE_BYTES_MAX
+  #envelopeBytes = ENVELOPE_BYTES_MAX
 
   constructor(acks: 0 | 1 | -1, platform: Platform) {
     this.#acks = acks
@@ -41,12 +43,18 @@ export class ProduceRequest implements AnswerHandler {
 
   /** The whole message, at most, with `batch` in it. */
   bytesWith(batch: ProduceBatch): number {
-    return this.#bytes + batch.bytes + ENTRY_BYTES_MAX + batch.topic.length * UTF8_BYTES_PER_UNIT
+    return this.#bytes + batch.bytes + entryBytesMax(batch)
+  }
+
+  /** The envelope alone, at most, with `batch` in it. */
+  envelopeBytesWith(batch: ProduceBatch): number {
+    return this.#envelopeBytes + entryBytesMax(batch)
   }
 
   /** At most one batch of each queue. */
   add(queue: PartitionQueue, batch: ProduceBatch): void {
     this.#bytes = this.bytesWith(batch)
+    this.#envelopeBytes = this.envelopeBytesWith(batch)
     this.#queues.push(queue)
     this.#batches.push(batch)
   }
@@ -109,9 +117,13 @@ export class ProduceRequest implements AnswerHandler {
   }
 }
 
-/** The error for a batch that no message of this connection can carry; null when one can. */
-export function tooLarge(batch: ProduceBatch, bytes: number, max: number): ServerError | null {
-  if (bytes <= max) return null
+function entryBytesMax(batch: ProduceBatch): number {
+  return ENTRY_BYTES_MAX + batch.topic.length * UTF8_BYTES_PER_UNIT
+}
+
+/** The error for a batch that no message of `max` bytes can carry; null when one can. */
+export function tooLarge(batch: ProduceBatch, max: number): ServerError | null {
+  if (ENVELOPE_BYTES_MAX + entryBytesMax(batch) + batch.bytes <= max) return null
   const text = `a batch of ${batch.bytes} bytes does not fit a message of ${max}`
   return new ServerError(ErrorCode.MESSAGE_TOO_LARGE, text)
 }

@@ -94,8 +94,8 @@ export class Producer implements AsyncDisposable {
    * DeliveryError, TimeoutError, ServerError or ClosedError. The signal ends the wait: an event
    * that is in a batch already is sent all the same.
    */
-  send(record: ProducerRecord, options: WaitOptions = {}): Promise<RecordMetadata> {
-    const { signal } = options
+  send(record: ProducerRecord, options?: WaitOptions): Promise<RecordMetadata> {
+    const signal = options?.signal
     if (signal?.aborted) return Promise.reject(signal.reason)
     const promise = new Promise<RecordMetadata>(capture)
     const resolve = capturedResolve
@@ -217,16 +217,26 @@ export class Producer implements AsyncDisposable {
       throw new RangeError(`timestamp is in whole milliseconds from -1, not ${timestamp}`)
     }
     const route = this.#routes.of(topic)
-    const bytes = recordBytesMax(contentOf(record, record.key ?? null))
+    const content = contentOf(record)
+    const bytes = recordBytesMax(content)
     const nowMs = this.#link.platform.timers.monotonicMs()
     const mayGo = route.waiting.length === 0 && this.#blocked.length === 0
     if (mayGo && this.#hasRoom(bytes) && this.#isKnown(route, record)) {
-      this.#place(route, { record, bytes, resolve, reject }, nowMs)
+      this.#place(route, { record, content, bytes, resolve, reject }, nowMs)
       return null
     }
     const deadlineMs = nowMs + this.#settings.rules.deliveryTimeoutMs
-    const common = { flushes: [], asked: false, dropped: false }
-    const waiting: WaitingRecord = { record, bytes, resolve, reject, deadlineMs, ...common }
+    const waiting: WaitingRecord = {
+      record,
+      content,
+      bytes,
+      resolve,
+      reject,
+      deadlineMs,
+      flushes: [],
+      asked: false,
+      dropped: false,
+    }
     this.#waitingBytes += bytes
     this.#sender.schedule(deadlineMs)
     if (route.waiting.length > 0 || !this.#isKnown(route, record)) this.#holdBack(route, waiting)
@@ -250,16 +260,15 @@ export class Producer implements AsyncDisposable {
   /** Encodes the event into the batch of its partition. */
   #place(
     route: TopicRoute,
-    event: Pick<WaitingRecord, 'record' | 'bytes' | 'resolve' | 'reject'>,
+    event: Pick<WaitingRecord, 'record' | 'content' | 'bytes' | 'resolve' | 'reject'>,
     nowMs: number,
   ): ProduceBatch {
-    const { record, bytes, resolve, reject } = event
+    const { record, content, bytes, resolve, reject } = event
     const key = keyBytes(record.key)
     const isSticky = record.partition === undefined && route.choice.isSticky(key)
     const queue = isSticky ? this.#stickyQueue(route, bytes) : this.#queueOf(route, record, key)
     const before = queue.open
     const timestamp = record.timestamp ?? this.#link.platform.timers.wallMs()
-    const content = contentOf(record, key)
     const batch = queue.append({ content, timestamp, resolve, reject }, bytes, nowMs)
     if (isSticky) route.stickyBatch = batch
     this.#bufferedBytes += bytes
@@ -407,9 +416,9 @@ export class Producer implements AsyncDisposable {
   }
 }
 
-function contentOf(record: ProducerRecord, key: Uint8Array | string | null): RecordContent {
-  const value = record.value ?? null
-  return record.headers === undefined ? { key, value } : { key, value, headers: record.headers }
+function contentOf(record: ProducerRecord): RecordContent {
+  const { key = null, value = null, headers } = record
+  return headers === undefined ? { key, value } : { key, value, headers }
 }
 
 function noPartition(record: ProducerRecord): ServerError {

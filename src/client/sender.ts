@@ -2,7 +2,7 @@
  * Sends what the queues of a producer have, in turn, while the connection has room for it; finds
  * producer ids for them, and looks after them when their time comes. One for each producer.
  */
-import type { Connection, CreditWaiter } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { MillraceError } from './errors.ts'
 import type { Link, LinkUser } from './link.ts'
 import type { PartitionQueue } from './partition-queue.ts'
@@ -13,12 +13,13 @@ import {
   REQUEST_PARTITIONS_MAX,
   tooLarge,
 } from './produce-request.ts'
+import type { CreditWaiter } from './produce-turns.ts'
 import type { ProducerSettings } from './producer-options.ts'
 import { backoffMs, sleep } from './wait.ts'
 
 /** Batches do not get smaller than this, however small the window is. */
 const BATCH_BYTES_MIN = 1024
-/** What a message takes beyond its batch: the longest topic, three bytes a letter. */
+/** What a message with one batch takes beyond the batch: the longest topic, three bytes each. */
 const ENVELOPE_ROOM = 1024
 
 export interface SenderEvents {
@@ -138,6 +139,7 @@ export class Sender implements LinkUser, CreditWaiter {
       if (request.count === 0) {
         if (!connection.mayProduce(this, bytes)) return false
       } else if (bytes > Math.min(REQUEST_BYTES, connection.produceBytesLeft)) break
+      else if (request.envelopeBytesWith(batch) > connection.hello.limits.envelopeBytes) break
       request.add(queue, batch)
       chosen.push(queue)
       if (request.count === REQUEST_PARTITIONS_MAX) break
@@ -158,8 +160,7 @@ export class Sender implements LinkUser, CreditWaiter {
         if (!queue.wantsIdentity || !this.#identify(queue)) return null
         continue
       }
-      const alone = new ProduceRequest(this.#settings.acks, this.#link.platform).bytesWith(batch)
-      const error = tooLarge(batch, alone, connection.hello.limits.messageBytes)
+      const error = tooLarge(batch, connection.hello.limits.messageBytes)
       if (error === null) return batch
       // One that may have been stored keeps its place until its time is over.
       if (batch.isNumbered) return null

@@ -1,11 +1,13 @@
-/** How many partitions topics have: one question to the server for many of them. */
+/** How many partitions topics have: few questions to the server for many of them. */
 import { ErrorCode } from '../errors/error-code.ts'
-import type { RequestMessage } from './connection.ts'
 import { errorOfCode, type MillraceError, ServerError } from './errors.ts'
 import type { AskOptions, Link } from './link.ts'
 
 /** The partitions of a topic, or why there is none. */
 export type TopicCount = number | MillraceError
+
+/** Topics in one question: a longer one may not fit the envelope that the server reads. */
+const TOPICS_PER_REQUEST = 200
 
 /** Rejects with MillraceError when the question fails as a whole. */
 export async function askTopicCounts(
@@ -13,16 +15,16 @@ export async function askTopicCounts(
   topics: readonly string[],
   options: { create: boolean } & Pick<AskOptions, 'signal'>,
 ): Promise<Map<string, TopicCount>> {
-  const message = {
-    type: 'metadata' as const,
-    topics: [...topics],
-    create: options.create,
-  } satisfies RequestMessage
-  const answer = await link.request(message, 'metadata', { repeat: true, signal: options.signal })
+  const { create, signal } = options
   const counts = new Map<string, TopicCount>()
-  for (const topic of answer.topics) {
-    const error = errorOfCode(topic.errorCode, null)
-    counts.set(topic.name, error ?? topic.partitions.length)
+  for (let first = 0; first < topics.length; first += TOPICS_PER_REQUEST) {
+    const names = topics.slice(first, first + TOPICS_PER_REQUEST)
+    const message = { type: 'metadata', topics: names, create } as const
+    const answer = await link.request(message, 'metadata', { repeat: true, signal })
+    for (const topic of answer.topics) {
+      const error = errorOfCode(topic.errorCode, null)
+      counts.set(topic.name, error ?? topic.partitions.length)
+    }
   }
   for (const topic of topics) {
     const count = counts.get(topic)

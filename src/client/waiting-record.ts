@@ -1,9 +1,11 @@
 /** An event that a producer has been given and has no room or no partition for yet. */
+import type { RecordContent } from '../record/batch-writer.ts'
 import type { FlushWaiter, Reject, Resolve } from './produce-batch.ts'
 import type { ProducerRecord } from './producer-record.ts'
 
 export interface WaitingRecord {
   readonly record: ProducerRecord
+  readonly content: RecordContent
   /** What it takes in a batch at most. */
   readonly bytes: number
   readonly resolve: Resolve | undefined

@@ -122,20 +122,22 @@ export class BatchWriter {
       this.#maxTimestamp = timestamp
     }
     const timestampDelta = timestamp - this.#baseTimestamp
+    const keyBytes = contentBytes(key)
+    const valueBytes = contentBytes(value)
     const size =
       ATTRIBUTES_BYTES +
       sizeOfVarlong(timestampDelta) +
       sizeOfVarint(this.#recordsCount) +
-      sizeOfNullable(key) +
-      sizeOfNullable(value) +
+      sizeOfContent(keyBytes) +
+      sizeOfContent(valueBytes) +
       sizeOfHeaders(headers)
     this.#reserve(VARINT_BYTES_MAX + size)
     const start = writeVarint(this.#bytes, this.#end, size)
     this.#bytes[start] = 0 // Attributes: none is defined.
     let next = writeVarlong(this.#bytes, start + ATTRIBUTES_BYTES, timestampDelta)
     next = writeVarint(this.#bytes, next, this.#recordsCount)
-    next = writeNullable(this.#bytes, next, key)
-    next = writeNullable(this.#bytes, next, value)
+    next = writeContent(this.#bytes, writeVarint(this.#bytes, next, keyBytes), key)
+    next = writeContent(this.#bytes, writeVarint(this.#bytes, next, valueBytes), value)
     next = writeHeaders(this.#bytes, next, headers)
     assert(next === start + size)
     this.#end = next
@@ -171,8 +173,8 @@ export class BatchWriter {
 /** An upper bound of what `record` takes inside a batch. */
 export function recordBytesMax(record: RecordContent): number {
   const variable =
-    sizeOfNullable(record.key) +
-    sizeOfNullable(record.value) +
+    sizeOfContent(contentBytes(record.key)) +
+    sizeOfContent(contentBytes(record.value)) +
     sizeOfHeaders(record.headers ?? NO_HEADERS)
   return variable + FIXED_RECORD_BYTES_MAX
 }
@@ -232,26 +234,31 @@ export function finishBatch(
   return bytes
 }
 
-function sizeOfNullable(value: Content): number {
-  if (value === null) return 1
-  const size = typeof value === 'string' ? sizeOfUtf8(value) : value.length
-  return sizeOfVarint(size) + size
+/** The length as it is written: −1 for null. */
+function contentBytes(content: Content): number {
+  if (content === null) return -1
+  return typeof content === 'string' ? sizeOfUtf8(content) : content.length
+}
+
+/** What a content of that length takes, the length included. */
+function sizeOfContent(bytes: number): number {
+  return sizeOfVarint(bytes) + Math.max(0, bytes)
 }
 
 function sizeOfHeaders(headers: readonly WritableHeader[]): number {
   let size = sizeOfVarint(headers.length)
-  for (const header of headers) size += sizeOfNullable(header.key) + sizeOfNullable(header.value)
+  for (const { key, value } of headers) {
+    size += sizeOfContent(contentBytes(key)) + sizeOfContent(contentBytes(value))
+  }
   return size
 }
 
-function writeNullable(bytes: Uint8Array, position: number, value: Content): number {
-  if (value === null) return writeVarint(bytes, position, -1)
-  if (typeof value === 'string') {
-    return writeUtf8(bytes, writeVarint(bytes, position, sizeOfUtf8(value)), value)
-  }
-  const next = writeVarint(bytes, position, value.length)
-  bytes.set(value, next)
-  return next + value.length
+/** Writes it behind its length. */
+function writeContent(bytes: Uint8Array, position: number, content: Content): number {
+  if (content === null) return position
+  if (typeof content === 'string') return writeUtf8(bytes, position, content)
+  bytes.set(content, position)
+  return position + content.length
 }
 
 function writeHeaders(
@@ -260,9 +267,9 @@ function writeHeaders(
   headers: readonly WritableHeader[],
 ): number {
   let next = writeVarint(bytes, position, headers.length)
-  for (const header of headers) {
-    next = writeNullable(bytes, next, header.key)
-    next = writeNullable(bytes, next, header.value)
+  for (const { key, value } of headers) {
+    next = writeContent(bytes, writeVarint(bytes, next, contentBytes(key)), key)
+    next = writeContent(bytes, writeVarint(bytes, next, contentBytes(value)), value)
   }
   return next
 }

@@ -34,6 +34,10 @@ test('runProgram, prints help with examples, for every command', async () => {
     ['topic', 'list'],
     ['topic', 'describe'],
     ['topic', 'delete'],
+    ['produce'],
+    ['consume'],
+    ['demo'],
+    ['completion'],
   ]
   for (const command of commands) {
     const { code, out, err } = await run(...command, '--help')
@@ -42,7 +46,7 @@ test('runProgram, prints help with examples, for every command', async () => {
     assert.equal(err, '')
     for (const line of out.split('\n')) assert.ok([...line].length <= 100, line)
   }
-  for (const command of [[], ['start'], ['topic']]) {
+  for (const command of [[], ['start'], ['topic'], ['consume'], ['demo']]) {
     assert.match((await run(...command, '--help')).out, /Examples:\n {2}\$ millrace/)
   }
 })

@@ -13,9 +13,9 @@ import { withSeed } from '../support/seed.ts'
 import { type Harness, harness, text } from './harness.ts'
 
 const FILE = 'client/consumer-faults'
-const ROUNDS = 25
+const ROUNDS = 15
 const PARTITIONS = 3
-const BATCHES = 60
+const BATCHES = 150
 const RECORD_BYTES = 400
 const BATCH_BYTES_MAX = 20 * (RECORD_BYTES + 40)
 const CODECS = [0, 1, 2, 3] as const
@@ -45,12 +45,18 @@ function visible(partition: FakePartition, offset: number): number[] {
   return offsets
 }
 
+function wait({ timers }: Harness, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    timers.after(delayMs, resolve)
+  })
+}
+
 async function produceMeanwhile(random: Random, h: Harness): Promise<void> {
   for (let i = 0; i < BATCHES; i++) {
     append(random, h.server.partition('t', random.below(PARTITIONS))!)
     h.server.appended()
     if (random.chance(0.1)) h.server.dropAll()
-    await new Promise<void>((resolve) => h.timers.after(random.below(60), resolve))
+    await wait(h, random.below(60))
   }
 }
 
@@ -67,9 +73,9 @@ async function take(random: Random, h: Harness, consumer: Consumer, until: () =>
       consumer.pause('t', paused)
       h.timers.after(random.below(300), () => consumer.resume('t', paused))
     }
-    if (random.chance(0.1)) {
-      await new Promise<void>((resolve) => h.timers.after(random.below(50), resolve))
-    }
+    if (random.chance(0.1)) await wait(h, random.below(50))
+    // Long enough for everything that it may be pushed.
+    if (random.chance(0.01)) await wait(h, 3000)
   }
   await iterator.return?.()
   return got

@@ -72,6 +72,10 @@ export class FakeConnection implements FakePeer {
     })
   }
 
+  get subscriptionsCount(): number {
+    return this.#subscriptions.size
+  }
+
   get clientSide(): ClientSocket {
     return {
       send: (pieces) => {
@@ -116,12 +120,15 @@ export class FakeConnection implements FakePeer {
 
   /** An answer, after a delay of its own. */
   #answer(message: ServerMessage, cost = 0, payload?: Uint8Array): void {
-    const { faults, random, timers } = this.#server
+    const server = this.#server
+    const { faults, random, timers } = server
     timers.after(random.fraction() * (faults.answerDelayMs ?? 0), () => {
       if (!this.#isOpen) return
       this.#underWay--
-      this.#credits += cost
-      this.#deliver(message, payload)
+      const kept = server.chance(faults.keepCredits) ? random.below(cost + 1) : 0
+      this.#credits += cost - kept
+      this.#window -= kept
+      this.#deliver(kept === 0 ? message : ({ ...message, kept } as ServerMessage), payload)
       if (this.#server.chance(faults.recall)) {
         this.#deliver({ type: 'recall', bytes: random.below(100_000) })
       }
@@ -379,9 +386,8 @@ export class FakeConnection implements FakePeer {
         partition === undefined
           ? ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
           : ErrorCode.OFFSET_OUT_OF_RANGE
-      const { name, message } = errorFields(code)
       this.#subscriptions.delete(number)
-      this.#deliver({ type: 'ended', subscription: number, code, name, message })
+      this.#deliver({ type: 'ended', subscription: number, ...errorFields(code) })
       return false
     }
     const room = Math.min(subscription.maxBytes, subscription.credits)

@@ -24,6 +24,8 @@ export interface Faults {
   readonly dropPush?: number
   /** Of an answer: the server asks for credits back. */
   readonly recall?: number
+  /** Of a produce's answer: not all of its cost comes back. */
+  readonly keepCredits?: number
   /** An opening fails. */
   readonly refuseConnection?: number
 }
@@ -42,6 +44,7 @@ export interface FakeServerOptions {
 
 /** A connection, as much as the world needs of it. */
 export interface FakePeer {
+  readonly subscriptionsCount: number
   /** Pushes what there is. */
   push(): void
   end(code: number, reason: string): void

@@ -88,7 +88,8 @@ export class Produces {
 
   #produced(message: ProduceMessage, results: readonly AppendedBatch[], cost: number): void {
     const session = this.#session
-    if (this.#end(cost)) return
+    const kept = this.#end(cost)
+    if (kept === null) return
     if (message.acks === 0) {
       // A client that asked for no answer learns of a failure by losing its connection.
       if (results.some((result) => result.errorCode !== ErrorCode.NONE)) {
@@ -96,7 +97,7 @@ export class Produces {
         return
       }
       session.endSilently()
-      session.send({ type: 'credits', bytes: cost })
+      session.send({ type: 'credits', bytes: cost - kept })
       return
     }
     session.answer({
@@ -109,6 +110,7 @@ export class Produces {
         logStartOffset,
         errorCode === ErrorCode.NONE ? null : errorInfo(errorCode).message,
       ]),
+      ...(kept === 0 ? {} : { kept }),
     })
   }
 
@@ -130,7 +132,8 @@ export class Produces {
               records: message.records.map(plainRecord),
             })
     if (typeof plan === 'number') {
-      if (!this.#end(cost)) session.fail(message.id, plan)
+      const kept = this.#end(cost)
+      if (kept !== null) session.fail(message.id, plan, null, kept)
       return
     }
     const chunks = plan.batches.map((batch) => batch.bytes)
@@ -143,7 +146,8 @@ export class Produces {
         offset += batch.length
       }
       job.start(() => {
-        if (this.#end(cost)) return
+        const kept = this.#end(cost)
+        if (kept === null) return
         const failed = job.results.find((result) => result.errorCode !== ErrorCode.NONE)
         session.answer({
           type: 'producedRecords',
@@ -155,6 +159,7 @@ export class Produces {
             return [partition, isKept ? baseOffset + offsetDelta : -1, errorCode]
           }),
           message: failed === undefined ? null : errorInfo(failed.errorCode).message,
+          ...(kept === 0 ? {} : { kept }),
         })
       })
     })
@@ -189,12 +194,14 @@ export class Produces {
     return true
   }
 
-  /** The message has cost nothing any more. True when nobody waits for its answer. */
-  #end(cost: number): boolean {
-    const { account, isClosed } = this.#session
-    if (isClosed) account.settle(cost)
-    else account.restore(cost)
-    return isClosed
+  /**
+   * The message has cost nothing any more. Returns how much of its cost the client does not get
+   * back; null when nobody waits for its answer.
+   */
+  #end(cost: number): number | null {
+    if (!this.#session.isClosed) return this.#session.endCost(cost)
+    this.#session.account.settle(cost)
+    return null
   }
 }
 

@@ -18,9 +18,13 @@ export interface SessionLink {
   /** Ends a request with its answer. */
   answer(message: ServerMessage, payload?: readonly Uint8Array[], onSent?: () => void): void
   /** Ends a request with an error; without a text of its own the code's. */
-  fail(id: number, code: number, message?: string | null): void
+  fail(id: number, code: number, message?: string | null, kept?: number): void
   /** A request has failed in a way that its handler does not know. */
   failUnexpectedly(id: number, error: unknown): void
+  /**
+   * A produce has cost nothing any more. Returns how much of its cost the client does not get back.
+   */
+  endCost(cost: number): number
   /** Ends a produce that wants no answer. */
   endSilently(): void
   /** A large answer has been handed over: the next one may follow when the client has read on. */

@@ -13,6 +13,7 @@ import {
   CloseCode,
   MESSAGE_COST_BYTES,
   type ServerMessage,
+  type ServerMessages,
 } from '../../wire/websocket/messages.ts'
 import type { WebSocketHandler, WebSocketPeer } from '../web/web-server.ts'
 import type { CreditAccount } from './credit-account.ts'
@@ -35,6 +36,8 @@ export interface SessionParts {
   /** Sessions that wait for memory. */
   readonly waiting: Set<Session>
   readonly onClosed: (session: Session) => void
+  /** Credits have come back to the pool. */
+  readonly onCreditsFreed: () => void
   readonly onViolation: (session: Session, reason: string) => void
 }
 
@@ -160,8 +163,9 @@ export class Session implements WebSocketHandler, SessionLink {
     this.send(message, payload, onSent)
   }
 
-  fail(id: number, code: number, message?: string | null): void {
-    this.answer(errorMessage(id, code, message))
+  fail(id: number, code: number, message?: string | null, kept = 0): void {
+    const error = errorMessage(id, code, message)
+    this.answer(kept === 0 ? error : { ...error, kept })
   }
 
   failUnexpectedly(id: number, error: unknown): void {
@@ -203,6 +207,7 @@ export class Session implements WebSocketHandler, SessionLink {
         this.#recalledMs = Infinity
         this.#lastSpentMs = this.broker.clock.monotonicMs() // Not asked again at once.
         this.account.yield(message.bytes)
+        this.#parts.onCreditsFreed()
         return
       case 'flow':
         this.#subscriptions.grant(message.subscription, message.credits)
@@ -253,6 +258,12 @@ export class Session implements WebSocketHandler, SessionLink {
     return true
   }
 
+  endCost(cost: number): number {
+    const kept = this.account.restore(cost)
+    if (kept > 0) this.#parts.onCreditsFreed()
+    return kept
+  }
+
   endSilently(): void {
     this.#requests--
   }
@@ -267,7 +278,7 @@ function errorMessage(
   id: number | null,
   code: number,
   message: string | null | undefined,
-): ServerMessage {
+): ServerMessages['error'] {
   const info = errorInfo(code)
   const { name, retriable } = info
   return { type: 'error', id, code, name, message: message ?? info.message, retriable }

@@ -142,8 +142,9 @@ export class Subscriptions implements SubscriptionHost {
 
   onEnded(subscription: Subscription, code: number): void {
     this.#forget(subscription)
-    const { name, message } = errorInfo(code)
-    this.#session.send({ type: 'ended', subscription: subscription.id, code, name, message })
+    const { name, message, retriable } = errorInfo(code)
+    const { id } = subscription
+    this.#session.send({ type: 'ended', subscription: id, code, name, message, retriable })
   }
 
   #grantTo(subscription: Subscription, bytes: number): void {

@@ -4,7 +4,7 @@ import { CloseCode, MESSAGE_COST_BYTES, VERSION } from '../../wire/websocket/mes
 import type { Complaints } from '../complaints.ts'
 import type { WebSocketHandler, WebSocketPeer } from '../web/web-server.ts'
 import { CreditAccount } from './credit-account.ts'
-import { CreditPool } from './credit-pool.ts'
+import { CreditPool, type WindowHolder } from './credit-pool.ts'
 import { Session } from './session.ts'
 import type { SessionLimits } from './session-link.ts'
 
@@ -21,7 +21,7 @@ export interface DoorParts {
   readonly idleTimeoutMs: number
 }
 
-const REQUESTS_MAX = 10_000
+const REQUESTS_MAX = 512
 const SUBSCRIPTIONS_MAX = 10_000
 const PUSH_BYTES_MAX = 256 * 1024 * 1024
 /** What a client may send before it has asked for more. */
@@ -41,6 +41,7 @@ export class WebSocketDoor {
   readonly #pool: CreditPool
   readonly #windowMax: number
   readonly #sessions = new Set<Session>()
+  readonly #sessionOf = new Map<WindowHolder, Session>()
   readonly #waitingForMemory = new Set<Session>()
   readonly #limits: SessionLimits
   readonly #sweep: NodeJS.Timeout
@@ -79,11 +80,14 @@ export class WebSocketDoor {
       waiting: this.#waitingForMemory,
       onClosed: (closed) => {
         this.#sessions.delete(closed)
+        this.#sessionOf.delete(closed.account)
         this.#growWindows()
       },
+      onCreditsFreed: () => this.#growWindows(),
       onViolation: (closed, reason) => complaints.closed(closed.peer.remoteAddress, reason),
     })
     this.#sessions.add(session)
+    this.#sessionOf.set(session.account, session)
     session.send({
       type: 'hello',
       versions: [VERSION, VERSION],
@@ -95,7 +99,7 @@ export class WebSocketDoor {
         batchBytes: broker.config.get('message.max.bytes'),
         ...this.#limits,
       },
-      credits: session.account.want(FIRST_CREDITS),
+      credits: session.account.begin(FIRST_CREDITS),
       pingIntervalMs: this.#parts.pingIntervalMs,
       idleTimeoutMs: this.#parts.idleTimeoutMs,
     })
@@ -113,14 +117,17 @@ export class WebSocketDoor {
     }
   }
 
+  /** Gives what the pool has to those who asked for more: first who has less than his share. */
   #growWindows(): void {
+    if (this.#pool.bytesFree === 0) return
+    for (const account of this.#pool.short) this.#sessionOf.get(account)?.growWindow()
     for (const session of this.#sessions) {
       if (this.#pool.bytesFree === 0) return
       if (session.account.isWaiting) session.growWindow()
     }
   }
 
-  /** Credits that lie idle are asked back when somebody waits for some. */
+  /** Credits that lie idle are asked back when somebody has less than his share. */
   #recall(): void {
     const now = this.#parts.broker.clock.monotonicMs()
     for (const session of [...this.#sessions]) {
@@ -128,8 +135,7 @@ export class WebSocketDoor {
       session.violate(CloseCode.TOO_SLOW, 'it does not give credits back')
     }
     this.#growWindows()
-    const isWanted = [...this.#sessions].some((session) => session.account.isWaiting)
-    if (!isWanted || this.#pool.bytesFree > 0) return
+    if (!this.#pool.isShort) return
     for (const session of this.#sessions) {
       const spare = session.account.inHand - FIRST_CREDITS
       const isIdle = now - session.lastSpentMs > IDLE_CREDITS_MS

@@ -43,10 +43,10 @@ export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode]
 export const OFFSET_LATEST = -1
 export const OFFSET_EARLIEST = -2
 
-export const PARTITIONS_PER_REQUEST_MAX = 10_000
+export const PARTITIONS_PER_REQUEST_MAX = 2000
 export const RECORDS_PER_REQUEST_MAX = 10_000
 const HEADERS_PER_RECORD_MAX = 1000
-const NAMES_MAX = 10_000
+const NAMES_MAX = 2000
 const CONFIGS_MAX = 1000
 /** Longer than Kafka allows a topic's name, so that the name's own error is given. */
 const name = text(1000)
@@ -141,11 +141,13 @@ export const SERVER_MESSAGES = {
   produced: {
     id: u32,
     partitions: list(tuple(i32, int53, int53, int53, nullable(message)), COUNT_MAX),
+    kept: optional(bytesCount),
   },
   producedRecords: {
     id: u32,
     records: list(tuple(i32, int53, i32), COUNT_MAX),
     message: nullable(message),
+    kept: optional(bytesCount),
   },
   producer: { id: u32, producerId: int53, producerEpoch: i32 },
   subscribed: {
@@ -161,7 +163,7 @@ export const SERVER_MESSAGES = {
     logStartOffset: int53,
     bytes: bytesCount,
   },
-  ended: { subscription: u32, code: i32, name: message, message },
+  ended: { subscription: u32, code: i32, name: message, message, retriable: bool },
   fetched: { id: u32, partitions: list(tuple(i32, int53, int53, bytesCount), COUNT_MAX) },
   offsets: { id: u32, partitions: list(tuple(i32, int53, int53), COUNT_MAX) },
   metadata: {
@@ -184,7 +186,14 @@ export const SERVER_MESSAGES = {
   deleted: { id: u32, logStartOffset: int53 },
   done: { id: u32 },
   pong: { id: u32 },
-  error: { id: nullable(u32), code: i32, name: message, message, retriable: bool },
+  error: {
+    id: nullable(u32),
+    code: i32,
+    name: message,
+    message,
+    retriable: bool,
+    kept: optional(bytesCount),
+  },
 } as const satisfies Readonly<Record<string, Fields>>
 
 type Messages<M extends Readonly<Record<string, Fields>>> = {

@@ -17,7 +17,7 @@ test('CreditAccount, whatever clients do, the pool knows every byte that is gran
     const clients: Client[] = []
     const open = (): void => {
       const account = new CreditAccount(pool, 3000)
-      const believed = account.want(100)
+      const believed = account.begin(100)
       clients.push({ account, believed, underWay: [], isClosed: false })
     }
     for (let step = 0; step < 20_000; step++) {
@@ -43,8 +43,9 @@ test('CreditAccount, whatever clients do, the pool knows every byte that is gran
       } else if (random.chance(0.5)) {
         const cost = underWay.pop()
         if (cost !== undefined) {
-          account.restore(cost)
-          client.believed += cost
+          const kept = account.restore(cost)
+          assert.ok(kept === 0 || account.window >= pool.fairShare, 'nobody loses his share')
+          client.believed += cost - kept
         }
       } else if (random.chance(0.25)) {
         const given = random.below(client.believed + 1)
@@ -66,6 +67,36 @@ test('CreditAccount, whatever clients do, the pool knows every byte that is gran
       assert.equal(pool.bytesFree, 10_000 - granted)
     }
   })
+})
+
+test('CreditAccount, busy clients, give up what they have above a fair share', () => {
+  const pool = new CreditPool(9000)
+  const busy = [0, 1, 2].map(() => new CreditAccount(pool, 4500))
+  for (const account of busy) account.want(4500)
+  assert.deepEqual(
+    busy.map(({ window }) => window),
+    [4500, 4500, 0],
+  )
+  const [a, b, c] = busy as [CreditAccount, CreditAccount, CreditAccount]
+  a.spend(4000)
+  assert.equal(a.restore(1000), 1000, 'everything, while it has more than a share')
+  assert.equal(c.grow(), 1000)
+  assert.equal(b.restore(0), 0)
+  a.restore(1000)
+  assert.equal(a.window, 3000, 'down to the share')
+  assert.equal(a.restore(2000), 0, 'and no further')
+  c.grow()
+  assert.equal(c.window, 1500)
+  b.spend(4500)
+  assert.equal(b.restore(4500), 1500)
+  c.grow()
+  assert.deepEqual(
+    busy.map(({ window }) => window),
+    [3000, 3000, 3000],
+  )
+  assert.equal(pool.isShort, false)
+  c.close()
+  assert.equal(a.want(4500), 1500, 'what is free again is for all')
 })
 
 test('CreditAccount, a client that yields, does not want it back at once', () => {

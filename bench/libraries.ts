@@ -1,0 +1,179 @@
+/**
+ * Events per CPU-second of producer libraries, each against the same broker: ours over WebSocket,
+ * kafkajs and Java's over Kafka's protocol. Starts and stops everything itself; loopback only.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { KafkaAdmin } from '../src/client/kafka-admin.ts'
+import { projectFolder, type RunningBroker, startBroker } from './lib/broker.ts'
+import { cleanUpAtExit, deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
+import { describeMachine, machineLines } from './lib/machine.ts'
+import { formatNumber, formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
+
+const USAGE =
+  'node build/bench/libraries.js [--rounds 3] [--events 2000000] [--event-bytes 200] [--out PREFIX]'
+
+const TOPIC = 'libraries'
+const PARTITIONS = 3
+/** A run so small that it shows what starting costs. */
+const START_EVENTS = 1000
+
+interface Result {
+  readonly library: string
+  readonly events: number
+  readonly seconds: number
+  readonly cpuSeconds: number
+}
+
+interface Library {
+  readonly name: string
+  readonly run: (broker: RunningBroker, events: number, eventBytes: number) => Result
+}
+
+const LIBRARIES: readonly Library[] = [
+  {
+    name: 'Millrace, produce()',
+    run: inNode('millrace', (b) => `ws://127.0.0.1:${b.httpPort}/ws`),
+  },
+  {
+    name: 'Millrace, send(), a promise each',
+    run: inNode('millrace-promises', (b) => `ws://127.0.0.1:${b.httpPort}/ws`),
+  },
+  { name: 'kafkajs 2.2.4', run: inNode('kafkajs', (b) => `127.0.0.1:${b.kafkaPort}`) },
+  { name: 'Java kafka-clients 4.3.0', run: inJava },
+]
+
+function inNode(library: string, address: (broker: RunningBroker) => string): Library['run'] {
+  return (broker, events, eventBytes) => {
+    const program = join(projectFolder(), 'build', 'bench', 'lib', 'library-producer.js')
+    const args = [program, library, address(broker), TOPIC, String(events), String(eventBytes)]
+    const { stdout, stderr, status } = spawnSync(process.execPath, args, { encoding: 'utf8' })
+    if (status !== 0) throw new Error(stderr)
+    return JSON.parse(stdout) as Result
+  }
+}
+
+function javaTools(): string {
+  return join(projectFolder(), '.cache', 'java', 'tools-lib')
+}
+
+/** Kafka's own ProducerPerformance; CPU time of the whole JVM, its start taken off. */
+function inJava(broker: RunningBroker, events: number, eventBytes: number): Result {
+  const whole = javaRun(broker, events, eventBytes)
+  const start = javaRun(broker, START_EVENTS, eventBytes)
+  return {
+    library: 'java',
+    events: events - START_EVENTS,
+    seconds: whole.seconds - start.seconds,
+    cpuSeconds: whole.cpuSeconds - start.cpuSeconds,
+  }
+}
+
+function javaRun(broker: RunningBroker, events: number, eventBytes: number) {
+  const command = [
+    'TIMEFORMAT="%R %U %S"; time java -Xmx512m',
+    '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
+    `-cp '${javaTools()}/*' org.apache.kafka.tools.ProducerPerformance`,
+    `--topic ${TOPIC} --num-records ${events} --record-size ${eventBytes} --throughput -1`,
+    `--producer-props bootstrap.servers=127.0.0.1:${broker.kafkaPort} acks=all`,
+    'batch.size=65536 linger.ms=5',
+  ].join(' ')
+  const { stderr, stdout, status } = spawnSync('bash', ['-c', command], { encoding: 'utf8' })
+  const times = stderr.trim().split('\n').at(-1)?.split(' ').map(Number) ?? []
+  if (status !== 0 || times.length !== 3) throw new Error(`${stdout}\n${stderr}`)
+  const [seconds = 0, user = 0, system = 0] = times
+  return { seconds, cpuSeconds: user + system }
+}
+
+async function createTopic(broker: RunningBroker): Promise<void> {
+  const at = { host: '127.0.0.1', port: broker.kafkaPort, clientId: 'libraries', timeoutMs: 10_000 }
+  const admin = await KafkaAdmin.connect(at)
+  const topic = { name: TOPIC, partitions: PARTITIONS, replicationFactor: null, configs: new Map() }
+  await admin.createTopic(topic, { validateOnly: false })
+  const described = await admin.describeTopic(TOPIC)
+  if (described.partitionList.length !== PARTITIONS) throw new Error('the topic is not there')
+  admin.close()
+}
+
+/** Every event that was sent is in the log. */
+async function verify(broker: RunningBroker, events: number): Promise<void> {
+  const at = { host: '127.0.0.1', port: broker.kafkaPort, clientId: 'libraries', timeoutMs: 10_000 }
+  const admin = await KafkaAdmin.connect(at)
+  const { partitionList } = await admin.describeTopic(TOPIC)
+  admin.close()
+  const stored = partitionList.reduce((sum, one) => sum + (one.highWatermark ?? 0), 0)
+  if (stored !== events) throw new Error(`${events} events were sent, ${stored} are stored`)
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      help: { type: 'boolean' },
+      rounds: { type: 'string', default: '3' },
+      events: { type: 'string', default: '2000000' },
+      'event-bytes': { type: 'string', default: '200' },
+      out: { type: 'string', default: join(projectFolder(), '.cache', 'bench', 'libraries') },
+    },
+  })
+  if (values.help === true) {
+    process.stdout.write(`${USAGE}\n`)
+    return
+  }
+  cleanUpAtExit()
+  const parent = join(projectFolder(), '.cache', 'bench')
+  mkdirSync(parent, { recursive: true })
+  const machine = describeMachine(parent)
+  const libraries = LIBRARIES.filter(({ run }) => run !== inJava || existsSync(javaTools()))
+  const results: (Result & { readonly name: string })[] = []
+  for (let round = 0; round < Number(values.rounds); round++) {
+    for (const { name, run } of round % 2 === 0 ? libraries : libraries.toReversed()) {
+      const folder = join(parent, `millrace-libraries-${process.pid}-${Date.now()}`)
+      mkdirSync(folder)
+      ownFolder(folder)
+      const broker = await startBroker({
+        dataDir: join(folder, 'data'),
+        logFile: join(folder, 'broker.log'),
+        shards: 1,
+        settings: [],
+        nodeArgs: ['--max-semi-space-size=64'],
+        readyTimeoutMs: 30_000,
+      })
+      try {
+        await createTopic(broker)
+        const result = run(broker, Number(values.events), Number(values['event-bytes']))
+        const extra = run === inJava ? 2 * START_EVENTS : 0
+        await verify(broker, result.events + extra)
+        results.push({ ...result, name })
+        const perCpu = formatNumber(result.events / result.cpuSeconds)
+        process.stderr.write(`  ${round + 1}/${values.rounds} ${name}: ${perCpu} events/CPU-s\n`)
+      } finally {
+        await stopProcess(broker.child)
+        deleteFolder(folder)
+        await sleep(500)
+      }
+    }
+  }
+  const rows = libraries.map(({ name }) => {
+    const mine = results.filter((result) => result.name === name)
+    const spread = (pick: (result: Result) => number): string =>
+      formatSpread(spreadOf(mine.map(pick)))
+    return [
+      name,
+      spread((result) => result.events / result.cpuSeconds),
+      spread((result) => result.events / result.seconds),
+      spread((result) => (result.cpuSeconds / result.events) * 1e6),
+    ]
+  })
+  const head = ['', 'events/CPU-s', 'events/s', 'CPU-µs/event']
+  const text = [...machineLines(machine), '', markdownTable(head, rows)].join('\n')
+  writeFileSync(
+    `${values.out}.json`,
+    `${JSON.stringify({ machine, options: values, results }, null, 1)}\n`,
+  )
+  writeFileSync(`${values.out}.md`, `${text}\n`)
+  process.stdout.write(`${text}\n`)
+}
+
+await main()
