@@ -1,10 +1,11 @@
 """A client of millrace.v1, written from src/wire/websocket/README.md with the standard library only.
 
     websocket_client.py HOST PORT produce TOPIC PARTITION   records as JSON lines from stdin
-    websocket_client.py HOST PORT consume TOPIC PARTITION OFFSET COUNT [BASE64_BATCHES]
+    websocket_client.py HOST PORT consume TOPIC PARTITION OFFSET COUNT
+    websocket_client.py HOST PORT topics                    their names, one a line
 
 A record is {"key", "value", "headers", "timestamp"}, bytes as base64 or null. `produce` builds one
-uncompressed batch and prints its answer; `consume` prints records until COUNT have come. It reads
+uncompressed batch, creates the topic where the broker allows it, and prints the answer; `consume` prints records until COUNT have come. It reads
 gzip and uncompressed batches.
 """
 
@@ -301,6 +302,9 @@ class Client:
             elif answer.get("id") == self.next_id:
                 return answer, rest
 
+    def metadata(self, topics, create=False):
+        return self.ask({"type": "metadata", "topics": topics, "create": create})[0]["topics"]
+
     def produce(self, topic, partition, batch):
         cost = 4 + 200 + len(topic) + len(batch) + COST
         if cost > self.credits:
@@ -337,8 +341,12 @@ def encoded(data):
 
 
 def main():
-    host, port, command, topic, partition = sys.argv[1:6]
+    host, port, command = sys.argv[1:4]
     client = Client(host, int(port))
+    if command == "topics":
+        print("\n".join(sorted(topic["name"] for topic in client.metadata(None))))
+        return
+    topic, partition = sys.argv[4:6]
     if command == "produce":
         records = []
         for line in sys.stdin:
@@ -347,6 +355,7 @@ def main():
             record["value"] = decoded(record["value"])
             record["headers"] = [(name, decoded(value)) for name, value in record["headers"]]
             records.append(record)
+        client.metadata([topic], create=True)
         code, offset, _, _, message = client.produce(topic, int(partition), build_batch(records))
         print(json.dumps({"errorCode": code, "baseOffset": offset, "message": message}))
         return

@@ -1,7 +1,7 @@
 /**
- * Real clients against a real broker process: what each writes, every other one reads; what their
- * admins do. With one shard, and with three, so that requests span shards. A failure names writer,
- * reader, codec, partition and offset.
+ * Real clients against a real broker process, over Kafka's protocol and over WebSocket: what each
+ * writes, every other one reads; what their admins do. With one shard, and with three, so that
+ * requests span shards. A failure names writer, reader, codec, partition and offset.
  */
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
@@ -24,6 +24,8 @@ import { kafkaPython } from './clients/kafka-python.ts'
 import { kafkajsClient } from './clients/kafkajs.ts'
 import { kcat } from './clients/kcat.ts'
 import { checkTopic, writeTopic } from './clients/matrix.ts'
+import { millraceClient } from './clients/millrace.ts'
+import { millracePython, pythonAvailable } from './clients/millrace-python.ts'
 
 const SHARD_COUNTS = [1, 3]
 const PARTITIONS = 4
@@ -31,8 +33,9 @@ const TIMEOUT_MS = 300_000
 const seed = Number(process.env.MILLRACE_SEED ?? 1)
 
 const java = new JavaClient()
-const clients: readonly KafkaClient[] = [java, kcat, kafkaPython, kafkajsClient]
-const skip = skipUnless(...clients.map((client) => client.available()), dumpLogAvailable())
+const kafkaClients: readonly KafkaClient[] = [java, kcat, kafkaPython, kafkajsClient]
+const available = kafkaClients.map((client) => client.available())
+const skip = skipUnless(...available, pythonAvailable(), dumpLogAvailable())
 
 for (const shards of SHARD_COUNTS) {
   const options = { skip, timeout: TIMEOUT_MS }
@@ -52,10 +55,11 @@ async function death(broker: TestBroker): Promise<never> {
 }
 
 async function runAll(t: TestContext, broker: TestBroker): Promise<void> {
-  const { bootstrap } = broker
+  const { bootstrap, httpUrl } = broker
   const target = { bootstrap, prefix: 'admin' }
+  const clients = [...kafkaClients, millraceClient(httpUrl), millracePython(httpUrl)]
   try {
-    for (const writer of clients) await runWriter(t, writer, bootstrap)
+    for (const writer of clients) await runWriter(t, writer, { bootstrap, readers: clients })
     await t.test('Java admin creates, grows, describes and deletes topics', () =>
       checkJavaTopics(java, target),
     )
@@ -79,17 +83,23 @@ async function runAll(t: TestContext, broker: TestBroker): Promise<void> {
     await java.close()
   }
   await broker.stop() // Indexes are cut to their size.
-  await t.test('DumpLogSegments has no complaint about the files', () => checkFiles(broker.dataDir))
+  await t.test('DumpLogSegments has no complaint about the files', () =>
+    checkFiles(broker.dataDir, clients.length),
+  )
 }
 
 /** One client writes a topic of its own; all read it. */
-async function runWriter(t: TestContext, writer: KafkaClient, bootstrap: string): Promise<void> {
+async function runWriter(
+  t: TestContext,
+  writer: KafkaClient,
+  { bootstrap, readers }: { bootstrap: string; readers: readonly KafkaClient[] },
+): Promise<void> {
   const topic = `matrix-${writer.name}`
   const request = { bootstrap, topic, partitions: PARTITIONS }
   await (writer.createTopic === undefined ? java.createTopic(request) : writer.createTopic(request))
   await t.test(`${writer.name} writes`, async (t) => {
     const written = await writeTopic(writer, request, seed)
-    for (const reader of clients) {
+    for (const reader of readers) {
       await t.test(`${reader.name} reads what ${writer.name} wrote`, async () => {
         assert.ok((await checkTopic(reader, written)) > 0)
       })
@@ -97,12 +107,12 @@ async function runWriter(t: TestContext, writer: KafkaClient, bootstrap: string)
   })
 }
 
-async function checkFiles(dataDir: string): Promise<void> {
+async function checkFiles(dataDir: string, topics: number): Promise<void> {
   const files = readdirSync(dataDir, { recursive: true, encoding: 'utf8' })
     .filter((name) => /(^|\/)\d{20}\.(log|index|timeindex|snapshot)$/.test(name))
     .map((name) => join(dataDir, name))
   const logs = files.filter((name) => name.endsWith('.log'))
-  assert.ok(logs.length >= clients.length * PARTITIONS, `only ${logs.length} log files`)
+  assert.ok(logs.length >= topics * PARTITIONS, `only ${logs.length} log files`)
   const { status, complaints } = await dumpLog(files)
   assert.deepEqual([status, complaints.slice(0, 20)], [0, []])
 }

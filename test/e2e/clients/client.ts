@@ -70,7 +70,10 @@ export interface CreateTopicRequest {
 }
 
 export interface ClientLimits {
+  /** Those that it writes. */
   readonly compressions: readonly Compression[]
+  /** Those that it reads. Default: all. */
+  readonly readsCompressions?: readonly Compression[]
   /** Sends the `timestamp` of a record; otherwise it is ignored. */
   readonly timestamps: boolean
   /** Null header values. */
