@@ -17,6 +17,8 @@ import type { ClientSocket, Platform, SocketEvents } from './platform.ts'
 
 /** A message that is larger fails the connection: no server sends such. */
 const MESSAGE_BYTES_MAX = 256 * 1024 * 1024
+/** How long a server may take to answer the end of a connection: the program lives as long. */
+const CLOSE_MS_MAX = 2000
 
 /** A longer delay would be none at all; whoever is called early looks at the time again. */
 const DELAY_MAX_MS = 0x7fff_ffff
@@ -47,10 +49,12 @@ export const nodePlatform: Platform = {
 }
 
 function openSocket(url: string, protocol: string, events: SocketEvents): ClientSocket {
-  const socket = new WebSocket(url, protocol, {
+  const options = {
     perMessageDeflate: false,
     maxPayload: MESSAGE_BYTES_MAX,
-  })
+    closeTimeout: CLOSE_MS_MAX, // Newer than the types of `ws`.
+  }
+  const socket = new WebSocket(url, protocol, options)
   let failure = ''
   socket.on('open', () => events.opened())
   socket.on('message', (data, isBinary) => events.message(isBinary ? plainBytes(data) : null))

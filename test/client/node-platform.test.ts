@@ -1,6 +1,8 @@
 /** The library as an application in Node uses it: over real sockets, with all codecs. */
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { WebSocketServer } from 'ws'
@@ -84,4 +86,32 @@ test('createClient refuses what is no WebSocket URL, and says what cannot be rea
   await assert.rejects(client.admin().listTopics(), { code: 7, retriable: true })
   await client.close()
   assert.ok(new ConnectionError('x').retriable)
+})
+
+/** `ws` by itself waits for thirty seconds, and the program with it. */
+test('a closed socket, with a server that does not answer the close, ends', {
+  timeout: 20_000,
+}, async (t) => {
+  const server = createServer()
+  server.on('upgrade', (request, socket) => {
+    const key = `${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`
+    const accept = createHash('sha1').update(key).digest('base64')
+    const head = `Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}`
+    const answer = `HTTP/1.1 101 Switching Protocols\r\n${head}\r\nSec-WebSocket-Protocol: p\r\n`
+    socket.write(`${answer}\r\n`)
+    socket.resume()
+    t.after(() => socket.destroy())
+  })
+  t.after(() => server.close())
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const code = await new Promise<number>((resolve) => {
+    const socket = nodePlatform.openSocket(`ws://127.0.0.1:${port}`, 'p', {
+      opened: () => socket.close(1000, ''),
+      message: () => {},
+      closed: resolve,
+    })
+  })
+  assert.equal(code, 1006)
 })
