@@ -3,7 +3,7 @@
  * are held against the log as Kafka's protocol shows it.
  */
 import assert from 'node:assert/strict'
-import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Random } from '../../src/base/random.ts'
 import {
   type Consumer,
@@ -66,7 +66,7 @@ export class Account {
     return this.#seen
   }
 
-  /** Sends all events of the plan. Resolves when each is settled. */
+  /** Sends all events of the plan, closes the producer. Resolves when each event is settled. */
   async produce(of: {
     producer: Producer
     topic: string
@@ -93,6 +93,7 @@ export class Account {
       if (outstanding.size >= plan.outstanding) await Promise.race(outstanding)
       if (random.chance(0.02)) await sleep(random.below(4))
     }
+    await producer.close()
     await Promise.all(outstanding)
   }
 
@@ -113,12 +114,18 @@ export class Account {
   }
 
   /** Reads until the consumer is closed. */
-  async consume(consumer: Consumer, random: Random): Promise<void> {
-    const { takes, idleChance } = this.#plan.consumer
+  async consume(consumer: Consumer, topic: string, random: Random): Promise<void> {
+    const { takes, idleChance, pauseChance } = this.#plan.consumer
+    const rest = async (partition: number): Promise<void> => {
+      if (random.chance(idleChance)) await sleep(random.below(10))
+      if (!random.chance(pauseChance)) return
+      consumer.pause(topic, partition)
+      setTimeout(() => consumer.resume(topic, partition), random.below(100))
+    }
     if (takes === 'records') {
       for await (const record of consumer) {
         this.#see(record)
-        if (random.chance(idleChance)) await setImmediate()
+        await rest(record.partition)
       }
       return
     }
@@ -127,7 +134,7 @@ export class Account {
         assert.equal(record.partition, partition)
         this.#see(record)
       }
-      if (random.chance(idleChance)) await sleep(random.below(10))
+      await rest(partition)
     }
   }
 

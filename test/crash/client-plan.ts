@@ -24,24 +24,32 @@ export interface RoundPlan {
   readonly partitions: number
   readonly topicConfigs: Readonly<Record<string, string>>
   readonly producers: readonly ProducerPlan[]
-  /** The broker is killed when so many events are settled, one after the other. */
-  readonly kills: readonly number[]
+  /** When the broker ends, to be started again: in this order. */
+  readonly ends: readonly {
+    /** So many events are settled. */
+    readonly settled: number
+    /** kill -9, or in order. */
+    readonly by: 'kill' | 'stop'
+  }[]
   /** How often the proxy harms a connection; 0: there is no proxy. */
   readonly faultsMax: number
   /** Whether producers and consumer share one client, and with it one connection. */
   readonly isShared: boolean
+  readonly creditWindowBytes: number
   readonly consumer: {
     readonly byTopic: boolean
     readonly takes: 'records' | 'batches'
     readonly bufferBytes: number
-    /** How often it pauses to do something else. */
+    /** How often it does something else for a while. */
     readonly idleChance: number
+    /** How often it pauses a partition for a while. */
+    readonly pauseChance: number
   }
 }
 
 const EVENTS_MIN = 400
 const EVENTS_MAX = 1500
-const KILLS_MAX = 2
+const ENDS_MAX = 2
 const FAULTS_MAX = 20
 const PATIENT_MS = 120_000
 const CODECS: readonly CompressionName[] = ['none', 'none', 'gzip', 'snappy', 'lz4', 'zstd']
@@ -61,7 +69,7 @@ export function drawPlan(random: Random, trouble: Trouble): RoundPlan {
     }
   })
   const total = producers.reduce((sum, { events }) => sum + events, 0)
-  const kills = trouble === 'network' ? 0 : random.between(1, KILLS_MAX)
+  const ends = trouble === 'network' ? 0 : random.between(1, ENDS_MAX)
   return {
     shards: random.pick([1, 3]),
     partitions: random.between(1, 6),
@@ -71,14 +79,18 @@ export function drawPlan(random: Random, trouble: Trouble): RoundPlan {
       ...(random.chance(0.3) ? { 'flush.messages': '1' } : {}),
     },
     producers,
-    kills: Array.from({ length: kills }, () => random.below(total)).sort((a, b) => a - b),
+    ends: Array.from({ length: ends }, () => random.below(total))
+      .sort((a, b) => a - b)
+      .map((settled) => ({ settled, by: random.chance(0.8) ? 'kill' : 'stop' })),
     faultsMax: trouble === 'kill' ? 0 : random.between(5, FAULTS_MAX),
     isShared: random.chance(0.5),
+    creditWindowBytes: Math.floor(2 ** random.between(13, 22)),
     consumer: {
       byTopic: random.chance(0.5),
       takes: random.pick(['records', 'batches'] as const),
       bufferBytes: Math.floor(2 ** random.between(11, 20)),
       idleChance: random.pick([0, 0.01, 0.1]),
+      pauseChance: random.pick([0, 0, 0.01]),
     },
   }
 }

@@ -20,7 +20,7 @@ export interface ClientRoundOptions {
 }
 
 export interface ClientRoundReport extends AccountTotals {
-  readonly kills: number
+  readonly restarts: number
   readonly connections: number
   readonly faults: Readonly<Record<FaultKind, number>>
 }
@@ -63,8 +63,8 @@ class Round {
   #broker: TestBroker
   readonly #clients: Client[] = []
   readonly #ended = new AbortController()
-  #kills = 0
-  #killing: Promise<void> = Promise.resolve()
+  #restarts = 0
+  #ending: Promise<void> = Promise.resolve()
 
   private constructor(of: {
     plan: RoundPlan
@@ -110,7 +110,7 @@ class Round {
 
     const harmed = this.#harmedClient()
     const consumer = this.#consumer(this.#plan.isShared ? harmed : this.#harmedClient())
-    const consumed = this.#account.consume(consumer, this.#random.split())
+    const consumed = this.#account.consume(consumer, TOPIC, this.#random.split())
     const work = this.#work(harmed)
     // A consumer that fails ends the round at once; a producer that fails, too.
     await this.#untilDone(Promise.race([work, consumed.then(() => work)]), 'producers')
@@ -123,13 +123,13 @@ class Round {
     const totals = this.#account.verify(logs)
     const { connections = 0, done } = this.#proxy ?? {}
     const none = { cut: 0, reset: 0, halfClose: 0, stallCut: 0, stall: 0, crumbs: 0 }
-    return { ...totals, kills: this.#kills, connections, faults: done ?? none }
+    return { ...totals, restarts: this.#restarts, connections, faults: done ?? none }
   }
 
   async end(): Promise<void> {
     this.#ended.abort()
     this.#account.changed()
-    await this.#killing.catch(() => {}) // It may be starting a broker.
+    await this.#ending.catch(() => {}) // It may be starting a broker.
     const signal = AbortSignal.abort(new Error('the round is over'))
     await Promise.allSettled(this.#clients.map((client) => client.close({ signal })))
     await this.#proxy?.close()
@@ -138,7 +138,9 @@ class Round {
   }
 
   #client(port: number): Client {
-    const client = createClient({ url: `ws://127.0.0.1:${port}/ws`, ...CLIENT })
+    const { creditWindowBytes } = this.#plan
+    const url = `ws://127.0.0.1:${port}/ws`
+    const client = createClient({ url, creditWindowBytes, ...CLIENT })
     this.#clients.push(client)
     return client
   }
@@ -158,7 +160,7 @@ class Round {
     return client.consumer({ ...options, assignments })
   }
 
-  /** All events are sent and settled while the broker is killed as planned. */
+  /** All events are sent and settled while the broker ends and begins as planned. */
   async #work(client: Client): Promise<void> {
     const loads = this.#plan.producers.map(async (plan) => {
       const { compression, batchBytes, lingerMs, inFlight, deliveryTimeoutMs } = plan
@@ -166,18 +168,18 @@ class Round {
       const producer = client.producer({ ...rules, retryMinMs: 5, retryMaxMs: 50 })
       const random = this.#random.split()
       await this.#account.produce({ producer, topic: TOPIC, plan, random })
-      await producer.close()
     })
-    this.#killing = this.#killAsPlanned()
-    await Promise.all([...loads, this.#killing])
+    this.#ending = this.#endAsPlanned()
+    await Promise.all([...loads, this.#ending])
   }
 
-  async #killAsPlanned(): Promise<void> {
-    for (const settled of this.#plan.kills) {
+  async #endAsPlanned(): Promise<void> {
+    for (const { settled, by } of this.#plan.ends) {
       await this.#until(() => this.#account.settled >= settled)
       if (this.#ended.signal.aborted) return
-      await this.#broker.kill()
-      this.#kills++
+      if (by === 'kill') await this.#broker.kill()
+      else await this.#broker.stop()
+      this.#restarts++
       this.#broker = await startBroker(this.#brokerOptions)
     }
   }
