@@ -192,3 +192,15 @@ test('WebSocketDoor, a produce that waited and closes its connection, gives its 
   assert.equal(client.closedWith, 4002)
   assert.equal(bench.door.creditsGranted, WINDOW, 'what the other one has')
 })
+
+test('WebSocketDoor, memory that comes back without an answer of a shard, is found', (t) => {
+  const bench = new Bench(t)
+  const client = bench.open()
+  bench.hasMemory = false
+  client.say({ type: 'produce', id: 1, acks: 1, partitions: [['t', 0, 5]] }, new Uint8Array(5))
+  bench.pass(5000)
+  assert.equal(client.heard('produced').length, 0)
+  bench.hasMemory = true
+  bench.pass(1000)
+  assert.equal(client.heard('produced').length, 1)
+})
