@@ -110,6 +110,29 @@ for (const engine of ['uws', 'node']) {
       })
     })
 
+    test('a client that fetches and does not read, costs a bounded amount', async () => {
+      await withBroker({ set }, async (broker) => {
+        const client = await withTopic(broker)
+        for (let i = 0; i < 40; i++) await produce(client, i % 3, 900_000)
+        const before = residentBytes(broker.pid)
+        const partitions = [0, 1, 2].map((index): [string, number, number, number] => {
+          return [TOPIC, index, 0, 30 * MB]
+        })
+        for (let i = 0; i < 12; i++) {
+          const slow = await WebSocketTestClient.open(broker.httpUrl)
+          slow.socket.pause()
+          const at = { maxBytes: 50 * MB, minBytes: 1, maxWaitMs: 0, partitions }
+          slow.send({ type: 'fetch', id: 1, ...at })
+        }
+        await produce(client, 1, 1000)
+        const at = { maxBytes: 50 * MB, minBytes: 1, maxWaitMs: 0, partitions }
+        await client.ask('fetched', { type: 'fetch', id: client.nextId(), ...at })
+        const grown = residentBytes(broker.pid) - before
+        assert.ok(grown < 120 * MB, `${Math.round(grown / MB)} MB more`)
+        await client.close()
+      })
+    })
+
     test('a message that never ends, and a client that goes within one, hold nobody up', async () => {
       await withBroker({ set }, async (broker) => {
         const client = await withTopic(broker)
