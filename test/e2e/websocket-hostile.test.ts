@@ -110,6 +110,24 @@ for (const engine of ['uws', 'node']) {
       })
     })
 
+    test('many subscriptions to batches larger than they ask for, all come, in time', async () => {
+      await withBroker({ set }, async (broker) => {
+        const client = await withTopic(broker)
+        await produce(client, 0, 900_000)
+        const reader = await WebSocketTestClient.open(broker.httpUrl)
+        reader.socket.pause()
+        for (let subscription = 0; subscription < 60; subscription++) {
+          const at = { topic: TOPIC, partition: 0, offset: 0, credits: 1, maxBytes: 1 }
+          reader.send({ type: 'subscribe', id: subscription, subscription, ...at })
+        }
+        await produce(client, 1, 1000)
+        reader.socket.resume()
+        for (let seen = 0; seen < 60; seen++) await reader.takeType('batches')
+        await reader.close()
+        await client.close()
+      })
+    })
+
     test('a client that fetches and does not read, costs a bounded amount', async () => {
       await withBroker({ set }, async (broker) => {
         const client = await withTopic(broker)
