@@ -128,6 +128,22 @@ for (const engine of ['uws', 'node']) {
       })
     })
 
+    test('a client that pauses under small pushes, gets the rest when it reads on', async () => {
+      await withBroker({ set }, async (broker) => {
+        const client = await withTopic(broker)
+        const reader = await WebSocketTestClient.open(broker.httpUrl)
+        const at = { topic: TOPIC, partition: 0, offset: 0, credits: 200 * MB, maxBytes: 8 * MB }
+        await reader.ask('subscribed', { type: 'subscribe', id: 1, subscription: 1, ...at })
+        reader.socket.pause()
+        for (let i = 0; i < 1500; i++) await produce(client, 0, 10_000)
+        reader.socket.resume()
+        for (let seen = 0; seen < 15 * MB; )
+          seen += (await reader.takeType('batches')).payload.length
+        await reader.close()
+        await client.close()
+      })
+    })
+
     test('a client that fetches and does not read, costs a bounded amount', async () => {
       await withBroker({ set }, async (broker) => {
         const client = await withTopic(broker)

@@ -66,8 +66,14 @@ export class NodePeer implements WebSocketPeer {
     this.#socket.cork()
     const last = Math.max(0, chunks.length - 1)
     for (let i = 0; i < last; i++) this.#webSocket.send(chunks[i] as Uint8Array, FRAGMENT)
-    this.#webSocket.send(chunks[last] ?? EMPTY, LAST_FRAGMENT, settle)
+    let isTaken = false
+    this.#webSocket.send(chunks[last] ?? EMPTY, LAST_FRAGMENT, () => {
+      settle?.()
+      // The socket's own 'drain' does not come for what is less than its high-water mark.
+      if (!isTaken) this.#handler?.onDrain()
+    })
     this.#socket.uncork()
+    isTaken = this.bufferedBytes === 0
   }
 
   end(code: number, reason: string): void {
