@@ -33,7 +33,8 @@ const nextPartition = new WeakMap<Topic, number>()
 
 /**
  * Plans the appends of `records` to `topic`; to `partition` all of them, or where their keys say.
- * UNKNOWN_TOPIC_OR_PARTITION when there is no such partition.
+ * UNKNOWN_TOPIC_OR_PARTITION when there is no such partition; INVALID_TIMESTAMP when a batch cannot
+ * hold times so far apart: each record has its distance from the first one.
  */
 export function planRecords(
   broker: Broker,
@@ -46,17 +47,19 @@ export function planRecords(
   const now = broker.clock.wallMs()
   const keyless = (nextPartition.get(topic) ?? 0) % count
   nextPartition.set(topic, keyless + 1)
-  const builders = new Map<number, { builder: BatchBuilder; index: number }>()
+  const builders = new Map<number, { builder: BatchBuilder; index: number; baseMs: number }>()
   const places: { batch: number; offsetDelta: number }[] = []
   for (const { key, value, headers, timestampMs } of asked.records) {
     const partition = fixed ?? (key === null ? keyless : partitionOfKey(key, count))
+    const ms = timestampMs ?? now
     let target = builders.get(partition)
     if (target === undefined) {
-      target = { builder: new BatchBuilder(), index: builders.size }
+      target = { builder: new BatchBuilder(), index: builders.size, baseMs: ms }
       builders.set(partition, target)
     }
+    if (!Number.isSafeInteger(ms - target.baseMs)) return ErrorCode.INVALID_TIMESTAMP
     places.push({ batch: target.index, offsetDelta: target.builder.recordsCount })
-    target.builder.append(timestampMs ?? now, key, value, headers)
+    target.builder.append(ms, key, value, headers)
   }
   const batches = [...builders].map(([partition, { builder }]) => ({
     partition,

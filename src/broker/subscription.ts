@@ -17,7 +17,7 @@ import { nextOffset } from './fetch-job.ts'
  *                         │ no memory ─▶ resting ──timer──▶ idle          any ─▶ ended
  */
 export interface SubscriptionHost {
-  /** Room for a push of up to `bytes`: true takes it, until `pushed` or `unused`. */
+  /** Room for a push of about `bytes`: true takes it, until `pushed` or `unused`. */
   reserve(subscription: Subscription, bytes: number): boolean
   /** Nothing came of a reserved push. */
   unused(bytes: number): void
@@ -35,6 +35,9 @@ export interface Push {
 
 type State = 'new' | 'idle' | 'reading' | 'watching' | 'resting' | 'ended'
 
+/** The least room that a push takes: it may be a whole batch, however little was asked for. */
+const ROOM_BYTES_MIN = 1024 * 1024
+
 /** How soon a read that found no egress memory is tried again. */
 const REST_MS = 5
 
@@ -44,6 +47,8 @@ export class Subscription implements ReadSink {
   readonly #shard: ShardProxy
   readonly #handle: number
   readonly #bytesMax: number
+  /** What the read under way has reserved: as much as the largest push yet. */
+  #room: number
   #offset = 0
   #credits = 0
   #state: State = 'new'
@@ -60,6 +65,7 @@ export class Subscription implements ReadSink {
     this.#shard = at.shard
     this.#handle = at.handle
     this.#bytesMax = bytesMax
+    this.#room = Math.max(bytesMax, ROOM_BYTES_MIN)
   }
 
   /** Payload bytes that may still be pushed; negative when the last push was larger. */
@@ -83,7 +89,7 @@ export class Subscription implements ReadSink {
   /** Reads on, if it may. The caller publishes the read. */
   pump(): void {
     if (this.#state !== 'idle' || this.#credits <= 0) return
-    if (!this.#host.reserve(this, this.#bytesMax)) return
+    if (!this.#host.reserve(this, this.#room)) return
     this.#state = 'reading'
     const flags = READ_MIN_ONE_BATCH | READ_WATCH
     const request = {
@@ -101,7 +107,7 @@ export class Subscription implements ReadSink {
     if (this.#state === 'ended') {
       if (length > 0) release()
       if ((outcome.flags & READ_WATCHING) !== 0) this.#shard.unwatch(this.#token)
-      this.#host.unused(this.#bytesMax)
+      this.#host.unused(this.#room)
       return
     }
     this.#state = 'idle'
@@ -110,11 +116,12 @@ export class Subscription implements ReadSink {
       this.#credits -= length
       this.#offset = nextOffset(records)
       const { highWatermark, logStartOffset } = outcome
-      const push = { reserved: this.#bytesMax, records, highWatermark, logStartOffset }
+      const push = { reserved: this.#room, records, highWatermark, logStartOffset }
+      this.#room = Math.max(this.#room, length)
       this.#host.pushed(this, push, release)
       return
     }
-    this.#host.unused(this.#bytesMax)
+    this.#host.unused(this.#room)
     if (outcome.errorCode !== ErrorCode.NONE) {
       this.close()
       this.#host.onEnded(this, outcome.errorCode)

@@ -3,13 +3,17 @@ import { assert } from '../base/assert.ts'
 /**
  * What waits for a shard's answer, by a u32 token that the answer brings back. Runs on main.
  *
- *   token: 31 … 20 generation of the slot │ 19 … 0 slot
+ *   token: 31 … 24 generation of the slot │ 23 … 0 slot
+ *
+ * A client chooses how much waits: a Fetch may name a million partitions, and each subscription at
+ * its log's end waits for more. Few generations are enough, since answers come in order: a slot's
+ * next value is not answered before what was still on its way about the last one.
  *
  * Not a Map: one whose keys only ever rise is rebuilt every hundred or so entries, and V8 links
  * each discarded table to its successor. Once one of them is old, all that the later ones still
  * point to outlives its request, and the collector copies a fifth of everything twice.
  */
-const SLOT_BITS = 20
+const SLOT_BITS = 24
 const SLOTS_MAX = 1 << SLOT_BITS
 const GENERATIONS = 1 << (32 - SLOT_BITS)
 

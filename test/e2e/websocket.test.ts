@@ -153,6 +153,18 @@ for (const engine of ['uws', 'node']) {
           records: [{ value: 'x' }],
         })
         assert.equal(refused.code, 3)
+        const apart = await client.ask('error', {
+          type: 'produceRecords',
+          id: client.nextId(),
+          acks: 1,
+          topic,
+          partition: 0,
+          records: [
+            { value: 'x', timestamp: Number.MIN_SAFE_INTEGER },
+            { value: 'y', timestamp: Number.MAX_SAFE_INTEGER },
+          ],
+        })
+        assert.equal(apart.name, 'INVALID_TIMESTAMP', 'no batch holds such a distance')
         await client.close()
       })
     })

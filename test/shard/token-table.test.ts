@@ -22,7 +22,7 @@ test('TokenTable, any order of adds and takes, finds each value by its token unt
         waiting.delete(token)
         spent.push(token)
       }
-      // A slot has 4096 generations: what was spent lately is not known again.
+      // A slot has 256 generations: what was spent lately is not known again.
       for (const token of spent.slice(-20)) {
         if (!waiting.has(token)) assert.equal(table.take(token), undefined)
       }
@@ -36,4 +36,12 @@ test('TokenTable, a token that was never given, is unknown', () => {
   const token = table.add({})
   assert.equal(table.get(token + 1), undefined)
   assert.equal(table.get(0xffff_ffff), undefined)
+})
+
+test('TokenTable, as many values as two requests may name partitions, takes them all', () => {
+  const table = new TokenTable<object>()
+  const value = {}
+  for (let i = 0; i < 2_100_000; i++) table.add(value)
+  assert.equal(table.size, 2_100_000)
+  assert.equal(table.take(2_099_999), value)
 })

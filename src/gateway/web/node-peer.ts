@@ -7,7 +7,8 @@ import type { WebSocketHandler, WebSocketParts, WebSocketPeer } from './web-serv
 
 /**
  * One WebSocket connection of ws. The socket reads a chunk's memory until its write is done, so
- * that `onSent` waits for it. The handler hears of an end at once, as it does with uws.
+ * that `onSent` waits for it; shared memory is copied, because others wait for it and a client that
+ * does not read would hold it. The handler hears of an end at once, as it does with uws.
  */
 export class NodePeer implements WebSocketPeer {
   readonly remoteAddress: string
@@ -47,17 +48,32 @@ export class NodePeer implements WebSocketPeer {
       onSent()
       return false
     }
+    if (chunks.some(isShared)) {
+      this.#write(chunks.map((chunk) => new Uint8Array(chunk)))
+      onSent()
+      return true
+    }
     const settle = (): void => {
       if (this.#unsent.delete(settle)) onSent()
     }
     this.#unsent.add(settle)
+    this.#write(chunks, settle)
+    return true
+  }
+
+  /** One message without joining its chunks in memory first: a fragment each. */
+  #write(chunks: readonly Uint8Array[], settle?: () => void): void {
     this.#socket.cork()
     const last = Math.max(0, chunks.length - 1)
-    // One message without joining its chunks in memory first: a fragment each.
     for (let i = 0; i < last; i++) this.#webSocket.send(chunks[i] as Uint8Array, FRAGMENT)
-    this.#webSocket.send(chunks[last] ?? EMPTY, LAST_FRAGMENT, settle)
+    let isTaken = false
+    this.#webSocket.send(chunks[last] ?? EMPTY, LAST_FRAGMENT, () => {
+      settle?.()
+      // The socket's own 'drain' does not come for what is less than its high-water mark.
+      if (!isTaken) this.#handler?.onDrain()
+    })
     this.#socket.uncork()
-    return true
+    isTaken = this.bufferedBytes === 0
   }
 
   end(code: number, reason: string): void {
@@ -131,6 +147,10 @@ const FRAGMENT = { binary: true, fin: false } as const
 const LAST_FRAGMENT = { binary: true, fin: true } as const
 
 const EMPTY = new Uint8Array(0)
+
+function isShared(chunk: Uint8Array): boolean {
+  return !(chunk.buffer instanceof ArrayBuffer)
+}
 
 /** Close codes for what ws finds wrong with a client, by the code of its error. */
 const ERROR_CLOSE_CODES: Readonly<Record<string, number>> = {

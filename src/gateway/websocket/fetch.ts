@@ -5,11 +5,14 @@ import type { SessionLink } from './session-link.ts'
 
 /** `fetch`: the pull form of consuming, with Kafka's long poll. Runs on main. */
 const WAIT_MS_MAX = 5 * 60 * 1000
+/** A client that does not read its answer costs that much, as its subscriptions do. */
+const ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
 export function fetch(session: SessionLink, message: ClientMessages['fetch']): void {
   const { broker, sendTurns } = session
   const targets = message.partitions.map((partition) => target(session, partition))
-  const bytesMax = Math.min(Math.max(message.maxBytes, 1), broker.fetchBytesMax)
+  const wanted = Math.min(Math.max(message.maxBytes, 1), ANSWER_BYTES_MAX)
+  const bytesMax = Math.min(wanted, broker.fetchBytesMax)
   const reachable = targets.reduce((sum, one) => sum + one.bytesMax, 0)
   const limits = {
     bytesMin: Math.min(message.minBytes, bytesMax, Math.max(1, reachable)),

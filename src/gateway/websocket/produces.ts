@@ -53,8 +53,11 @@ export class Produces {
   resume(): void {
     while (this.#waiting.length > 0) {
       const { bytes, start } = this.#waiting[0] as Waiting
-      if (!this.#place([bytes], bytes.length, start)) return
-      this.#waiting.shift()
+      const frame = this.#place([bytes], bytes.length)
+      if (frame === null) return
+      this.#waiting.shift() // Before it starts: that may end in `close`.
+      start(frame)
+      frame.release()
     }
   }
 
@@ -171,27 +174,26 @@ export class Produces {
     { bytes, cost }: { bytes: number; cost: number },
     start: (frame: RequestFrame) => void,
   ): void {
-    if (this.#waiting.length === 0 && this.#place(chunks, bytes, start)) return
+    const frame = this.#waiting.length === 0 ? this.#place(chunks, bytes) : null
+    if (frame !== null) {
+      start(frame)
+      frame.release()
+      return
+    }
     const copy = new Uint8Array(bytes)
     fill(copy, 0, chunks)
     this.#waiting.push({ bytes: copy, cost, start })
     this.#session.waitForMemory()
   }
 
-  #place(
-    chunks: readonly Uint8Array[],
-    bytes: number,
-    start: (frame: RequestFrame) => void,
-  ): boolean {
+  /** Null while the arena has no extent of that size. The caller releases the frame. */
+  #place(chunks: readonly Uint8Array[], bytes: number): RequestFrame | null {
     const { arena } = this.#session.broker
     const offset = arena.allocate(bytes)
-    if (offset < 0) return false
+    if (offset < 0) return null
     fill(arena.bytes, offset, chunks)
     const generation = arena.generationOf(offset)
-    const frame = new RequestFrame(arena, { offset, length: bytes, generation })
-    start(frame)
-    frame.release()
-    return true
+    return new RequestFrame(arena, { offset, length: bytes, generation })
   }
 
   /**

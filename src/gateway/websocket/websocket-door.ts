@@ -57,7 +57,7 @@ export class WebSocketDoor {
       pushBytes: PUSH_BYTES_MAX,
     }
     parts.broker.hub.onPumped(() => this.#resume())
-    this.#sweep = setInterval(() => this.#recall(), SWEEP_MS)
+    this.#sweep = setInterval(() => this.#sweepNow(), SWEEP_MS)
     this.#sweep.unref()
   }
 
@@ -125,6 +125,14 @@ export class WebSocketDoor {
       if (this.#pool.bytesFree === 0) return
       if (session.account.isWaiting) session.growWindow()
     }
+  }
+
+  #sweepNow(): void {
+    this.#recall()
+    if (this.#waitingForMemory.size === 0) return
+    // A Kafka connection that ends within a request frees its memory without a shard's answer.
+    this.#resume()
+    this.#parts.broker.hub.flush()
   }
 
   /** Credits that lie idle are asked back when somebody has less than his share. */

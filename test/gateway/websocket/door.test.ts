@@ -41,8 +41,8 @@ class Client implements WebSocketPeer {
     this.end(1006)
   }
 
-  say(message: ClientMessage): void {
-    this.handler?.onMessage(encodeEnvelope(message))
+  say(message: ClientMessage, payload = new Uint8Array(0)): void {
+    this.handler?.onMessage(Buffer.concat([encodeEnvelope(message), payload]))
   }
 
   get credits(): number {
@@ -62,16 +62,31 @@ class Client implements WebSocketPeer {
 class Bench {
   nowMs = 0
   readonly complaints: string[] = []
+  /** The ingress arena has room. */
+  hasMemory = true
   readonly door: WebSocketDoor
+  #pumped = (): void => {}
   readonly #tick: (ms: number) => void
 
   constructor(t: TestContext) {
     t.mock.timers.enable({ apis: ['setInterval'] })
     this.#tick = (ms) => t.mock.timers.tick(ms)
     const broker = {
+      arena: {
+        bytes: new Uint8Array(MIB),
+        allocate: () => (this.hasMemory ? 0 : -1),
+        generationOf: () => 1,
+        free: () => {},
+      },
+      topicByName: () => undefined,
       clock: { monotonicMs: () => this.nowMs, wallMs: () => 0 },
       config: { get: (name: string) => OPTIONS[name] },
-      hub: { onPumped: () => {}, flush: () => {} },
+      hub: {
+        onPumped: (callback: () => void) => {
+          this.#pumped = callback
+        },
+        flush: () => {},
+      },
       nodeId: 1,
       clusterId: 'cluster',
     }
@@ -88,6 +103,11 @@ class Bench {
     const client = new Client()
     client.handler = this.door.accept(client)
     return client
+  }
+
+  /** Memory came back. */
+  pump(): void {
+    this.#pumped()
   }
 
   pass(ms: number): void {
@@ -154,4 +174,33 @@ test('WebSocketDoor, closed connections, leave no credits behind', (t) => {
   }
   assert.equal(bench.door.creditsGranted, 0)
   assert.equal(bench.door.connectionCount, 0)
+})
+
+test('WebSocketDoor, a produce that waited and closes its connection, gives its cost back once', (t) => {
+  const bench = new Bench(t)
+  const other = bench.open()
+  const client = bench.open()
+  for (const one of [other, client]) one.say({ type: 'requestCredits', bytes: WINDOW })
+  bench.hasMemory = false
+  // Nobody knows the topic: without an answer only the end of the connection says so.
+  const partitions: [string, number, number][] = [['unknown', 0, 5]]
+  client.say({ type: 'produce', id: 1, acks: 0, partitions }, new Uint8Array(5))
+  client.say({ type: 'produce', id: 2, acks: 0, partitions }, new Uint8Array(5))
+  assert.equal(client.closedWith, null)
+  bench.hasMemory = true
+  bench.pump()
+  assert.equal(client.closedWith, 4002)
+  assert.equal(bench.door.creditsGranted, WINDOW, 'what the other one has')
+})
+
+test('WebSocketDoor, memory that comes back without an answer of a shard, is found', (t) => {
+  const bench = new Bench(t)
+  const client = bench.open()
+  bench.hasMemory = false
+  client.say({ type: 'produce', id: 1, acks: 1, partitions: [['t', 0, 5]] }, new Uint8Array(5))
+  bench.pass(5000)
+  assert.equal(client.heard('produced').length, 0)
+  bench.hasMemory = true
+  bench.pass(1000)
+  assert.equal(client.heard('produced').length, 1)
 })
