@@ -24,8 +24,11 @@ export interface PlainBatch {
 
 export interface PlainPlan {
   readonly batches: readonly PlainBatch[]
-  /** For each record: its batch, as an index, and its place in it. */
-  readonly places: readonly { readonly batch: number; readonly offsetDelta: number }[]
+  /**
+   * For each record two numbers: its batch, as an index, and its place in it. Numbers, because they
+   * are kept until the answer, and a record of one byte would cost a hundred.
+   */
+  readonly places: Int32Array
 }
 
 /** Where records without a key go next, by topic id. */
@@ -48,7 +51,8 @@ export function planRecords(
   const keyless = (nextPartition.get(topic) ?? 0) % count
   nextPartition.set(topic, keyless + 1)
   const builders = new Map<number, { builder: BatchBuilder; index: number; baseMs: number }>()
-  const places: { batch: number; offsetDelta: number }[] = []
+  const places = new Int32Array(2 * asked.records.length)
+  let at = 0
   for (const { key, value, headers, timestampMs } of asked.records) {
     const partition = fixed ?? (key === null ? keyless : partitionOfKey(key, count))
     const ms = timestampMs ?? now
@@ -58,7 +62,8 @@ export function planRecords(
       builders.set(partition, target)
     }
     if (!Number.isSafeInteger(ms - target.baseMs)) return ErrorCode.INVALID_TIMESTAMP
-    places.push({ batch: target.index, offsetDelta: target.builder.recordsCount })
+    places[at++] = target.index
+    places[at++] = target.builder.recordsCount
     target.builder.append(ms, key, value, headers)
   }
   const batches = [...builders].map(([partition, { builder }]) => ({

@@ -1,5 +1,10 @@
 import { type AppendedBatch, AppendJob } from '../../broker/append-job.ts'
-import { type PlainBatch, type PlainRecord, planRecords } from '../../broker/plain-records.ts'
+import {
+  type PlainBatch,
+  type PlainPlan,
+  type PlainRecord,
+  planRecords,
+} from '../../broker/plain-records.ts'
 import { RequestFrame } from '../../broker/request-frame.ts'
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
 import { type ClientMessages, CloseCode } from '../../wire/websocket/messages.ts'
@@ -124,6 +129,8 @@ export class Produces {
       this.#end(cost)
       return
     }
+    // Nothing below may hold the message: decoded, its records are a hundred times its cost.
+    const { id } = message
     const topic = session.broker.topicByName(message.topic)
     const plan =
       topic === undefined
@@ -136,7 +143,7 @@ export class Produces {
             })
     if (typeof plan === 'number') {
       const kept = this.#end(cost)
-      if (kept !== null) session.fail(message.id, plan, null, kept)
+      if (kept !== null) session.fail(id, plan, null, kept)
       return
     }
     const chunks = plan.batches.map((batch) => batch.bytes)
@@ -154,13 +161,8 @@ export class Produces {
         const failed = job.results.find((result) => result.errorCode !== ErrorCode.NONE)
         session.answer({
           type: 'producedRecords',
-          id: message.id,
-          records: plan.places.map(({ batch, offsetDelta }) => {
-            const { errorCode, baseOffset } = job.results[batch] as AppendedBatch
-            const { partition } = plan.batches[batch] as PlainBatch
-            const isKept = errorCode === ErrorCode.NONE
-            return [partition, isKept ? baseOffset + offsetDelta : -1, errorCode]
-          }),
+          id,
+          records: outcomesOf(plan, job.results),
           message: failed === undefined ? null : errorInfo(failed.errorCode).message,
           ...(kept === 0 ? {} : { kept }),
         })
@@ -205,6 +207,22 @@ export class Produces {
     this.#session.account.settle(cost)
     return null
   }
+}
+
+/** For each record its partition, its offset and what went wrong. */
+function outcomesOf(
+  { batches, places }: PlainPlan,
+  results: readonly AppendedBatch[],
+): [number, number, number][] {
+  const outcomes: [number, number, number][] = []
+  for (let i = 0; i < places.length; i += 2) {
+    const batch = places[i] as number
+    const { errorCode, baseOffset } = results[batch] as AppendedBatch
+    const { partition } = batches[batch] as PlainBatch
+    const isKept = errorCode === ErrorCode.NONE
+    outcomes.push([partition, isKept ? baseOffset + (places[i + 1] as number) : -1, errorCode])
+  }
+  return outcomes
 }
 
 function fill(target: Uint8Array, from: number, chunks: readonly Uint8Array[]): void {
