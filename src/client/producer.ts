@@ -213,8 +213,8 @@ export class Producer implements AsyncDisposable {
     if (this.#closing !== null) throw new ClosedError('producer')
     const { topic, timestamp } = record
     if (typeof topic !== 'string' || topic === '') throw new TypeError('an event needs a topic')
-    if (timestamp !== undefined && !(Number.isSafeInteger(timestamp) && timestamp >= -1)) {
-      throw new RangeError(`timestamp is in whole milliseconds from -1, not ${timestamp}`)
+    if (timestamp !== undefined && !isTimestamp(timestamp)) {
+      throw new RangeError(`timestamp is in whole milliseconds from 0, not ${timestamp}`)
     }
     const route = this.#routes.of(topic)
     const content = contentOf(record)
@@ -424,4 +424,11 @@ function contentOf(record: ProducerRecord): RecordContent {
 function noPartition(record: ProducerRecord): ServerError {
   const message = `${record.topic} has no partition ${record.partition}`
   return new ServerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message, { retriable: false })
+}
+
+/** The last moment of a Date: a batch holds times as distances, which must stay exact. */
+const TIMESTAMP_MAX = 8_640_000_000_000_000
+
+function isTimestamp(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0 && value <= TIMESTAMP_MAX
 }

@@ -28,6 +28,7 @@ const HELLO: ServerMessage = {
     envelopeBytes: 65_536,
     batchBytes: 1_000_000,
     requests: 8,
+    requestBytes: 100_000,
     subscriptions: 8,
     pushBytes: 1_000_000,
   },

@@ -294,6 +294,23 @@ for (const engine of ['uws', 'node']) {
         flooding.send({ type: 'subscribe', id: 1, subscription: 1, credits, ...where })
         flooding.send({ type: 'subscribe', id: 2, subscription: 2, credits: 1, ...where })
         assert.equal(await flooding.closed, CloseCode.LIMIT_EXCEEDED)
+        // Questions are free of credits, but not of bounds.
+        const asking = await WebSocketTestClient.open(broker.httpUrl)
+        const partitions = Array.from({ length: 2000 }, (): [string, number, number, number] => {
+          return [topic, 0, 0, 1]
+        })
+        for (let id = 1; id < 100; id++) {
+          const wait = { maxBytes: 1, minBytes: 1, maxWaitMs: 60_000 }
+          asking.send({ type: 'fetch', id, ...wait, partitions })
+        }
+        assert.equal(await asking.closed, CloseCode.LIMIT_EXCEEDED)
+        const twice = await WebSocketTestClient.open(broker.httpUrl)
+        const empty: [string, number, number, number][] = [[topic, 0, 0, 1]]
+        for (const id of [7, 7]) {
+          const wait = { maxBytes: 1, minBytes: 1, maxWaitMs: 60_000 }
+          twice.send({ type: 'fetch', id, ...wait, partitions: empty })
+        }
+        assert.equal(await twice.closed, CloseCode.MALFORMED)
         // Others are served, and everything that was granted has come back.
         const bytes = batchOf(['still here'])
         const produced = await client.ask(

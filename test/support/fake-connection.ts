@@ -62,6 +62,7 @@ export class FakeConnection implements FakePeer {
           envelopeBytes: ENVELOPE_BYTES_MAX,
           batchBytes: 1024 * 1024,
           requests: options.requests ?? 64,
+          requestBytes: 1024 * 1024,
           subscriptions: 100,
           pushBytes: options.pushBytes ?? 8 * 1024 * 1024,
         },

@@ -42,9 +42,15 @@ export async function metadata(
     return null
   }
   const answer = new Answer(broker, body.includeTopicAuthorizedOperations)
-  if (all) await addEvery(answer)
-  else await addAsked(answer, body)
-  unsubscribe()
+  try {
+    if (all) await addEvery(answer)
+    else await addAsked(answer, body)
+  } catch (error) {
+    sendTurns.leave() // Others of this connection wait for it.
+    throw error
+  } finally {
+    unsubscribe()
+  }
   const endpoint = broker.endpoint(context.listenerName)
   return {
     body: {

@@ -104,7 +104,7 @@ export class Produces {
         session.violate(CloseCode.MALFORMED, 'an append with acks=0 failed')
         return
       }
-      session.endSilently()
+      session.endSilently(message.id)
       session.send({ type: 'credits', bytes: cost - kept })
       return
     }

@@ -16,7 +16,11 @@ export interface SessionLink {
   /** Sends a message; `onSent` runs once, when the payload's memory may be used again. */
   send(message: ServerMessage, payload?: readonly Uint8Array[], onSent?: () => void): void
   /** Ends a request with its answer. */
-  answer(message: ServerMessage, payload?: readonly Uint8Array[], onSent?: () => void): void
+  answer(
+    message: ServerMessage & { readonly id: number | null },
+    payload?: readonly Uint8Array[],
+    onSent?: () => void,
+  ): void
   /** Ends a request with an error; without a text of its own the code's. */
   fail(id: number, code: number, message?: string | null, kept?: number): void
   /** A request has failed in a way that its handler does not know. */
@@ -26,7 +30,7 @@ export interface SessionLink {
    */
   endCost(cost: number): number
   /** Ends a produce that wants no answer. */
-  endSilently(): void
+  endSilently(id: number): void
   /** A large answer has been handed over: the next one may follow when the client has read on. */
   endTurn(): void
   /** The client broke the protocol: says why, and closes. */
@@ -39,7 +43,9 @@ export interface SessionLink {
 
 export interface SessionLimits {
   readonly envelopeBytes: number
+  /** Under way at once: how many, and bytes of those that cost no credits. */
   readonly requests: number
+  readonly requestBytes: number
   readonly subscriptions: number
   readonly pushBytes: number
 }

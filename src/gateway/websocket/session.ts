@@ -51,7 +51,9 @@ export class Session implements WebSocketHandler, SessionLink {
   readonly #subscriptions: Subscriptions
   readonly #produces: Produces
   readonly #closeCallbacks: (() => void)[] = []
-  #requests = 0
+  /** Requests under way by their id, with the bytes that they count for. */
+  readonly #requests = new Map<number, number>()
+  #requestBytes = 0
   #isClosed = false
   /** It has been told that it is closed: what it still sends is not heard. */
   #isEnding = false
@@ -157,9 +159,12 @@ export class Session implements WebSocketHandler, SessionLink {
     else this.peer.send([encodeEnvelope(message), ...payload], onSent)
   }
 
-  answer(message: ServerMessage, payload: readonly Uint8Array[] = [], onSent?: () => void): void {
-    this.#requests--
-    assert(this.#requests >= 0)
+  answer(
+    message: ServerMessage & { readonly id: number | null },
+    payload: readonly Uint8Array[] = [],
+    onSent?: () => void,
+  ): void {
+    this.#end(message.id)
     this.send(message, payload, onSent)
   }
 
@@ -191,7 +196,7 @@ export class Session implements WebSocketHandler, SessionLink {
       case 'produce':
       case 'produceRecords': {
         const cost = bytes.length + MESSAGE_COST_BYTES
-        if (!this.#begin()) return
+        if (!this.#begin(message.id, 0)) return
         if (!this.account.spend(cost)) {
           this.violate(CloseCode.LIMIT_EXCEEDED, `a message of ${cost} bytes without credits`)
           return
@@ -217,7 +222,7 @@ export class Session implements WebSocketHandler, SessionLink {
     }
     if (payloadStart < bytes.length) {
       this.violate(CloseCode.MALFORMED, `${message.type} has no payload`)
-    } else if (this.#begin()) {
+    } else if (this.#begin(message.id, bytes.length)) {
       this.#request(message)
     }
   }
@@ -248,14 +253,31 @@ export class Session implements WebSocketHandler, SessionLink {
     if (bytes > 0) this.send({ type: 'credits', bytes })
   }
 
-  #begin(): boolean {
-    if (this.#requests >= this.limits.requests) {
-      const reason = `more than ${this.limits.requests} requests under way`
+  /**
+   * A request of `bytes` is under way, which credits have paid for or have not. False, and the
+   * connection ends, when that is more than a client may have.
+   */
+  #begin(id: number, bytes: number): boolean {
+    const { requests, requestBytes } = this.limits
+    if (this.#requests.has(id)) {
+      this.violate(CloseCode.MALFORMED, `request ${id} is under way already`)
+      return false
+    }
+    if (this.#requests.size >= requests || this.#requestBytes + bytes > requestBytes) {
+      const reason = `more than ${requests} requests, or ${requestBytes} bytes of them, under way`
       this.violate(CloseCode.LIMIT_EXCEEDED, reason)
       return false
     }
-    this.#requests++
+    this.#requests.set(id, bytes)
+    this.#requestBytes += bytes
     return true
+  }
+
+  #end(id: number | null): void {
+    const bytes = id === null ? undefined : this.#requests.get(id)
+    assert(id !== null && bytes !== undefined, 'an answer to a request that is not under way')
+    this.#requests.delete(id)
+    this.#requestBytes -= bytes
   }
 
   endCost(cost: number): number {
@@ -264,8 +286,8 @@ export class Session implements WebSocketHandler, SessionLink {
     return kept
   }
 
-  endSilently(): void {
-    this.#requests--
+  endSilently(id: number): void {
+    this.#end(id)
   }
 }
 

@@ -22,6 +22,8 @@ export interface DoorParts {
 }
 
 const REQUESTS_MAX = 512
+/** Of those that cost no credits: what is decoded takes several times as much. */
+const REQUEST_BYTES_MAX = 1024 * 1024
 const SUBSCRIPTIONS_MAX = 10_000
 const PUSH_BYTES_MAX = 256 * 1024 * 1024
 /** What a client may send before it has asked for more. */
@@ -53,6 +55,7 @@ export class WebSocketDoor {
     this.#limits = {
       envelopeBytes: messageBytesMax(parts.broker.config),
       requests: REQUESTS_MAX,
+      requestBytes: REQUEST_BYTES_MAX,
       subscriptions: SUBSCRIPTIONS_MAX,
       pushBytes: PUSH_BYTES_MAX,
     }

@@ -129,6 +129,7 @@ export const SERVER_MESSAGES = {
       envelopeBytes: bytesCount,
       batchBytes: bytesCount,
       requests: bytesCount,
+      requestBytes: bytesCount,
       subscriptions: bytesCount,
       pushBytes: bytesCount,
     }),
