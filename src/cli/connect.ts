@@ -1,7 +1,6 @@
 import { connect } from 'node:net'
-import { Client } from '../client/client.ts'
+import type { Client } from '../client/client.ts'
 import { ConnectionError } from '../client/errors.ts'
-import { nodePlatform } from '../client/platform-node.ts'
 
 /** A client of the WebSocket door for one command: connects, or says that nobody is there. */
 const CONNECT_MS = 5000
@@ -30,7 +29,10 @@ function defaultPort(protocol: string): number {
 export async function connectClient(url: string, clientId: string): Promise<Client> {
   // The client itself would try again and again: here nobody is there, and that is the answer.
   if (!(await isThere(url))) throw nobody(url, undefined)
-  const client = new Client({ url, clientId }, nodePlatform)
+  // Loaded only here: `start` should not wait for a client's code.
+  const library = await import('../client/client.ts')
+  const { nodePlatform } = await import('../client/platform-node.ts')
+  const client = new library.Client({ url, clientId }, nodePlatform)
   try {
     await client.connect({ signal: AbortSignal.timeout(CONNECT_MS) })
     return client

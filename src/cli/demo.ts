@@ -4,7 +4,6 @@ import { stat } from 'node:fs/promises'
 import { Command, Option } from 'commander'
 import type { Client } from '../client/client.ts'
 import type { ConnectOptions } from '../client/kafka-connection.ts'
-import { readPartition } from '../client/kafka-reader.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { urlOption } from './broker-url.ts'
@@ -118,7 +117,7 @@ async function stream(client: Client, name: string, options: DemoOptions): Promi
     { name: 'Kafka consumer', counter: overKafka.counter, bytesTotal },
   ]
   const stop = new AbortController()
-  const progress = new Progress(lines, options.format === 'table')
+  const progress = await Progress.start(lines, options.format === 'table')
   const startedMs = performance.now()
   const sha = createHash('sha256')
   try {
@@ -204,6 +203,7 @@ async function readKafka(
   reassembly: Reassembly,
   signal: AbortSignal,
 ): Promise<void> {
+  const { readPartition } = await import('../client/kafka-reader.ts')
   const admin = client.admin()
   const [node] = (await admin.describeCluster()).nodes
   const { topicId, partitions } = await admin.describeTopic(topic)

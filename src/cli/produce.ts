@@ -71,7 +71,7 @@ async function produce(topic: string, options: ProduceOptions, streams: Streams)
   const bytesTotal = files.length === 0 ? null : await sizeOf(files)
   const client = await connectClient(options.url, 'millrace produce')
   const counter: Counter = { records: 0, bytes: 0 }
-  const progress = new Progress([{ name: topic, counter, bytesTotal }])
+  const progress = await Progress.start([{ name: topic, counter, bytesTotal }])
   const startedMs = performance.now()
   try {
     const producer = client.producer({

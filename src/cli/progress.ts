@@ -1,4 +1,4 @@
-import { MultiBar, Presets, type SingleBar } from 'cli-progress'
+import type { MultiBar, SingleBar } from 'cli-progress'
 
 /**
  * How far a command has come, on a terminal: one line for each thing that moves, with its rate.
@@ -35,13 +35,21 @@ export class Progress {
   readonly #startedMs = performance.now()
 
   /** Draws on stderr, if that is a terminal and `isWanted`. */
-  constructor(lines: readonly ProgressLine[], isWanted = true) {
-    if (!isWanted || !process.stderr.isTTY) {
+  static async start(lines: readonly ProgressLine[], isWanted = true): Promise<Progress> {
+    if (!isWanted || !process.stderr.isTTY) return new Progress(lines, null)
+    return new Progress(lines, (await import('cli-progress')).default)
+  }
+
+  private constructor(
+    lines: readonly ProgressLine[],
+    library: typeof import('cli-progress') | null,
+  ) {
+    if (library === null) {
       this.#bars = null
       return
     }
     const width = Math.max(...lines.map(({ name }) => name.length))
-    this.#bars = new MultiBar(
+    this.#bars = new library.MultiBar(
       {
         stream: process.stderr,
         hideCursor: true,
@@ -58,7 +66,7 @@ export class Progress {
           return `  ${line.name.padEnd(width)}  ${share}${rateText(line.counter, seconds)}`
         },
       },
-      Presets.shades_classic,
+      library.Presets.shades_classic,
     )
     for (const line of lines) {
       this.#lines.push({ line, bar: this.#bars.create(line.bytesTotal ?? 1, 0, { line }) })

@@ -132,7 +132,7 @@ export class BrokerServer {
   async #openWeb(): Promise<string | null> {
     const at = this.#config.httpListener
     if (at === null) return null
-    this.#web = openWebDoor({
+    this.#web = await openWebDoor({
       at,
       config: this.#config,
       onRequest: httpRoutes({ metrics: this.#metrics, broker: () => this.#broker }),

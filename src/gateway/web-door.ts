@@ -28,8 +28,8 @@ export const PING_INTERVAL_MS = 30_000
 const BODY_BYTES_MAX = 4 * MIB
 const REQUEST_TIMEOUT_MS = 30_000
 
-/** Throws when the configured engine does not load. */
-export function openWebDoor({ at, config, accept, ...handlers }: WebDoorParts): WebServer {
+/** Rejects when the configured engine does not load. */
+export function openWebDoor({ at, config, accept, ...handlers }: WebDoorParts): Promise<WebServer> {
   const perAddress = config.get('millrace.http.max.connections.per.ip')
   return openWebServer(config.get('millrace.http.engine'), {
     host: at.host,

@@ -115,7 +115,7 @@ export async function withServer(
     else wake(recorder)
     return recorder
   }
-  const server = openWebServer(engine, {
+  const server = await openWebServer(engine, {
     host: '127.0.0.1',
     port: 0,
     onRequest: options.onRequest ?? (() => jsonResponse(200, { ok: true })),

@@ -293,7 +293,7 @@ function httpTests(engine: WebEngine): void {
       const onRequest = (): WebResponse => jsonResponse(200, {})
       const { openWebServer } = await import('../../../src/gateway/web/open-web-server.ts')
       const parts = partsAt(port, onRequest)
-      await assert.rejects(openWebServer(engine, parts).listen(), {
+      await assert.rejects((await openWebServer(engine, parts)).listen(), {
         name: 'BrokerError',
         message: new RegExp(`^Cannot listen on 127.0.0.1:${port}: `),
       })
