@@ -10,6 +10,7 @@ import { KafkaAdmin } from '../src/client/kafka-admin.ts'
 import { projectFolder, type RunningBroker, startBroker } from './lib/broker.ts'
 import { cleanUpAtExit, deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
+import { sampleProcess, useBetween } from './lib/process-sample.ts'
 import { formatNumber, formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 
 const USAGE =
@@ -29,20 +30,33 @@ interface Result {
 
 interface Library {
   readonly name: string
+  /** Of the broker's web server. */
+  readonly engine: 'uws' | 'node'
   readonly run: (broker: RunningBroker, events: number, eventBytes: number) => Result
 }
 
 const LIBRARIES: readonly Library[] = [
   {
     name: 'Millrace, produce()',
+    engine: 'uws',
     run: inNode('millrace', (b) => `ws://127.0.0.1:${b.httpPort}/ws`),
   },
   {
     name: 'Millrace, send(), a promise each',
+    engine: 'uws',
     run: inNode('millrace-promises', (b) => `ws://127.0.0.1:${b.httpPort}/ws`),
   },
-  { name: 'kafkajs 2.2.4', run: inNode('kafkajs', (b) => `127.0.0.1:${b.kafkaPort}`) },
-  { name: 'Java kafka-clients 4.3.0', run: inJava },
+  {
+    name: 'Millrace, produce(), broker on node:http + ws',
+    engine: 'node',
+    run: inNode('millrace', (b) => `ws://127.0.0.1:${b.httpPort}/ws`),
+  },
+  {
+    name: 'kafkajs 2.2.4',
+    engine: 'uws',
+    run: inNode('kafkajs', (b) => `127.0.0.1:${b.kafkaPort}`),
+  },
+  { name: 'Java kafka-clients 4.3.0', engine: 'uws', run: inJava },
 ]
 
 function inNode(library: string, address: (broker: RunningBroker) => string): Library['run'] {
@@ -126,9 +140,9 @@ async function main(): Promise<void> {
   mkdirSync(parent, { recursive: true })
   const machine = describeMachine(parent)
   const libraries = LIBRARIES.filter(({ run }) => run !== inJava || existsSync(javaTools()))
-  const results: (Result & { readonly name: string })[] = []
+  const results: (Result & { readonly name: string; readonly brokerCpuSeconds: number })[] = []
   for (let round = 0; round < Number(values.rounds); round++) {
-    for (const { name, run } of round % 2 === 0 ? libraries : libraries.toReversed()) {
+    for (const { name, engine, run } of round % 2 === 0 ? libraries : libraries.toReversed()) {
       const folder = join(parent, `millrace-libraries-${process.pid}-${Date.now()}`)
       mkdirSync(folder)
       ownFolder(folder)
@@ -136,16 +150,19 @@ async function main(): Promise<void> {
         dataDir: join(folder, 'data'),
         logFile: join(folder, 'broker.log'),
         shards: 1,
-        settings: [],
+        settings: [`millrace.http.engine=${engine}`],
         nodeArgs: ['--max-semi-space-size=64'],
         readyTimeoutMs: 30_000,
       })
       try {
         await createTopic(broker)
+        const before = sampleProcess(broker.pid)
         const result = run(broker, Number(values.events), Number(values['event-bytes']))
+        const use = useBetween(before, sampleProcess(broker.pid), broker.pid)
+        const brokerCpuSeconds = use.cpuSeconds
         const extra = run === inJava ? 2 * START_EVENTS : 0
         await verify(broker, result.events + extra)
-        results.push({ ...result, name })
+        results.push({ ...result, name, brokerCpuSeconds })
         const perCpu = formatNumber(result.events / result.cpuSeconds)
         process.stderr.write(`  ${round + 1}/${values.rounds} ${name}: ${perCpu} events/CPU-s\n`)
       } finally {
@@ -155,18 +172,28 @@ async function main(): Promise<void> {
       }
     }
   }
+  const eventBytes = Number(values['event-bytes'])
   const rows = libraries.map(({ name }) => {
     const mine = results.filter((result) => result.name === name)
-    const spread = (pick: (result: Result) => number): string =>
+    const spread = (pick: (result: (typeof results)[number]) => number): string =>
       formatSpread(spreadOf(mine.map(pick)))
     return [
       name,
       spread((result) => result.events / result.cpuSeconds),
       spread((result) => result.events / result.seconds),
       spread((result) => (result.cpuSeconds / result.events) * 1e6),
+      spread((result) => (result.brokerCpuSeconds / result.events) * 1e6),
+      spread((result) => result.brokerCpuSeconds / ((result.events * eventBytes) / 1e9)),
     ]
   })
-  const head = ['', 'events/CPU-s', 'events/s', 'CPU-µs/event']
+  const head = [
+    '',
+    'events/CPU-s',
+    'events/s',
+    'CPU-µs/event',
+    'broker CPU-µs/event',
+    'broker CPU-s/GB of values',
+  ]
   const text = [...machineLines(machine), '', markdownTable(head, rows)].join('\n')
   writeFileSync(
     `${values.out}.json`,
