@@ -4,8 +4,8 @@ import { loadUws, uwsLoadError } from './uws-library.ts'
 import type { WebEngine, WebServer, WebServerParts } from './web-server.ts'
 
 /**
- * `auto` takes uWebSockets.js where it loads. Rejects when a forced engine does not. Only the engine
- * that is taken is loaded: a start waits for every module.
+ * `auto` takes uWebSockets.js where it loads. Rejects when a forced engine does not. Only the
+ * engine that is taken is loaded: a start waits for every module.
  */
 export async function openWebServer(
   engine: WebEngine | 'auto',
