@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import { Command, Option } from 'commander'
 import type { Client } from '../client/client.ts'
 import type { ConnectOptions } from '../client/kafka-connection.ts'
@@ -9,9 +8,10 @@ import { ErrorCode } from '../errors/error-code.ts'
 import { urlOption } from './broker-url.ts'
 import { connectClient, isThere } from './connect.ts'
 import { DemoTopic, type Reassembly } from './demo-topic.ts'
+import { sizeOf } from './file-sizes.ts'
 import { linesOf } from './lines.ts'
 import { formatJson, formatTable, type Streams } from './output.ts'
-import { LINE_BYTES_MAX, whole } from './produce.ts'
+import { collect, LINE_BYTES_MAX, whole } from './produce.ts'
 import { type Counter, Progress, type ProgressLine, sizeText } from './progress.ts'
 
 /**
@@ -242,18 +242,6 @@ function verdict(outcome: Outcome): string {
   return `${formatTable(['', 'EVENTS', 'BYTES', 'SHA-256', ''], rows)}\n\n${summary}`
 }
 
-async function sizeOf(files: readonly string[]): Promise<number> {
-  let bytes = 0
-  for (const file of files) {
-    try {
-      bytes += (await stat(file)).size
-    } catch (error) {
-      throw new BrokerError(ErrorCode.UNKNOWN_SERVER_ERROR, `read ${file}`, error)
-    }
-  }
-  return bytes
-}
-
 async function* madeUpLines(): AsyncGenerator<Uint8Array> {
   const levels = ['INFO', 'INFO', 'INFO', 'WARN', 'ERROR']
   for (let from = 0; from < REPEATED_LINES; from += 1000) {
@@ -264,8 +252,4 @@ async function* madeUpLines(): AsyncGenerator<Uint8Array> {
     })
     yield Buffer.from(lines.join(''))
   }
-}
-
-function collect(text: string, previous: readonly string[] = []): string[] {
-  return [...previous, text]
 }

@@ -1,13 +1,11 @@
 import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Producer } from '../client/producer.ts'
 import type { CompressionName } from '../client/producer-options.ts'
 import type { ProducerRecord } from '../client/producer-record.ts'
-import { BrokerError } from '../errors/broker-error.ts'
-import { ErrorCode } from '../errors/error-code.ts'
 import { urlOption } from './broker-url.ts'
 import { connectClient } from './connect.ts'
+import { sizeOf } from './file-sizes.ts'
 import { linesOf } from './lines.ts'
 import { formatJson, type Streams } from './output.ts'
 import { type Counter, Progress, rateText } from './progress.ts'
@@ -135,23 +133,12 @@ export function recordOf(
   return { ...where, key: line.subarray(0, at), value: line.subarray(at + separator.length) }
 }
 
-async function sizeOf(files: readonly string[]): Promise<number> {
-  let bytes = 0
-  for (const file of files) {
-    try {
-      bytes += (await stat(file)).size
-    } catch (error) {
-      throw new BrokerError(ErrorCode.UNKNOWN_SERVER_ERROR, `read ${file}`, error)
-    }
-  }
-  return bytes
-}
-
 function openFile(path: string): AsyncIterable<Uint8Array> {
   return createReadStream(path, { highWaterMark: 256 * 1024 })
 }
 
-function collect(text: string, previous: readonly string[] = []): string[] {
+/** For an option that may repeat. */
+export function collect(text: string, previous: readonly string[] = []): string[] {
   return [...previous, text]
 }
 
