@@ -22,6 +22,8 @@ export interface Latency {
 export interface LoadResult {
   readonly event: 'result'
   readonly mode: 'open' | 'closed'
+  /** Requests a second; null in a closed loop. */
+  readonly rate: number | null
   readonly connections: number
   readonly batchBytes: number
   readonly eventsPerRequest: number
@@ -38,6 +40,26 @@ export interface LoadResult {
   readonly serviceMicros: Latency
   readonly offered: number
   readonly overdue: number
+  readonly clientCpuSeconds: number
+  /** From the first to the last request, warm-up included. */
+  readonly byPartition: readonly { partition: number; acknowledgedEvents: number }[]
+  readonly verified: boolean
+  readonly problem: string | null
+}
+
+/** The last line of `fetch-load`, as far as it is used here. */
+export interface FetchResult {
+  readonly event: 'result'
+  readonly consumers: number
+  readonly seconds: number
+  readonly requests: number
+  readonly bytes: number
+  readonly events: number
+  readonly bytesPerSecond: number
+  readonly eventsPerSecond: number
+  /** How long ago the log had grown beyond what a consumer held. */
+  readonly lagMsMax: number
+  readonly lagMsP99: number
   readonly clientCpuSeconds: number
   readonly verified: boolean
   readonly problem: string | null
@@ -56,7 +78,9 @@ function limitsFolder(): string {
   return join(projectFolder(), 'bench', 'limits')
 }
 
-export function limitsProgram(name: 'produce-load' | 'limit-server'): string {
+export type LimitsProgram = 'produce-load' | 'fetch-load' | 'limit-server' | 'sequential-reader'
+
+export function limitsProgram(name: LimitsProgram): string {
   return join(limitsFolder(), 'target', 'release', name)
 }
 
@@ -70,8 +94,17 @@ export function buildLimits(): void {
 }
 
 /** Runs the generator. Throws when it gives no result; a bad result says so itself. */
-export async function runLoad(options: LoadOptions): Promise<LoadResult> {
-  let command = [limitsProgram('produce-load'), '--connect', options.address, ...options.args]
+export function runLoad(options: LoadOptions): Promise<LoadResult> {
+  return runProgram<LoadResult>('produce-load', options)
+}
+
+/** Runs consumers. Throws when they give no result; a bad result says so itself. */
+export function runFetch(options: LoadOptions): Promise<FetchResult> {
+  return runProgram<FetchResult>('fetch-load', options)
+}
+
+async function runProgram<R>(name: LimitsProgram, options: LoadOptions): Promise<R> {
+  let command = [limitsProgram(name), '--connect', options.address, ...options.args]
   if (options.cpus !== undefined) command = ['taskset', '-c', options.cpus, ...command]
   const child = spawn(command[0] as string, command.slice(1), {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -82,19 +115,19 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
     child.on('close', () => resolve())
     child.on('error', () => resolve())
   })
-  let result: LoadResult | undefined
+  let result: R | undefined
   try {
     for await (const line of createInterface({ input: child.stdout })) {
       const said = JSON.parse(line) as { event: string }
       if (said.event === 'measure-start') options.onMeasure('start')
       else if (said.event === 'measure-end') options.onMeasure('end')
-      else if (said.event === 'result') result = said as LoadResult
+      else if (said.event === 'result') result = said as R
     }
     await ended
   } finally {
     clearTimeout(timer)
     if (!hasEnded(child)) child.kill('SIGKILL')
   }
-  if (result === undefined) throw new Error('produce-load gave no result')
+  if (result === undefined) throw new Error(`${name} gave no result`)
   return result
 }

@@ -21,17 +21,20 @@ export function partOf(role: string): Part {
   return role === 'other' ? 'other' : 'partitions'
 }
 
-export function gigabytes(run: Run): number {
+/** What the tables by thread need of a run. */
+export type ThreadRun = Pick<Run, 'load' | 'use'>
+
+export function gigabytes(run: ThreadRun): number {
   return run.load.bytes / 1e9
 }
 
 /** A quantity of the roles of one part of a run. */
-export function sumOfPart(run: Run, part: Part, of: (use: RoleUse) => number): number {
+export function sumOfPart(run: ThreadRun, part: Part, of: (use: RoleUse) => number): number {
   const roles = run.use.roles.filter((use) => partOf(use.role) === part)
   return roles.reduce((sum, use) => sum + of(use), 0)
 }
 
-function spread(runs: readonly Run[], of: (run: Run) => number): Spread {
+function spread<R>(runs: readonly R[], of: (run: R) => number): Spread {
   return spreadOf(runs.map(of))
 }
 
@@ -47,6 +50,7 @@ export function ratioToBase(
 const cpuSeconds = (use: RoleUse) => use.cpuSeconds
 
 type Column = readonly [title: string, of: (run: Run) => number]
+type ThreadColumn = readonly [title: string, of: (run: ThreadRun) => number]
 
 const THROUGHPUT: readonly Column[] = [
   ['GB/s', (run) => run.load.bytesPerSecond / 1e9],
@@ -58,13 +62,16 @@ const THROUGHPUT: readonly Column[] = [
 ]
 
 const perGigabyte = PARTS.map(
-  (part): Column => [part, (run) => sumOfPart(run, part, cpuSeconds) / gigabytes(run)],
+  (part): ThreadColumn => [part, (run) => sumOfPart(run, part, cpuSeconds) / gigabytes(run)],
 )
 const perRequest = PARTS.map(
-  (part): Column => [part, (run) => (sumOfPart(run, part, cpuSeconds) / run.load.requests) * 1e6],
+  (part): ThreadColumn => [
+    part,
+    (run) => (sumOfPart(run, part, cpuSeconds) / run.load.requests) * 1e6,
+  ],
 )
 
-const MODES: readonly Column[] = PARTS.flatMap((part): Column[] => [
+const MODES: readonly ThreadColumn[] = PARTS.flatMap((part): ThreadColumn[] => [
   [`${part} user`, (run) => sumOfPart(run, part, (use) => use.userSeconds) / gigabytes(run)],
   [`${part} system`, (run) => sumOfPart(run, part, (use) => use.systemSeconds) / gigabytes(run)],
 ])
@@ -101,6 +108,24 @@ function ratioTable(byTarget: ReadonlyMap<string, readonly Run[]>, base: string)
     ...columns.map(([, of]) => formatNumber(ratioToBase(runs, baseRuns, of))),
   ])
   return markdownTable([`÷ ${base}`, ...columns.map(([title]) => title)], rows)
+}
+
+/** What each part of a program used, for programs whose threads are named as ours are. */
+export function threadTables(byTarget: ReadonlyMap<string, readonly ThreadRun[]>): string[] {
+  const rows = [...byTarget].flatMap(([target, runs]) => {
+    if (runs.length === 0) return []
+    const cells = [...perGigabyte, ...perRequest, ...MODES].map(([, of]) =>
+      formatSpread(spread(runs, of)),
+    )
+    return [[target, ...cells]]
+  })
+  const head = [
+    '',
+    ...perGigabyte.map(([title]) => `${title} s/GB`),
+    ...perRequest.map(([title]) => `${title} µs/request`),
+    ...MODES.map(([title]) => `${title} s/GB`),
+  ]
+  return [markdownTable(head, rows), '']
 }
 
 /** The tables of one workload under one memory bound. */

@@ -31,6 +31,8 @@ export function run(
   const load: LoadResult = {
     event: 'result',
     mode: 'closed',
+    rate: null,
+    byPartition: [],
     connections: 64,
     batchBytes: 100_000,
     eventsPerRequest: 97,

@@ -1,0 +1,194 @@
+/**
+ * The programs under load, each in a memory cgroup and a folder of its own. Brokers stay up between
+ * runs, as they would in use (and a JVM stays warm); the limit programs know one topic and are
+ * started for every run.
+ */
+import type { ChildProcess } from 'node:child_process'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { startBroker } from '../lib/broker.ts'
+import {
+  deleteFolder,
+  deleteGroup,
+  freePort,
+  hasEnded,
+  ownFolder,
+  ownGroup,
+  sleep,
+  startProcess,
+  stopProcess,
+  tailOf,
+} from '../lib/children.ts'
+import { startKafka } from '../lib/kafka-broker.ts'
+import { limitsProgram } from '../lib/limits.ts'
+import { MemoryGroup } from '../lib/memory-group.ts'
+import type { TargetName } from './rows.ts'
+
+export interface TargetSettings {
+  /** Of each target's cgroup; null: none. */
+  readonly memoryBytes: number | null
+  readonly cgroupParent: string | undefined
+  /** Where the folders are made and deleted. */
+  readonly dataParent: string
+  readonly shards: number
+  /** `name=value`, of Millrace. */
+  readonly settings: readonly string[]
+  /** Of Millrace's Node. */
+  readonly nodeArgs: readonly string[]
+  readonly main: string | undefined
+  /** The build that `before` is. */
+  readonly beforeMain: string | undefined
+  /** Cores of the targets, as taskset takes them. */
+  readonly cpus: string | undefined
+  /** Kafka's num.network.threads and num.io.threads. */
+  readonly kafkaThreads: number
+}
+
+export interface RunningTarget {
+  readonly name: TargetName
+  readonly child: ChildProcess
+  readonly pid: number
+  /** Of Kafka's protocol. */
+  readonly port: number
+  readonly httpPort: number | null
+  readonly dataDir: string
+  readonly group: MemoryGroup | undefined
+  readonly logFile: string
+  /** Whether topics can be made and deleted. */
+  readonly isBroker: boolean
+}
+
+/** What every broker of the suite gets, so that nothing is measured that only one of them does. */
+const MILLRACE_ARGS = ['--max-semi-space-size=64']
+/** A deleted topic's files must be gone before the next run; Kafka waits a minute by default. */
+const KAFKA_DELETE = 'log.segment.delete.delay.ms=1000'
+
+export class Targets {
+  readonly #settings: TargetSettings
+  readonly #running = new Map<TargetName, { target: RunningTarget; folder: string }>()
+  #count = 0
+
+  constructor(settings: TargetSettings) {
+    this.#settings = settings
+  }
+
+  /** The target, started when it is not up. A limit program is always started anew. */
+  async get(name: TargetName, partitions: number): Promise<RunningTarget> {
+    const up = this.#running.get(name)
+    if (up?.target.isBroker === true && !hasEnded(up.target.child)) return up.target
+    if (up !== undefined) await this.stop(name)
+    const folder = join(this.#settings.dataParent, `millrace-suite-${process.pid}-${this.#count++}`)
+    mkdirSync(folder, { recursive: true })
+    ownFolder(folder)
+    const group = this.#group(`${process.pid}-${this.#count}`)
+    try {
+      const target = await this.#start(name, folder, group, partitions)
+      this.#running.set(name, { target, folder })
+      return target
+    } catch (error) {
+      deleteFolder(folder)
+      if (group !== undefined) await deleteGroup(group)
+      throw error
+    }
+  }
+
+  async stop(name: TargetName): Promise<void> {
+    const up = this.#running.get(name)
+    if (up === undefined) return
+    this.#running.delete(name)
+    await stopProcess(up.target.child)
+    deleteFolder(up.folder)
+    if (up.target.group !== undefined) await deleteGroup(up.target.group)
+  }
+
+  async stopAll(): Promise<void> {
+    for (const name of [...this.#running.keys()]) await this.stop(name)
+  }
+
+  #group(suffix: string): MemoryGroup | undefined {
+    const { memoryBytes, cgroupParent } = this.#settings
+    if (memoryBytes === null) return undefined
+    const group = MemoryGroup.create(`millrace-suite-${suffix}`, memoryBytes, cgroupParent)
+    if (typeof group === 'string') throw new Error(group)
+    ownGroup(group)
+    return group
+  }
+
+  async #start(
+    name: TargetName,
+    folder: string,
+    group: MemoryGroup | undefined,
+    partitions: number,
+  ): Promise<RunningTarget> {
+    const { cpus } = this.#settings
+    if (name === 'kafka') {
+      const threads = this.#settings.kafkaThreads
+      const settings = [`num.network.threads=${threads}`, `num.io.threads=${threads}`, KAFKA_DELETE]
+      const { child, pid, kafkaPort, dataDir } = await startKafka({ folder, settings, group, cpus })
+      const logFile = join(folder, 'kafka.log')
+      const rest = { name, child, pid, dataDir, group, logFile }
+      return { ...rest, port: kafkaPort, httpPort: null, isBroker: true }
+    }
+    const logFile = join(folder, 'target.log')
+    const dataDir = join(folder, 'data')
+    if (name === 'millrace' || name === 'before') {
+      const { main, beforeMain, shards, settings, nodeArgs } = this.#settings
+      const broker = await startBroker({
+        main: name === 'before' ? beforeMain : main,
+        dataDir,
+        logFile,
+        shards,
+        settings,
+        nodeArgs: [...MILLRACE_ARGS, ...nodeArgs],
+        group,
+        cpus,
+        readyTimeoutMs: 30_000,
+      })
+      const { child, pid, kafkaPort, httpPort } = broker
+      return {
+        name,
+        child,
+        pid,
+        port: kafkaPort,
+        httpPort,
+        dataDir,
+        group,
+        logFile,
+        isBroker: true,
+      }
+    }
+    return startLimit(name, { dataDir, logFile, group, cpus, partitions })
+  }
+}
+
+/** Long enough for any cell; the program ends by itself after it. */
+const LIMIT_SECONDS = 900
+
+async function startLimit(
+  name: TargetName,
+  at: {
+    dataDir: string
+    logFile: string
+    group: MemoryGroup | undefined
+    cpus: string | undefined
+    partitions: number
+  },
+): Promise<RunningTarget> {
+  const { dataDir, logFile, group, cpus, partitions } = at
+  mkdirSync(dataDir)
+  const port = await freePort()
+  const args = ['--listen', `127.0.0.1:${port}`, '--data-dir', dataDir]
+  args.push('--partitions', String(partitions), '--max-seconds', String(LIMIT_SECONDS))
+  if (name === 'limit-two-threads') args.push('--writers', '1')
+  const child = startProcess({ command: limitsProgram('limit-server'), args, logFile, group, cpus })
+  const deadlineMs = performance.now() + 5000
+  while (!readFileSync(logFile, 'utf8').includes('listening')) {
+    if (hasEnded(child) || performance.now() > deadlineMs) {
+      await stopProcess(child)
+      throw new Error(`limit-server did not start:\n${tailOf(logFile)}`)
+    }
+    await sleep(5)
+  }
+  const pid = child.pid as number
+  return { name, child, pid, port, httpPort: null, dataDir, group, logFile, isBroker: false }
+}
