@@ -113,7 +113,7 @@ async function measure(target: RunningTarget, topic: string, plan: RunPlan): Pro
     residentBytes: memoryOf(target.pid, 'VmRSS'),
     residentPeakBytes: memoryOf(target.pid, 'VmHWM'),
     groupPeakBytes: target.group?.peakBytes() ?? null,
-    problem: load.problem ?? fetch?.problem ?? diskProblem(target, topic, cell, load),
+    problem: load.problem ?? fetch?.problem ?? diskProblem(target, cell, load),
   }
 }
 
@@ -145,25 +145,20 @@ function startConsumers(target: RunningTarget, topic: string, plan: RunPlan): Pr
 }
 
 /** Log files must hold exactly what was acknowledged, where nothing deletes them meanwhile. */
-function diskProblem(
-  target: RunningTarget,
-  topic: string,
-  cell: Cell,
-  load: LoadResult,
-): string | null {
+function diskProblem(target: RunningTarget, cell: Cell, load: LoadResult): string | null {
   const isDeleted = cell.topicConfigs?.some((one) => one.startsWith('retention.')) ?? false
   if (isDeleted || !target.isBroker) return null
   const events = load.byPartition.reduce((sum, one) => sum + one.acknowledgedEvents, 0)
   const expected = (events / load.eventsPerRequest) * load.batchBytes
-  const found = logBytes(target.dataDir, topic)
+  const found = logBytes(target.dataDir)
   if (found === expected) return null
   return `${expected} bytes were acknowledged, the log files hold ${found}`
 }
 
-/** Sizes of the topic's `.log` files. */
-export function logBytes(dataDir: string, topic: string): number {
+/** Sizes of all topics' `.log` files, internal ones apart. */
+export function logBytes(dataDir: string): number {
   let bytes = 0
-  for (const folder of partitionFolders(dataDir, topic)) {
+  for (const folder of partitionFolders(dataDir)) {
     for (const name of readdirSync(folder)) {
       if (name.endsWith('.log')) bytes += statSync(join(folder, name)).size
     }
@@ -171,9 +166,10 @@ export function logBytes(dataDir: string, topic: string): number {
   return bytes
 }
 
-function partitionFolders(dataDir: string, topic: string): string[] {
+/** Of the one topic that a broker has at a time; one names them after the topic, one after its id. */
+function partitionFolders(dataDir: string): string[] {
   return readdirSync(dataDir)
-    .filter((name) => name.startsWith(`${topic}-`) || name.startsWith(`${topic}.`))
+    .filter((name) => !name.startsWith('__') && /-\d+(\..*)?$/.test(name))
     .map((name) => join(dataDir, name))
 }
 
@@ -196,7 +192,7 @@ async function createTopic(target: RunningTarget, topic: string, cell: Cell): Pr
 async function deleteTopic(target: RunningTarget, topic: string): Promise<void> {
   await withAdmin(target, (admin) => admin.deleteTopic(topic))
   const deadlineMs = performance.now() + DELETE_TIMEOUT_MS
-  while (partitionFolders(target.dataDir, topic).length > 0) {
+  while (partitionFolders(target.dataDir).length > 0) {
     if (performance.now() > deadlineMs) throw new Error(`${target.name} keeps files of ${topic}`)
     await sleep(50)
   }
