@@ -36,8 +36,16 @@ export interface Reply {
   readonly release?: () => void
 }
 
+/**
+ * A reply that comes later, without a promise: those cost a small request more than its own work.
+ * `whenReady` is called once; the callback runs once, possibly at once.
+ */
+export abstract class PendingReply {
+  abstract whenReady(callback: (reply: Reply | null) => void): void
+}
+
 /** Null: nothing is sent (acks = 0). */
-export type HandlerResult = Reply | null | Promise<Reply | null>
+export type HandlerResult = Reply | null | PendingReply | Promise<Reply | null>
 
 export type Handler<B = never> = (body: B, context: RequestContext) => HandlerResult
 

@@ -53,6 +53,8 @@ export interface WakerParts {
   readonly mainCell: WaitCell
   readonly allEmpty: () => boolean
   readonly pump: () => void
+  /** To be put around whatever serves many sockets in one go. */
+  readonly inRound: (round: () => void) => void
 }
 
 /** Kafka's id of the metadata topic. */
@@ -94,8 +96,13 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   const hub = new ShardHub(host)
   const allEmpty = (): boolean => host.allEmpty()
   hub.start(
-    options.makeWaker({ tier, mainCell, allEmpty, pump: hub.pump }) ??
-      waitAsyncWaker(new WaitAsyncParker(mainCell, allEmpty), hub.pump),
+    options.makeWaker({
+      tier,
+      mainCell,
+      allEmpty,
+      pump: hub.pump,
+      inRound: (round) => hub.inRound(round),
+    }) ?? waitAsyncWaker(new WaitAsyncParker(mainCell, allEmpty), hub.pump),
   )
   const arena = new Arena(ingress, { poison: process.env.MILLRACE_CHECK_MEMORY === '1' })
   const store = new MetadataStore({

@@ -176,7 +176,7 @@ export class BrokerServer {
     const addon = parts.tier === 'portable' ? null : loadNative()
     if (addon === null) return null
     this.#sockets = new NativeSockets(addon, (errno) => this.#complainOfAccept(errno))
-    return this.#sockets.waker(parts.mainCell, parts)
+    return this.#sockets.waker(parts)
   }
 
   /** Clients wait in the listener's backlog meanwhile. */

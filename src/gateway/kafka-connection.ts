@@ -1,7 +1,7 @@
 import type { Broker } from '../broker/broker.ts'
 import { unsupportedApiVersions } from '../broker/handlers/18-api-versions.ts'
 import type { Handler, HandlerResult, Reply, RequestContext } from '../broker/request.ts'
-import { isForeignFailure, ProtocolViolation } from '../broker/request.ts'
+import { isForeignFailure, PendingReply, ProtocolViolation } from '../broker/request.ts'
 import { RequestFrame } from '../broker/request-frame.ts'
 import { SendTurns } from '../broker/send-turns.ts'
 import {
@@ -39,6 +39,8 @@ export interface KafkaConnectionParts {
    * Connections that have stopped reading: the listener tries them again when something came back.
    */
   readonly waiting: Set<KafkaConnection>
+  /** Connections with responses to send: the listener calls `sendReady` after each pump. */
+  readonly ready: KafkaConnection[]
   readonly onClosed: (connection: KafkaConnection) => void
   readonly onProtocolError: (connection: KafkaConnection, reason: string) => void
 }
@@ -73,6 +75,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   readonly #slots: Slot[] = []
   readonly #sendTurns = new SendTurns()
   readonly #closeCallbacks = new Set<() => void>()
+  #isReadyListed = false
   #isClosed = false
   #isDraining = false
   /** Received bytes are being offered to the receiver. */
@@ -96,6 +99,15 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     return this.transport.remoteAddress
   }
 
+  get listenerName(): string {
+    return this.#parts.listenerName
+  }
+
+  /** Whose response's memory is lent when: for requests of this connection. */
+  get sendTurns(): SendTurns {
+    return this.#sendTurns
+  }
+
   get isStalled(): boolean {
     return this.receiver.stalled
   }
@@ -111,9 +123,12 @@ export class KafkaConnection implements TransportOwner, FrameSink {
 
   /**
    * Since when this connection has been idle (nothing in flight), monotonic; Infinity when busy.
+   * Asked from time to time: being busy then counts as activity.
    */
-  get idleSinceMs(): number {
-    return this.#slots.length > 0 || this.#sendsUnderWay > 0 ? Infinity : this.#lastActiveMs
+  idleSince(nowMs: number): number {
+    if (this.#slots.length === 0 && this.#sendsUnderWay === 0) return this.#lastActiveMs
+    this.#lastActiveMs = nowMs
+    return Infinity
   }
 
   /** Since when bytes handed to the system have not left, monotonic; Infinity when none. */
@@ -122,8 +137,10 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   }
 
   onReceived(): void {
-    this.#lastActiveMs = this.#parts.broker.clock.monotonicMs()
-    this.#parts.broker.hub.flush()
+    this.#lastActiveMs = this.#nowMs()
+    const { hub } = this.#parts.broker
+    if (this.receiver.sendsLargeFrames) hub.flush()
+    else hub.flushSoon()
     this.updateReading()
   }
 
@@ -182,6 +199,12 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     return this.mayTake() && (!this.receiver.stalled || this.receiver.retry())
   }
 
+  /** Runs `callback` once when the connection goes. Returns how to take it back. */
+  onClose(callback: () => void): () => void {
+    this.#closeCallbacks.add(callback)
+    return () => this.#closeCallbacks.delete(callback)
+  }
+
   close(reason: string): void {
     if (this.#isClosed) return
     this.#parts.onProtocolError(this, reason)
@@ -205,25 +228,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     const handler = this.#parts.handlers.get(apiKey)
     if (handler === undefined) throw new ProtocolViolation(`API key ${apiKey} has no handler`)
     const slot = this.#enqueue(header, apiVersion)
-    this.#await(slot, handler(body as never, this.#context(header, frame)))
-  }
-
-  #context(header: RequestHeader, frame: RequestFrame): RequestContext {
-    return {
-      apiKey: header.requestApiKey,
-      apiVersion: header.requestApiVersion,
-      clientId: header.clientId,
-      connectionId: this.id,
-      remoteAddress: this.remoteAddress,
-      listenerName: this.#parts.listenerName,
-      frame,
-      sendTurns: this.#sendTurns,
-      onClose: (callback) => {
-        this.#closeCallbacks.add(callback)
-        return () => this.#closeCallbacks.delete(callback)
-      },
-      close: (reason) => this.close(reason),
-    }
+    this.#await(slot, handler(body as never, new Context(this, header, frame)))
   }
 
   #enqueue(header: RequestHeader, apiVersion: number): Slot {
@@ -241,7 +246,9 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   }
 
   #await(slot: Slot, result: HandlerResult): void {
-    if (result instanceof Promise) {
+    if (result instanceof PendingReply) {
+      result.whenReady((reply) => this.#complete(slot, reply))
+    } else if (result instanceof Promise) {
       void result.then(
         (reply) => this.#complete(slot, reply),
         (error: unknown) => this.#fail(error),
@@ -282,11 +289,18 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       for (const chunk of slot.chunks) slot.bytes += chunk.length
       this.#waitingBytes += slot.bytes
     }
-    this.#sendReady()
+    if (!this.#parts.broker.hub.isPumping) {
+      this.sendReady()
+    } else if (!this.#isReadyListed) {
+      // Other answers of this pump may be for this connection too: one send for all of them.
+      this.#isReadyListed = true
+      this.#parts.ready.push(this)
+    }
   }
 
   /** Sends the responses at the head of the queue that are ready, in one go. */
-  #sendReady(): void {
+  sendReady(): void {
+    this.#isReadyListed = false
     if (this.#slots.length === 0 || !(this.#slots[0] as Slot).isReady) return
     const chunks: Uint8Array[] = []
     const releases: (() => void)[] = []
@@ -301,17 +315,23 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   }
 
   #send(chunks: Uint8Array[], releases: (() => void)[]): void {
-    if (this.#sendsUnderWay++ === 0) {
-      this.#sendingSinceMs = this.#parts.broker.clock.monotonicMs()
-    }
+    const isFirst = this.#sendsUnderWay++ === 0
+    let isSending = true
     this.transport.send(chunks, () => {
       this.#sendsUnderWay--
-      this.#sendingSinceMs = this.#lastActiveMs = this.#parts.broker.clock.monotonicMs()
+      // Most leave at once: no need to ask for the time.
+      if (!isSending) this.#sendingSinceMs = this.#lastActiveMs = this.#nowMs()
       for (const release of releases) release()
       // Extents go back to their shards now, not with somebody's next request.
       if (releases.length > 0) this.#parts.broker.hub.flush()
-      if (!this.#isClosed) this.updateReading()
+      if (!this.#isClosed && !isSending) this.updateReading()
     })
+    isSending = false
+    if (isFirst && this.#sendsUnderWay > 0) this.#sendingSinceMs = this.#nowMs()
+  }
+
+  #nowMs(): number {
+    return this.#parts.broker.clock.monotonicMs()
   }
 
   #discard(slot: Slot): void {
@@ -323,6 +343,47 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   #violate(reason: string): void {
     this.#isDraining = true
     this.close(reason)
+  }
+}
+
+/** One request's, without a closure of its own. */
+class Context implements RequestContext {
+  readonly apiKey: number
+  readonly apiVersion: number
+  readonly clientId: string | null
+  readonly frame: RequestFrame
+  readonly #connection: KafkaConnection
+
+  constructor(connection: KafkaConnection, header: RequestHeader, frame: RequestFrame) {
+    this.#connection = connection
+    this.apiKey = header.requestApiKey
+    this.apiVersion = header.requestApiVersion
+    this.clientId = header.clientId
+    this.frame = frame
+  }
+
+  get connectionId(): number {
+    return this.#connection.id
+  }
+
+  get remoteAddress(): string {
+    return this.#connection.remoteAddress
+  }
+
+  get listenerName(): string {
+    return this.#connection.listenerName
+  }
+
+  get sendTurns(): SendTurns {
+    return this.#connection.sendTurns
+  }
+
+  onClose(callback: () => void): () => void {
+    return this.#connection.onClose(callback)
+  }
+
+  close(reason: string): void {
+    this.#connection.close(reason)
   }
 }
 

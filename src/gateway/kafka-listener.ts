@@ -27,6 +27,7 @@ export class KafkaListener {
   readonly #complaints: Complaints
   readonly #connections = new Map<number, KafkaConnection>()
   readonly #waiting = new Set<KafkaConnection>()
+  readonly #ready: KafkaConnection[] = []
   readonly #byAddress = new Map<string, number>()
   readonly #listeners: TransportListener[] = []
   readonly #handlers: ReturnType<typeof handlersOf>
@@ -41,7 +42,10 @@ export class KafkaListener {
     this.#complaints = complaints
     this.#handlers = handlersOf(broker)
     this.#memory = new ReceiveMemory(broker.arena, () => broker.clock.monotonicMs())
-    broker.hub.onPumped(() => this.#resumeStalled())
+    broker.hub.onPumped(() => {
+      this.#sendReady()
+      this.#resumeStalled()
+    })
     this.#sweep = setInterval(() => this.#closeSlow(), SWEEP_MS)
     this.#sweep.unref()
   }
@@ -87,6 +91,7 @@ export class KafkaListener {
       listenerName,
       frameBytesMax: this.#broker.requestBytesMax,
       waiting: this.#waiting,
+      ready: this.#ready,
       onClosed: (closed) => this.#forget(closed),
       onProtocolError: (closed, reason) => this.#complain(closed.remoteAddress, reason),
     })
@@ -105,6 +110,12 @@ export class KafkaListener {
     if (this.#waiting.size > 0) setImmediate(() => this.#resumeStalled())
   }
 
+  /** Sending may let a connection go on, so that more responses are ready at its end. */
+  #sendReady(): void {
+    for (let i = 0; i < this.#ready.length; i++) (this.#ready[i] as KafkaConnection).sendReady()
+    this.#ready.length = 0
+  }
+
   #resumeStalled(): void {
     if (this.#waiting.size === 0) return
     for (const connection of [...this.#waiting]) connection.updateReading()
@@ -117,7 +128,7 @@ export class KafkaListener {
     for (const connection of this.#connections.values()) {
       if (now - connection.sendingSinceMs > SLOW_READER_MS && this.#isEgressShort()) {
         connection.close('it does not read its responses and memory is short')
-      } else if (idleMax >= 0 && now - connection.idleSinceMs > idleMax) {
+      } else if (idleMax >= 0 && now - connection.idleSince(now) > idleMax) {
         connection.close('idle')
       } else if (this.#isHoarding(connection, now)) {
         connection.close('it does not finish its request and memory is short')

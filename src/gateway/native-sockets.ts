@@ -1,11 +1,11 @@
 import { constants } from 'node:os'
 import { assert } from '../base/assert.ts'
 import type { NativeAddon } from '../base/native.ts'
-import type { HubWaker } from '../broker/start-broker.ts'
+import type { HubWaker, WakerParts } from '../broker/start-broker.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Arena } from '../ring/arena.ts'
-import { EventfdArm, type WaitCell } from '../ring/doorbell.ts'
+import { EventfdArm } from '../ring/doorbell.ts'
 import { SPILL_BYTES, type StreamHost, type Watched } from './native-events.ts'
 import { NativeTransport } from './native-transport.ts'
 import type { AcceptHandler, TransportListener } from './transport.ts'
@@ -29,6 +29,7 @@ export class NativeSockets implements StreamHost {
   readonly #events = new Int32Array(EVENTS_PER_WAIT * 2)
   readonly #watched = new Map<number, Watched>()
   readonly #onAcceptFailed: (errno: number) => void
+  #inRound: (round: () => void) => void = (round) => round()
   #arena: Arena | null = null
   #spill = -1
   #nextId = EVENTFD_ID + 1
@@ -41,9 +42,10 @@ export class NativeSockets implements StreamHost {
   }
 
   /** Watches the eventfd that shards signal; `pump` runs when one does. */
-  waker(cell: WaitCell, parts: { allEmpty: () => boolean; pump: () => void }): HubWaker {
+  waker(parts: WakerParts): HubWaker {
+    this.#inRound = parts.inRound
     const fd = this.addon.eventfdCreate()
-    const arm = new EventfdArm(cell, parts.allEmpty, { fd, native: this.addon })
+    const arm = new EventfdArm(parts.mainCell, parts.allEmpty, { fd, native: this.addon })
     this.addon.pollerAdd(this.#poller, fd, EVENTFD_ID, false)
     this.#watched.set(EVENTFD_ID, {
       onEvents: () => {
@@ -125,6 +127,10 @@ export class NativeSockets implements StreamHost {
   }
 
   #onReady(): void {
+    this.#inRound(this.#serveReady)
+  }
+
+  readonly #serveReady = (): void => {
     const count = this.addon.pollerWait(this.#poller, this.#events)
     for (let i = 0; i < count; i++) {
       // A handler may have closed a later one of this round: then it is not watched any more.

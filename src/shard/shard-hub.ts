@@ -18,6 +18,8 @@ export function waitAsyncWaker(parker: WaitAsyncParker, pump: () => void): HubWa
 /** Rounds of answers handed out before Node's event loop gets its turn. */
 const ROUNDS_MAX = 16
 const CONGESTION_RETRY_MS = 1
+/** Requests of a round of sockets that may wait for its end before their shards hear of them. */
+const REQUESTS_PER_FLUSH = 16
 
 export class ShardHub {
   readonly host: ShardHost
@@ -25,6 +27,8 @@ export class ShardHub {
   #isScheduled = false
   #isPumping = false
   #retry: NodeJS.Timeout | null = null
+  #isInRound = false
+  #owedFlushes = 0
   readonly #afterPump: (() => void)[] = []
 
   constructor(host: ShardHost) {
@@ -35,6 +39,11 @@ export class ShardHub {
   start(waker: HubWaker): void {
     this.#waker = waker
     this.pump()
+  }
+
+  /** Answers are being handed out; what `onPumped` registered runs afterwards. */
+  get isPumping(): boolean {
+    return this.#isPumping
   }
 
   /** Runs after each pump: for whoever waits for memory or room in a lane. */
@@ -53,6 +62,31 @@ export class ShardHub {
     for (const proxy of this.host.proxies) proxy.flush()
     // Room in a lane rings nobody, and not every request has an answer that would.
     if (this.isCongested) this.#retryLater()
+  }
+
+  /**
+   * Runs `round`, which serves many sockets, and publishes what it leaves behind. Waking a parked
+   * shard costs more than a small request, so those of a round share one wake.
+   */
+  inRound(round: () => void): void {
+    this.#isInRound = true
+    try {
+      round()
+    } finally {
+      this.#isInRound = false
+      if (this.#owedFlushes > 0) this.#flushOwed()
+    }
+  }
+
+  /** `flush`, but inside a round soon: for requests whose work is small beside a wake. */
+  flushSoon(): void {
+    this.#owedFlushes++
+    if (!this.#isInRound || this.#owedFlushes >= REQUESTS_PER_FLUSH) this.#flushOwed()
+  }
+
+  #flushOwed(): void {
+    this.#owedFlushes = 0
+    this.flush()
   }
 
   readonly pump = (): void => {

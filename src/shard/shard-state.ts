@@ -152,7 +152,8 @@ export class ShardState {
         appendTimeMs: ack.appendTimeMs,
       })
     }
-    if (done > 0) acks.splice(0, done)
+    if (done === acks.length) acks.length = 0
+    else if (done > 0) acks.splice(0, done)
     for (const [token, offset] of partition.watches) {
       if (offset >= log.highWatermark) continue
       partition.watches.delete(token)

@@ -29,7 +29,13 @@ import {
   type SegmentMark,
 } from './segment.ts'
 import { StagedWrites } from './staged-writes.ts'
-import { info, producerBatch, stampedAppendTimeMs, validateRun } from './validated-run.ts'
+import {
+  info,
+  producerBatch,
+  type RunTerms,
+  stampedAppendTimeMs,
+  validateRun,
+} from './validated-run.ts'
 
 /** Reused by every log of the thread: lives only during one `append`. */
 const PLACED = { bytes: 0, lastOffset: 0, maxTimestamp: 0 }
@@ -42,11 +48,8 @@ interface StageMark {
   readonly wasLastSealed: boolean
 }
 
-interface AppendTerms {
-  readonly leaderEpoch: number
-  readonly nowMs: number
-  readonly allowControl: boolean
-}
+/** Of the append under way: one object for the thread, filled anew (0.5: its fields hold doubles). */
+const TERMS: RunTerms = { baseOffset: 0.5, leaderEpoch: 0, nowMs: 0.5, allowControl: false }
 
 interface Sealed {
   readonly segment: Segment
@@ -93,17 +96,20 @@ export class Appender {
     out.endOffset = -1
     out.appendTimeMs = -1
     out.duplicate = false
-    const nowMs = core.context.clock.wallMs()
-    const count = this.#prepare(run, { leaderEpoch, nowMs, allowControl }, out)
+    const terms = TERMS
+    terms.leaderEpoch = leaderEpoch
+    terms.nowMs = core.context.clock.wallMs()
+    terms.allowControl = allowControl
+    const count = this.#prepare(run, terms, out)
     if (count === 0) return
     out.baseOffset = this.#stagedEnd
     out.appendTimeMs = stampedAppendTimeMs()
-    this.#stage(run, { count, leaderEpoch, nowMs })
+    this.#stage(run, count, terms)
     out.endOffset = this.#stagedEnd
   }
 
   /** Checks everything; the number of batches to stage, or 0 when `out` is the answer already. */
-  #prepare(run: ByteRange, how: AppendTerms, out: AppendResult): number {
+  #prepare(run: ByteRange, terms: RunTerms, out: AppendResult): number {
     const core = this.#core
     if (core.failure !== null) {
       return refuse(out, ErrorCode.KAFKA_STORAGE_ERROR, core.failure.message)
@@ -114,11 +120,12 @@ export class Appender {
       if (!(error instanceof BrokerError)) throw error
       return refuse(out, ErrorCode.KAFKA_STORAGE_ERROR, error.message)
     }
-    if (how.leaderEpoch < core.epochs.latest) return refuse(out, ErrorCode.FENCED_LEADER_EPOCH)
+    if (terms.leaderEpoch < core.epochs.latest) return refuse(out, ErrorCode.FENCED_LEADER_EPOCH)
     if (this.#mark === null) this.#stagedEnd = core.logEndOffset
-    const count = validateRun(core, run, { ...how, baseOffset: this.#stagedEnd })
+    terms.baseOffset = this.#stagedEnd
+    const count = validateRun(core, run, terms)
     if (count < 0) return refuse(out, -count as ErrorCode)
-    return this.#checkProducers(count, how.nowMs, out) ? count : 0
+    return this.#checkProducers(count, terms.nowMs, out) ? count : 0
   }
 
   /**
@@ -169,10 +176,7 @@ export class Appender {
 
   // —— staging ——
 
-  #stage(
-    run: ByteRange,
-    { count, leaderEpoch, nowMs }: { count: number; leaderEpoch: number; nowMs: number },
-  ): void {
+  #stage(run: ByteRange, count: number, { leaderEpoch, nowMs }: RunTerms): void {
     const core = this.#core
     this.#mark ??= this.#newMark()
     if (leaderEpoch > core.epochs.latest) {

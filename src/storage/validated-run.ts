@@ -39,14 +39,14 @@ const INFO = new Float64Array(BATCHES_PER_RUN_MAX * INFO_WORDS)
 const BATCH: ProducerBatch = newProducerBatch()
 
 export interface RunTerms {
-  readonly baseOffset: number
-  readonly leaderEpoch: number
-  readonly nowMs: number
-  readonly allowControl: boolean
+  baseOffset: number
+  leaderEpoch: number
+  nowMs: number
+  allowControl: boolean
 }
 
 /** Validates and stamps; the number of batches, or minus an ErrorCode. */
-export function validateRun(core: LogCore, run: ByteRange, terms: RunTerms): number {
+export function validateRun(core: LogCore, run: ByteRange, terms: Readonly<RunTerms>): number {
   const { options, context } = core
   const isAppendTime = options.timestampType === 'LogAppendTime'
   STAMP[STAMP_BASE_OFFSET] = terms.baseOffset

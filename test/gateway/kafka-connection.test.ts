@@ -78,7 +78,7 @@ function open(): Harness {
   const arena = new Arena(allocateArena(1024 * 1024))
   const broker = {
     clock: { monotonicMs: () => 0, wallMs: () => 0 },
-    hub: { flush: () => {}, isCongested: false },
+    hub: { flush: () => {}, flushSoon: () => {}, isCongested: false, isPumping: false },
     logger: { error: (fields: { error: string }) => harness.logged.push(fields.error) },
   } as unknown as Broker
   transport.owner = new KafkaConnection({
@@ -90,6 +90,7 @@ function open(): Harness {
     listenerName: 'PLAINTEXT',
     frameBytesMax: 100_000,
     waiting: new Set(),
+    ready: [],
     onClosed: () => {},
     onProtocolError: (_connection, reason) => harness.complaints.push(reason),
   })

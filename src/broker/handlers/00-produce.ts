@@ -2,7 +2,7 @@ import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
 import type { ProduceRequest, ProduceResponseInit } from '../../wire/kafka/schema/00-produce.ts'
 import { type AppendedBatch, AppendJob } from '../append-job.ts'
 import type { Broker } from '../broker.ts'
-import type { HandlerResult, Reply, RequestContext } from '../request.ts'
+import { type HandlerResult, PendingReply, type Reply, type RequestContext } from '../request.ts'
 
 /**
  * Produce (key 0). Every partition's batch goes to its shard as it lies in the request's extent;
@@ -28,9 +28,24 @@ export function produce(
       else job.append(handle, partition.records)
     }
   }
-  return new Promise((resolve) => {
-    job.start(() => resolve(answer(job, body, context)))
-  })
+  return new PendingProduce(job, body, context)
+}
+
+class PendingProduce extends PendingReply {
+  readonly #job: AppendJob
+  readonly #body: ProduceRequest
+  readonly #context: RequestContext
+
+  constructor(job: AppendJob, body: ProduceRequest, context: RequestContext) {
+    super()
+    this.#job = job
+    this.#body = body
+    this.#context = context
+  }
+
+  override whenReady(callback: (reply: Reply | null) => void): void {
+    this.#job.start(() => callback(answer(this.#job, this.#body, this.#context)))
+  }
 }
 
 function answer(job: AppendJob, body: ProduceRequest, context: RequestContext): Reply | null {
