@@ -166,7 +166,7 @@ export function logBytes(dataDir: string): number {
   return bytes
 }
 
-/** Of the one topic that a broker has at a time; one names them after the topic, one after its id. */
+/** Of the one topic that a broker has at a time; some name them after it, some after its id. */
 function partitionFolders(dataDir: string): string[] {
   return readdirSync(dataDir)
     .filter((name) => !name.startsWith('__') && /-\d+(\..*)?$/.test(name))
