@@ -48,7 +48,7 @@ interface StageMark {
   readonly wasLastSealed: boolean
 }
 
-/** Of the append under way; one for the thread. 0.5 makes fields that hold doubles from the start. */
+/** Of the append under way; one for the thread. 0.5: its fields hold doubles from the start. */
 const TERMS: RunTerms = { baseOffset: 0.5, leaderEpoch: 0, nowMs: 0.5, allowControl: false }
 
 interface Sealed {
