@@ -19,7 +19,7 @@ use call::{define_functions, set_constant};
 use napi_derive::napi;
 
 /// Raised with every change of a function's meaning, so that the loader refuses a stale build.
-const ABI_VERSION: u32 = 4;
+const ABI_VERSION: u32 = 5;
 
 #[napi(module_exports)]
 pub fn exports(exports: napi::bindgen_prelude::Object, env: napi::Env) -> napi::Result<()> {
@@ -49,6 +49,7 @@ pub fn exports(exports: napi::bindgen_prelude::Object, env: napi::Env) -> napi::
         c"uringOpen" => uring::open,
         c"uringFlush" => uring::flush,
         c"uringRead" => uring::read,
+        c"uringWriteback" => uring::writeback,
         c"uringDrain" => uring::drain,
         c"uringClose" => uring::close,
 

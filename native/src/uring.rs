@@ -1,5 +1,6 @@
-//! io_uring for what would block the shard's thread: fdatasync, and reads of data that is not in the
-//! page cache. Completions signal an eventfd, so that a parked shard wakes.
+//! io_uring for what would block the shard's thread: fdatasync, starting the disk on written pages
+//! (which waits for room in the device's queue), and reads of data that is not in the page cache.
+//! Completions signal an eventfd, so that a parked shard wakes.
 //!
 //! A ring belongs to the thread that opened it and is named by a number of that thread, never used
 //! twice. In flight there is never more than there are completion entries: none can be lost.
@@ -18,11 +19,15 @@ use crate::errno::{self, retry};
 const ENTRIES_MAX: i32 = 4096;
 const RINGS_MAX: usize = 1024;
 
-const KIND_SHIFT: u32 = 63;
+const KIND_SHIFT: u32 = 62;
 const FLUSH: u64 = 0;
 const READ: u64 = 1;
+const WRITEBACK: u64 = 2;
 
-/// What comes back with a completion: token below, duplicate of the descriptor (31 bits) above, and
+/// A descriptor is below 2^30: Linux bounds `nr_open` by that.
+const DUPLICATE_MASK: u64 = (1 << 30) - 1;
+
+/// What comes back with a completion: token below, duplicate of the descriptor (30 bits) above, and
 /// at the top what it was.
 fn user_data(kind: u64, token: i32, duplicate: i32) -> u64 {
     u64::from(token as u32) | u64::from(duplicate as u32) << 32 | kind << KIND_SHIFT
@@ -37,7 +42,7 @@ fn token_of(user_data: u64) -> i32 {
 }
 
 fn duplicate_of(user_data: u64) -> i32 {
-    (user_data >> 32) as i32 & i32::MAX
+    (user_data >> 32 & DUPLICATE_MASK) as i32
 }
 
 struct Ring {
@@ -94,7 +99,12 @@ fn make(entries: u32, eventfd: i32) -> Option<Ring> {
     let uring = IoUring::new(entries).ok()?;
     let mut probe = Probe::new();
     uring.submitter().register_probe(&mut probe).ok()?;
-    if !probe.is_supported(opcode::Fsync::CODE) || !probe.is_supported(opcode::Read::CODE) {
+    let codes = [
+        opcode::Fsync::CODE,
+        opcode::Read::CODE,
+        opcode::SyncFileRange::CODE,
+    ];
+    if !codes.iter().all(|code| probe.is_supported(*code)) {
         return None;
     }
     uring.submitter().register_eventfd(eventfd).ok()?;
@@ -137,6 +147,19 @@ pub fn read(call: &Call) -> Outcome {
     start(call, fd, (READ, token), |fd| {
         opcode::Read::new(fd, range.pointer.cast(), length)
             .offset(position as u64)
+            .build()
+    })
+}
+
+/// True when it is taken: a completion of its kind then comes back once. False when the ring is full.
+pub fn writeback(call: &Call) -> Outcome {
+    let fd = call.natural(1, "fd")?;
+    let position = call.position(2, "position")?;
+    let bytes = call.natural(3, "bytes")?;
+    start(call, fd, (WRITEBACK, 0), |fd| {
+        opcode::SyncFileRange::new(fd, bytes as u32)
+            .offset(position as u64)
+            .flags(libc::SYNC_FILE_RANGE_WRITE)
             .build()
     })
 }
@@ -232,9 +255,9 @@ mod tests {
 
     #[test]
     fn user_data_keeps_kind_token_and_descriptor_apart() {
-        for kind in [FLUSH, READ] {
+        for kind in [FLUSH, READ, WRITEBACK] {
             for token in [0, 1, -1, i32::MIN, i32::MAX] {
-                for duplicate in [0, 3, i32::MAX] {
+                for duplicate in [0, 3, DUPLICATE_MASK as i32] {
                     let data = user_data(kind, token, duplicate);
                     assert_eq!((token_of(data), duplicate_of(data)), (token, duplicate));
                     assert_eq!(kind_of(data) as u64, kind);

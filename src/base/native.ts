@@ -69,8 +69,12 @@ export interface NativeAddon {
     length: number,
     token: number,
   ): boolean
+  /** `syncFileRange` off this thread; as `uringFlush`, without a token of its own. */
+  uringWriteback(ring: number, fd: number, position: number, bytes: number): boolean
   /**
-   * Fills triples [kind (0 flush, 1 read), token, count or minus errno]; returns their number. */
+   * Fills triples [kind (0 flush, 1 read, 2 writeback), token, count or minus errno]; returns their
+   * number.
+   */
   uringDrain(ring: number, out: Int32Array): number
   uringClose(ring: number): void
 
@@ -116,7 +120,7 @@ export interface NativeAddon {
 }
 
 /** What this program expects of the addon's `abiVersion`; raised in both places together. */
-const ABI_VERSION = 4
+const ABI_VERSION = 5
 
 /**
  * Overrides where the addon comes from: 'off' for none, or an absolute path. Unset, it is

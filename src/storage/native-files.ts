@@ -20,6 +20,7 @@ export class NativeFiles extends NodeFiles {
   /** Pairs of token and result that the ring has given and nobody has asked for yet. */
   readonly #flushesDone: number[] = []
   readonly #readsDone: number[] = []
+  #writebacks = 0
   /** For ranges that come as another kind of array than the addon takes. */
   readonly #ranges = new Int32Array(2 * GATHER_MAX)
 
@@ -104,7 +105,12 @@ export class NativeFiles extends NodeFiles {
     for (;;) {
       const count = this.#addon.uringDrain(this.#ring, out)
       for (let i = 0; i < count; i++) {
-        const done = out[3 * i] === KIND_READ ? this.#readsDone : this.#flushesDone
+        const kind = out[3 * i]
+        if (kind === KIND_WRITEBACK) {
+          this.#writebacks-- // A hint: how it ended is for the next flush to say.
+          continue
+        }
+        const done = kind === KIND_READ ? this.#readsDone : this.#flushesDone
         done.push(out[3 * i + 1] as number, out[3 * i + 2] as number)
       }
       if (count < COMPLETIONS_MAX) return
@@ -119,7 +125,17 @@ export class NativeFiles extends NodeFiles {
     }
   }
 
+  /**
+   * The call waits while the device has a full queue, so the ring makes it; but not many: where the
+   * disk is slower than the producers, this thread is what has to wait.
+   */
   override startWriteback(file: FileId, position: number, bytes: number): void {
+    if (this.#ring !== null && this.#writebacks < WRITEBACKS_MAX) {
+      if (this.#addon.uringWriteback(this.#ring, file, position, bytes)) {
+        this.#writebacks++
+        return
+      }
+    }
     this.#addon.syncFileRange(file, position, bytes)
   }
 
@@ -134,6 +150,9 @@ export class NativeFiles extends NodeFiles {
 
 const COMPLETIONS_MAX = 64
 const KIND_READ = 1
+const KIND_WRITEBACK = 2
+/** Ranges that the disk is being started on at a time; a range has `writeBehindBytes`, 16 MB. */
+const WRITEBACKS_MAX = 4
 
 /** Hands out pairs and forgets them; a handler may cause new ones. Returns how many it were. */
 function report(pairs: number[], handler: (token: number, result: number) => void): number {

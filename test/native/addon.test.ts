@@ -9,6 +9,7 @@ import {
   readFileSync,
   rmSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -61,6 +62,7 @@ function badCalls(addon: NativeAddon, fd: number): [string, () => unknown][] {
     ['uringOpen of nothing', () => addon.uringOpen(0, fd)],
     ['uringFlush of no ring', () => addon.uringFlush(999, fd, 0)],
     ['uringRead of no ring', () => addon.uringRead(999, fd, 0, bytes, 0, 1, 0)],
+    ['uringWriteback of less', () => addon.uringWriteback(0, fd, 0, -1)],
     ['uringRead past the end', () => addon.uringRead(999, fd, 0, bytes, 8, 9, 0)],
     ['uringDrain of no ring', () => addon.uringDrain(999, pairs)],
     ['uringClose of no ring', () => addon.uringClose(999)],
@@ -282,6 +284,37 @@ test('uringRead reads into the range, short at the end, also when its number is 
   assert.deepEqual([...out.subarray(0, 3)], [1, 2, -9], 'minus EBADF')
   addon.uringClose(ring)
   for (const one of [fd, writeOnly]) closeSync(one)
+  addon.closeFd(eventfd)
+})
+
+test('uringWriteback comes back once, with a kind of its own, and survives the close', {
+  skip,
+}, (t) => {
+  const addon = addonOrThrow()
+  const eventfd = addon.eventfdCreate()
+  const ring = addon.uringOpen(2, eventfd)
+  if (ring === null) return t.skip('the kernel refuses io_uring')
+  const before = readdirSync('/proc/self/fd').length
+  const fd = openSync(join(directory, 'writeback'), 'w')
+  writeSync(fd, new Uint8Array(100_000))
+  assert.equal(addon.uringWriteback(ring, fd, 0, 100_000), true)
+  assert.equal(addon.uringFlush(ring, fd, 9), true)
+  assert.equal(addon.uringWriteback(ring, fd, 0, 1), false, 'the ring is full')
+  closeSync(fd)
+  const out = new Int32Array(3 * 2)
+  const kinds: number[] = []
+  while (kinds.length < 2) {
+    addon.eventfdWait(eventfd, 1_000)
+    const count = addon.uringDrain(ring, out)
+    for (let i = 0; i < count; i++) {
+      kinds.push(out[3 * i] as number)
+      assert.equal(out[3 * i + 2], 0)
+      if (out[3 * i] === 0) assert.equal(out[3 * i + 1], 9)
+    }
+  }
+  assert.deepEqual(kinds.toSorted(), [0, 2])
+  assert.equal(readdirSync('/proc/self/fd').length, before)
+  addon.uringClose(ring)
   addon.closeFd(eventfd)
 })
 
