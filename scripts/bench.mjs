@@ -22,7 +22,7 @@ await main(async () => {
   const addon = await prepareNative({ retry: false })
   if (addon === 'failed') throw new StepError('benchmarks need the addon; its build failed')
   const given = process.argv.slice(2)
-  const isNamed = given[0] !== undefined && /^[a-z-]+$/.test(given[0]) && !given[0].startsWith('-')
+  const isNamed = given[0] !== undefined && /^[a-z/-]+$/.test(given[0]) && !given[0].startsWith('-')
   const program = isNamed ? `${given[0]}.js` : 'suite/suite.js'
   const file = join(root, 'build', 'bench', program)
   if (!existsSync(file)) throw new StepError(`there is no benchmark ${given[0]}`)
