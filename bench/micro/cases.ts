@@ -18,16 +18,7 @@ import { allocateLane, LaneReader, LaneWriter } from '../../src/ring/lane.ts'
 import { OffsetIndex } from '../../src/storage/offset-index.ts'
 import { decodeClientMessage, encodeEnvelope } from '../../src/wire/websocket/envelope.ts'
 import { codecCases } from './codec-cases.ts'
-
-export interface MicroCase {
-  /** Cases of one group are compared with each other. */
-  readonly group: string
-  readonly name: string
-  /** Bytes that one operation goes through, where that is what counts. */
-  readonly bytes?: number
-  readonly run: () => unknown
-  readonly check: (result: unknown) => boolean
-}
+import type { MicroCase } from './micro-case.ts'
 
 const MESSAGE_BYTES = 28
 const MESSAGES = 64

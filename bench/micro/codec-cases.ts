@@ -11,7 +11,7 @@ import {
 import { isArray, layoutOf } from '../../src/wire/kafka/codec/layout.ts'
 import { API_SCHEMAS } from '../../src/wire/kafka/schema/catalog.ts'
 import type { ElementType, Fields } from '../../src/wire/kafka/schema/definition.ts'
-import type { MicroCase } from './cases.ts'
+import type { MicroCase } from './micro-case.ts'
 
 /** Elements of every array in a sample. */
 const ELEMENTS = 3

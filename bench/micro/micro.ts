@@ -10,7 +10,8 @@ import { parseArgs } from 'node:util'
 import benny from 'benny'
 import { describeMachine, machineLines } from '../lib/machine.ts'
 import { formatNumber, markdownTable } from '../lib/statistics.ts'
-import { type MicroCase, microCases } from './cases.ts'
+import { microCases } from './cases.ts'
+import type { MicroCase } from './micro-case.ts'
 
 const TINY = { minSamples: 1, maxTime: 0.001, initCount: 1, minTime: 0.001 }
 
