@@ -1,3 +1,4 @@
+/** What a micro-benchmark is. */
 export interface MicroCase {
   /** Cases of one group are compared with each other. */
   readonly group: string
