@@ -1,5 +1,5 @@
 /**
- * The two native programs of `bench/limits`: building them, and one run of the load generator.
+ * The native programs of `bench/limits`: building them, and one run of a generator.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -43,6 +43,42 @@ export interface LoadResult {
   readonly problem: string | null
 }
 
+/** The last line of `fetch-load`, as far as it is used here. Counts are those of the measurement. */
+export interface FetchLoadResult {
+  readonly event: 'result'
+  readonly consumers: number
+  readonly seconds: number
+  readonly stoppedBy: 'time' | 'end' | 'connections'
+  readonly requests: number
+  /** Responses that brought nothing: the wait was over. */
+  readonly emptyResponses: number
+  /** Of whole batches; `truncatedBytes` came on top and were no use. */
+  readonly bytes: number
+  readonly truncatedBytes: number
+  readonly events: number
+  readonly requestsPerSecond: number
+  readonly eventsPerSecond: number
+  readonly bytesPerSecond: number
+  /** From the request to the last byte of a response that brought something. */
+  readonly latencyMicros: Latency
+  readonly lagEventsMax: number
+  readonly lagBytesMax: number
+  readonly lagMsMax: number
+  readonly lagMsP99: number
+  /** Events were read that were there before the first response: their lag is that or more. */
+  readonly lagMsIsLowerBound: boolean
+  readonly clientCpuSeconds: number
+  readonly byConsumer: readonly { readonly bytes: number; readonly events: number }[]
+  /** Of the whole run; `endOffset` is where the slowest consumer ended. */
+  readonly byPartition: readonly {
+    readonly partition: number
+    readonly startOffset: number
+    readonly endOffset: number
+  }[]
+  readonly verified: boolean
+  readonly problem: string | null
+}
+
 export interface LoadOptions {
   readonly address: string
   readonly args: readonly string[]
@@ -52,11 +88,18 @@ export interface LoadOptions {
   readonly timeoutMs: number
 }
 
+export type LimitsProgram =
+  | 'produce-load'
+  | 'fetch-load'
+  | 'limit-server'
+  | 'sequential-reader'
+  | 'write-engines'
+
 function limitsFolder(): string {
   return join(projectFolder(), 'bench', 'limits')
 }
 
-export function limitsProgram(name: 'produce-load' | 'limit-server'): string {
+export function limitsProgram(name: LimitsProgram): string {
   return join(limitsFolder(), 'target', 'release', name)
 }
 
@@ -69,9 +112,21 @@ export function buildLimits(): void {
   if (status !== 0) throw new Error('cargo could not build bench/limits')
 }
 
-/** Runs the generator. Throws when it gives no result; a bad result says so itself. */
-export async function runLoad(options: LoadOptions): Promise<LoadResult> {
-  let command = [limitsProgram('produce-load'), '--connect', options.address, ...options.args]
+/** Runs the producers. Throws when they give no result; a bad result says so itself. */
+export function runLoad(options: LoadOptions): Promise<LoadResult> {
+  return runProgram<LoadResult>('produce-load', options)
+}
+
+/** Runs the consumers, as `runLoad` does the producers. */
+export function runFetchLoad(options: LoadOptions): Promise<FetchLoadResult> {
+  return runProgram<FetchLoadResult>('fetch-load', options)
+}
+
+async function runProgram<R extends { readonly event: 'result' }>(
+  name: 'produce-load' | 'fetch-load',
+  options: LoadOptions,
+): Promise<R> {
+  let command = [limitsProgram(name), '--connect', options.address, ...options.args]
   if (options.cpus !== undefined) command = ['taskset', '-c', options.cpus, ...command]
   const child = spawn(command[0] as string, command.slice(1), {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -82,19 +137,19 @@ export async function runLoad(options: LoadOptions): Promise<LoadResult> {
     child.on('close', () => resolve())
     child.on('error', () => resolve())
   })
-  let result: LoadResult | undefined
+  let result: R | undefined
   try {
     for await (const line of createInterface({ input: child.stdout })) {
       const said = JSON.parse(line) as { event: string }
       if (said.event === 'measure-start') options.onMeasure('start')
       else if (said.event === 'measure-end') options.onMeasure('end')
-      else if (said.event === 'result') result = said as LoadResult
+      else if (said.event === 'result') result = said as R
     }
     await ended
   } finally {
     clearTimeout(timer)
     if (!hasEnded(child)) child.kill('SIGKILL')
   }
-  if (result === undefined) throw new Error('produce-load gave no result')
+  if (result === undefined) throw new Error(`${name} gave no result`)
   return result
 }

@@ -8,11 +8,11 @@ use super::Payload;
 use super::connection::{Connection, Sent, connect, parse_produced, request_of};
 use super::options::Options;
 use crate::histogram::Histogram;
+use crate::json::announce;
 use crate::net::{self, EDGE, Epoll, Moved, READABLE, WRITABLE};
 use crate::time::{now_ns, process_cpu_ns};
 use crate::wire::{Malformed, PREFIX_BYTES, PRODUCE, Reader, version_of};
 use std::collections::BTreeMap;
-use std::io::Write;
 
 const DRAIN_NS: u64 = 10_000_000_000;
 const RESPONSE_BYTES_MAX: usize = 64 * 1024;
@@ -62,12 +62,6 @@ struct Engine<'a> {
     interval_ns: f64,
     bytes_begun: u64,
     outcome: Outcome,
-}
-
-/// Tells whoever reads our output that something happened now.
-fn announce(event: &str) {
-    let mut out = std::io::stdout();
-    let _ = writeln!(out, "{{\"event\":\"{event}\"}}").and_then(|()| out.flush());
 }
 
 pub fn run(options: &Options, payload: &Payload) -> Result<Outcome, String> {

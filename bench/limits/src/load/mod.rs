@@ -6,15 +6,14 @@
 //! equal what was acknowledged, 1 when not, 2 for a wrong command line.
 
 mod connection;
-mod control;
 mod engine;
 mod options;
 mod report;
 
 use crate::batch;
+use crate::control::Control;
 use crate::time;
-use crate::wire::{PREFIX_BYTES, Writer};
-use control::Control;
+use crate::wire::{CREATE_TOPICS, PREFIX_BYTES, PRODUCE, Writer};
 use options::Options;
 use std::process::ExitCode;
 
@@ -22,12 +21,14 @@ const USAGE: &str = "\
 produce-load --connect HOST:PORT [--topic NAME] [--partitions 8] [--connections 64]
   [--request-bytes 65536] [--event-bytes 1024] [--events-per-request N] [--in-flight 1]
   [--acks all|0|1] [--warm-up 2] [--duration 10] [--rate REQUESTS/S] [--max-bytes N]
-  [--variants 2] [--seed 1]
+  [--variants 2] [--seed 1] [--topic-config NAME=VALUE]…
 
   Without --rate: closed loop, as fast as the broker answers. With it: open loop; latency counts
   from the intended send time, and the schedule does not wait for the broker.
   --request-bytes bounds a request's record batch; it holds at least one event.
-  --max-bytes ends the measurement early, so that the disk cannot fill.";
+  --max-bytes ends the measurement early, so that the disk cannot fill.
+  --topic-config sets one of the topic's settings when it is created, which then must happen here:
+  retention.bytes=…, segment.bytes=…, flush.messages=1.";
 
 /// A Produce request after its first 12 bytes, shared by every request to its partition.
 pub struct Prebuilt {
@@ -83,8 +84,8 @@ fn build_payload(options: &Options) -> Payload {
 fn run(options: &Options) -> Result<bool, String> {
     let payload = build_payload(options);
     let mut control = Control::connect(&options.connect)?;
-    control.require_versions()?;
-    control.ensure_topic(&options.topic, options.partitions)?;
+    control.require_versions(&[PRODUCE, CREATE_TOPICS])?;
+    control.ensure_topic(&options.topic, options.partitions, &options.topic_configs)?;
     let start_offsets = control.end_offsets(&options.topic, options.partitions)?;
     let outcome = engine::run(options, &payload)?;
     // The offsets below the high watermark may trail the last acknowledgement, and with acks=0

@@ -25,9 +25,13 @@ pub struct Options {
     /// Different prebuilt requests for each partition.
     pub variants: usize,
     pub seed: u64,
+    /// Settings of the topic, for its creation.
+    pub topic_configs: Vec<(String, String)>,
 }
 
-const NAMES: [&str; 15] = [
+const CONFIG_BYTES_MAX: usize = 4096;
+
+const NAMES: [&str; 16] = [
     "connect",
     "topic",
     "partitions",
@@ -43,6 +47,7 @@ const NAMES: [&str; 15] = [
     "max-bytes",
     "variants",
     "seed",
+    "topic-config",
 ];
 
 impl Options {
@@ -87,6 +92,18 @@ impl Options {
             bytes_max: args.number("max-bytes", u64::MAX, 1, u64::MAX)?,
             variants: args.number("variants", 2, 1, 64)?,
             seed: args.number("seed", 1, 0, u64::MAX)?,
+            topic_configs: topic_configs(args.all("topic-config"))?,
         })
     }
+}
+
+/// Splits each NAME=VALUE; a value may be empty.
+fn topic_configs(given: &[String]) -> Result<Vec<(String, String)>, String> {
+    let split = |one: &String| match one.split_once('=') {
+        Some((name, value)) if !name.is_empty() && one.len() <= CONFIG_BYTES_MAX => {
+            Ok((name.to_string(), value.to_string()))
+        }
+        _ => Err(format!("--topic-config {one}: must be NAME=VALUE")),
+    };
+    given.iter().map(split).collect()
 }

@@ -3,16 +3,8 @@
 use super::Payload;
 use super::engine::Outcome;
 use super::options::Options;
+use crate::json::quoted_or_null;
 use crate::wire::version_of;
-
-fn quoted(text: &str) -> String {
-    let escape = |one: char| match one {
-        '"' | '\\' => format!("\\{one}"),
-        one if (one as u32) < 0x20 => format!("\\u{:04x}", one as u32),
-        one => one.to_string(),
-    };
-    format!("\"{}\"", text.chars().map(escape).collect::<String>())
-}
 
 /// Why the run proves nothing, if so.
 fn problem_of(outcome: &Outcome, start: &[i64], end: &[i64]) -> Option<String> {
@@ -117,9 +109,7 @@ pub fn print(
         outcome.client_cpu_ns as f64 / 1e9,
         partitions.join(","),
         problem.is_none(),
-        problem
-            .as_ref()
-            .map_or("null".to_string(), |text| quoted(text)),
+        quoted_or_null(problem.as_deref()),
     );
     problem.is_none()
 }
