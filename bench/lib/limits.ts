@@ -21,6 +21,7 @@ export interface Latency {
 /** The last line of `produce-load`, as far as it is used here. */
 export interface LoadResult {
   readonly event: 'result'
+  readonly protocol: 'kafka' | 'websocket'
   readonly mode: 'open' | 'closed'
   readonly connections: number
   readonly batchBytes: number
@@ -38,6 +39,8 @@ export interface LoadResult {
   readonly serviceMicros: Latency
   readonly offered: number
   readonly overdue: number
+  /** WebSocket: that waited for credits when sending stopped. */
+  readonly connectionsWithoutCredit: number
   readonly clientCpuSeconds: number
   readonly verified: boolean
   readonly problem: string | null

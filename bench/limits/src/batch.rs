@@ -35,6 +35,11 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
+    /// A mask of a WebSocket frame, no byte of which leaves what it covers as it is.
+    pub fn mask(&mut self) -> [u8; 4] {
+        (self.next() as u32 | 0x0101_0101).to_le_bytes()
+    }
+
     fn fill(&mut self, bytes: &mut Vec<u8>, count: usize) {
         let end = bytes.len() + count;
         while bytes.len() < end {

@@ -12,6 +12,7 @@ pub mod fetch;
 pub mod histogram;
 pub mod json;
 pub mod load;
+pub mod msgpack;
 pub mod net;
 pub mod server;
 pub mod time;

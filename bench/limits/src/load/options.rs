@@ -4,6 +4,10 @@ use crate::args::Args;
 
 pub struct Options {
     pub connect: String,
+    /// The address for what stands around the load.
+    pub kafka: String,
+    /// The load goes over the broker's WebSocket protocol.
+    pub websocket: bool,
     pub topic: String,
     pub partitions: usize,
     pub connections: usize,
@@ -31,8 +35,9 @@ pub struct Options {
 
 const CONFIG_BYTES_MAX: usize = 4096;
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "connect",
+    "kafka",
     "topic",
     "partitions",
     "connections",
@@ -52,10 +57,14 @@ const NAMES: [&str; 16] = [
 
 impl Options {
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-        let args = Args::parse(arguments, &NAMES, &[])?;
+        let args = Args::parse(arguments, &NAMES, &["websocket"])?;
         let connect = args.text("connect", "");
         if connect.is_empty() {
             return Err("--connect HOST:PORT is needed".to_string());
+        }
+        let websocket = args.flag("websocket");
+        if websocket != args.optional::<String>("kafka")?.is_some() {
+            return Err("--websocket and --kafka HOST:PORT belong together".to_string());
         }
         let acks = match args.text("acks", "1").as_str() {
             "all" | "-1" => -1,
@@ -76,8 +85,13 @@ impl Options {
                 "--acks 0 needs a --rate: without responses nothing closes the loop".into(),
             );
         }
+        if acks == 0 && websocket {
+            return Err("--acks 0 is not for --websocket".to_string());
+        }
         Ok(Options {
+            kafka: args.text("kafka", &connect),
             connect,
+            websocket,
             topic: args.text("topic", "limits"),
             partitions: args.number("partitions", 8, 1, 10_000)?,
             connections: args.number("connections", 64, 1, 10_000)?,
