@@ -40,7 +40,8 @@ impl Random {
         (self.next() as u32 | 0x0101_0101).to_le_bytes()
     }
 
-    fn fill(&mut self, bytes: &mut Vec<u8>, count: usize) {
+    /// Appends `count` of them.
+    pub fn fill(&mut self, bytes: &mut Vec<u8>, count: usize) {
         let end = bytes.len() + count;
         while bytes.len() < end {
             let word = self.next().to_le_bytes();

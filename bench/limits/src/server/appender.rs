@@ -6,6 +6,7 @@
 use super::Options;
 use super::log::Log;
 use crate::batch;
+use crate::page_cache::WriteBehind;
 use crate::wire::CORRUPT_MESSAGE;
 use std::fs::File;
 use std::io::Result;
@@ -25,8 +26,7 @@ struct Partition {
     gathered: Vec<u8>,
     /// Exclusive.
     gathered_end_offset: i64,
-    started_to: u64,
-    dropped_to: u64,
+    behind: WriteBehind,
 }
 
 pub struct Appender {
@@ -36,8 +36,6 @@ pub struct Appender {
     /// The files, and what readers may know of them.
     log: Arc<Log>,
     check_crc: bool,
-    write_behind_bytes: u64,
-    window_bytes: u64,
 }
 
 /// Makes the partitions' files; none without writes.
@@ -62,16 +60,13 @@ impl Appender {
             file_bytes: 0,
             gathered: Vec::new(),
             gathered_end_offset: 0,
-            started_to: 0,
-            dropped_to: 0,
+            behind: WriteBehind::new(options.write_behind_bytes, options.window_bytes),
         };
         Appender {
             partitions: (0..options.partitions).map(partition).collect(),
             touched: Vec::new(),
             log,
             check_crc: options.check_crc,
-            write_behind_bytes: options.write_behind_bytes,
-            window_bytes: options.window_bytes,
         }
     }
 
@@ -138,24 +133,9 @@ impl Appender {
         file.write_all_at(bytes, partition.file_bytes)?;
         partition.file_bytes += bytes.len() as u64;
         self.log.wrote(index, bytes.len() as u64, end_offset)?;
-        let step = self.write_behind_bytes;
-        let end = partition.file_bytes;
-        if step == 0 || end - partition.started_to < step {
-            return Ok(());
-        }
-        // Hints: what the system refuses changes nothing but the size of the page cache.
-        let from = partition.started_to;
-        let fd = file.as_raw_fd();
-        let length = (end - from) as i64;
-        unsafe { libc::sync_file_range(fd, from as i64, length, libc::SYNC_FILE_RANGE_WRITE) };
-        partition.started_to = end;
-        let drop_to = end.saturating_sub(self.window_bytes);
-        if drop_to >= partition.dropped_to + step {
-            let from = partition.dropped_to as i64;
-            let length = drop_to as i64 - from;
-            unsafe { libc::posix_fadvise(fd, from, length, libc::POSIX_FADV_DONTNEED) };
-            partition.dropped_to = drop_to;
-        }
+        partition
+            .behind
+            .grown(file.as_raw_fd(), partition.file_bytes);
         Ok(())
     }
 }
