@@ -18,6 +18,12 @@ export interface Latency {
   readonly max: number
 }
 
+export interface PartitionOffsets {
+  readonly partition: number
+  readonly startOffset: number
+  readonly endOffset: number
+}
+
 /** The last line of `produce-load`, as far as it is used here. */
 export interface LoadResult {
   readonly event: 'result'
@@ -42,6 +48,8 @@ export interface LoadResult {
   /** WebSocket: that waited for credits when sending stopped. */
   readonly connectionsWithoutCredit: number
   readonly clientCpuSeconds: number
+  /** Of the whole run. */
+  readonly byPartition: readonly PartitionOffsets[]
   readonly verified: boolean
   readonly problem: string | null
 }
@@ -73,11 +81,7 @@ export interface FetchLoadResult {
   readonly clientCpuSeconds: number
   readonly byConsumer: readonly { readonly bytes: number; readonly events: number }[]
   /** Of the whole run; `endOffset` is where the slowest consumer ended. */
-  readonly byPartition: readonly {
-    readonly partition: number
-    readonly startOffset: number
-    readonly endOffset: number
-  }[]
+  readonly byPartition: readonly PartitionOffsets[]
   readonly verified: boolean
   readonly problem: string | null
 }
