@@ -1,5 +1,5 @@
 /**
- * The two native programs of `bench/limits`: building them, and one run of the load generator.
+ * The native programs of `bench/limits`: building them, and one run of a generator.
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -18,9 +18,16 @@ export interface Latency {
   readonly max: number
 }
 
+export interface PartitionOffsets {
+  readonly partition: number
+  readonly startOffset: number
+  readonly endOffset: number
+}
+
 /** The last line of `produce-load`, as far as it is used here. */
 export interface LoadResult {
   readonly event: 'result'
+  readonly protocol: 'kafka' | 'websocket'
   readonly mode: 'open' | 'closed'
   /** Requests a second; null in a closed loop. */
   readonly rate: number | null
@@ -40,27 +47,43 @@ export interface LoadResult {
   readonly serviceMicros: Latency
   readonly offered: number
   readonly overdue: number
+  /** WebSocket: that waited for credits when sending stopped. */
+  readonly connectionsWithoutCredit: number
   readonly clientCpuSeconds: number
-  /** From the first to the last request, warm-up included. */
-  readonly byPartition: readonly { partition: number; acknowledgedEvents: number }[]
+  /** Of the whole run. */
+  readonly byPartition: readonly (PartitionOffsets & { readonly acknowledgedEvents: number })[]
   readonly verified: boolean
   readonly problem: string | null
 }
 
-/** The last line of `fetch-load`, as far as it is used here. */
-export interface FetchResult {
+/** The last line of `fetch-load`, as far as it is used here. Counts are those of the measurement. */
+export interface FetchLoadResult {
   readonly event: 'result'
   readonly consumers: number
   readonly seconds: number
+  readonly stoppedBy: 'time' | 'end' | 'connections'
   readonly requests: number
+  /** Responses that brought nothing: the wait was over. */
+  readonly emptyResponses: number
+  /** Of whole batches; `truncatedBytes` came on top and were no use. */
   readonly bytes: number
+  readonly truncatedBytes: number
   readonly events: number
-  readonly bytesPerSecond: number
+  readonly requestsPerSecond: number
   readonly eventsPerSecond: number
-  /** How long ago the log had grown beyond what a consumer held. */
+  readonly bytesPerSecond: number
+  /** From the request to the last byte of a response that brought something. */
+  readonly latencyMicros: Latency
+  readonly lagEventsMax: number
+  readonly lagBytesMax: number
   readonly lagMsMax: number
   readonly lagMsP99: number
+  /** Events were read that were there before the first response: their lag is that or more. */
+  readonly lagMsIsLowerBound: boolean
   readonly clientCpuSeconds: number
+  readonly byConsumer: readonly { readonly bytes: number; readonly events: number }[]
+  /** Of the whole run; `endOffset` is where the slowest consumer ended. */
+  readonly byPartition: readonly PartitionOffsets[]
   readonly verified: boolean
   readonly problem: string | null
 }
@@ -74,11 +97,16 @@ export interface LoadOptions {
   readonly timeoutMs: number
 }
 
+export type LimitsProgram =
+  | 'produce-load'
+  | 'fetch-load'
+  | 'limit-server'
+  | 'sequential-reader'
+  | 'write-engines'
+
 function limitsFolder(): string {
   return join(projectFolder(), 'bench', 'limits')
 }
-
-export type LimitsProgram = 'produce-load' | 'fetch-load' | 'limit-server' | 'sequential-reader'
 
 export function limitsProgram(name: LimitsProgram): string {
   return join(limitsFolder(), 'target', 'release', name)
@@ -93,17 +121,20 @@ export function buildLimits(): void {
   if (status !== 0) throw new Error('cargo could not build bench/limits')
 }
 
-/** Runs the generator. Throws when it gives no result; a bad result says so itself. */
+/** Runs the producers. Throws when they give no result; a bad result says so itself. */
 export function runLoad(options: LoadOptions): Promise<LoadResult> {
   return runProgram<LoadResult>('produce-load', options)
 }
 
-/** Runs consumers. Throws when they give no result; a bad result says so itself. */
-export function runFetch(options: LoadOptions): Promise<FetchResult> {
-  return runProgram<FetchResult>('fetch-load', options)
+/** Runs the consumers, as `runLoad` does the producers. */
+export function runFetchLoad(options: LoadOptions): Promise<FetchLoadResult> {
+  return runProgram<FetchLoadResult>('fetch-load', options)
 }
 
-async function runProgram<R>(name: LimitsProgram, options: LoadOptions): Promise<R> {
+async function runProgram<R extends { readonly event: 'result' }>(
+  name: 'produce-load' | 'fetch-load',
+  options: LoadOptions,
+): Promise<R> {
   let command = [limitsProgram(name), '--connect', options.address, ...options.args]
   if (options.cpus !== undefined) command = ['taskset', '-c', options.cpus, ...command]
   const child = spawn(command[0] as string, command.slice(1), {

@@ -7,7 +7,7 @@ import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { KafkaAdmin } from '../../src/client/kafka-admin.ts'
 import { sleep, tailOf } from '../lib/children.ts'
-import { type FetchResult, type LoadResult, runFetch, runLoad } from '../lib/limits.ts'
+import { type FetchLoadResult, type LoadResult, runFetchLoad, runLoad } from '../lib/limits.ts'
 import { freeDiskBytes } from '../lib/machine.ts'
 import {
   memoryOf,
@@ -38,7 +38,7 @@ export interface CellRun {
   readonly target: TargetName
   readonly round: number
   readonly load: LoadResult
-  readonly fetch: FetchResult | null
+  readonly fetch: FetchLoadResult | null
   /** Of the target, in the measurement. */
   readonly use: ProcessUse
   /** At the end of the run, and the most since the process started. */
@@ -130,12 +130,16 @@ function loadArguments(plan: RunPlan, topic: string, rate: number | undefined): 
 }
 
 /** They read from the log's end as it is before the first event, so that they see all of it. */
-function startConsumers(target: RunningTarget, topic: string, plan: RunPlan): Promise<FetchResult> {
+function startConsumers(
+  target: RunningTarget,
+  topic: string,
+  plan: RunPlan,
+): Promise<FetchLoadResult> {
   const { cell } = plan
   const args = ['--topic', topic, '--partitions', String(cell.partitions)]
   args.push('--consumers', String(cell.consumers), '--from', 'latest')
   args.push('--warm-up', String(plan.warmUpSeconds), '--duration', String(plan.seconds))
-  return runFetch({
+  return runFetchLoad({
     address: `127.0.0.1:${target.port}`,
     args,
     cpus: plan.loadCpus,

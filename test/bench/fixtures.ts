@@ -30,9 +30,9 @@ export function run(
   const roles = Object.entries(cpuSeconds).map(([role, seconds]) => use(role, seconds))
   const load: LoadResult = {
     event: 'result',
+    protocol: 'kafka',
     mode: 'closed',
     rate: null,
-    byPartition: [],
     connections: 64,
     batchBytes: 100_000,
     eventsPerRequest: 97,
@@ -47,7 +47,9 @@ export function run(
     serviceMicros: latency(500, 2000),
     offered: requests,
     overdue: 0,
+    connectionsWithoutCredit: 0,
     clientCpuSeconds: 0.1,
+    byPartition: [],
     verified: true,
     problem: null,
     ...change,

@@ -1,8 +1,9 @@
 /**
- * The generator against the limit program, where both have been built. What is asserted is
- * agreement (acknowledged = written = end offsets), never speed.
+ * The generators against the limit program and the broker, where they have been built. What is
+ * asserted is agreement (acknowledged = written = read = end offsets), never speed.
  */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import {
   existsSync,
   mkdirSync,
@@ -11,45 +12,79 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { projectFolder, startBroker } from '../../bench/lib/broker.ts'
 import { freePort, sleep, startProcess, stopProcess } from '../../bench/lib/children.ts'
-import { type LoadResult, limitsProgram, runLoad } from '../../bench/lib/limits.ts'
+import {
+  type FetchLoadResult,
+  type LoadResult,
+  limitsProgram,
+  runFetchLoad,
+  runLoad,
+} from '../../bench/lib/limits.ts'
 
-const isBuilt =
-  existsSync(limitsProgram('produce-load')) && existsSync(limitsProgram('limit-server'))
+const programs = ['produce-load', 'fetch-load', 'limit-server', 'sequential-reader'] as const
+const isBuilt = programs.every((name) => existsSync(limitsProgram(name)))
 const skip = isBuilt ? false : 'bench/limits is not built (cargo build --release)'
+const main = join(projectFolder(), 'dist', 'main.js')
+const skipBroker = skip === false && !existsSync(main) ? 'the broker is not built' : skip
 
-/** A run against a fresh limit program; returns its result and the bytes in its files. */
-async function runAgainstLimit(
-  serverArgs: readonly string[],
-  loadArgs: readonly string[],
-): Promise<{ result: LoadResult; written: number; marks: string[] }> {
+const PARTITIONS = 3
+
+interface Limit {
+  readonly address: string
+  readonly dataDir: string
+}
+
+/** Runs `use` with a fresh limit program. */
+async function withLimit<T>(args: readonly string[], use: (limit: Limit) => Promise<T>) {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-limits-'))
   const dataDir = join(folder, 'data')
   mkdirSync(dataDir)
   const logFile = join(folder, 'log')
   const address = `127.0.0.1:${await freePort()}`
-  const args = ['--listen', address, '--data-dir', dataDir, '--partitions', '3', ...serverArgs]
-  const child = startProcess({ command: limitsProgram('limit-server'), args, logFile })
+  const all = ['--listen', address, '--data-dir', dataDir, '--partitions', `${PARTITIONS}`, ...args]
+  const child = startProcess({ command: limitsProgram('limit-server'), args: all, logFile })
   try {
     while (!readFileSync(logFile, 'utf8').includes('listening')) await sleep(5)
-    const marks: string[] = []
-    const result = await runLoad({
-      address,
-      args: ['--partitions', '3', '--connections', '5', '--warm-up', '0.05', ...loadArgs],
-      onMeasure: (at) => marks.push(at),
-      timeoutMs: 20_000,
-    })
-    const files = readdirSync(dataDir)
-    const written = files.reduce((sum, name) => sum + statSync(join(dataDir, name)).size, 0)
-    return { result, written, marks }
+    return await use({ address, dataDir })
   } finally {
     await stopProcess(child)
     rmSync(folder, { recursive: true, force: true })
   }
+}
+
+function produce(address: string, args: readonly string[], marks: string[] = []) {
+  const common = ['--partitions', `${PARTITIONS}`, '--connections', '5', '--warm-up', '0.05']
+  return runLoad({
+    address,
+    args: [...common, ...args],
+    onMeasure: (at) => marks.push(at),
+    timeoutMs: 30_000,
+  })
+}
+
+function consume(address: string, args: readonly string[], marks: string[] = []) {
+  return runFetchLoad({
+    address,
+    args: ['--partitions', `${PARTITIONS}`, ...args],
+    onMeasure: (at) => marks.push(at),
+    timeoutMs: 60_000,
+  })
+}
+
+function bytesIn(folder: string): number {
+  const sizes = readdirSync(folder).map((name) => statSync(join(folder, name)).size)
+  return sizes.reduce((sum, size) => sum + size, 0)
+}
+
+/** Where the log of each partition ended for whoever wrote, or for the slowest who read. */
+function ends({ byPartition }: Pick<LoadResult | FetchLoadResult, 'byPartition'>): number[] {
+  return byPartition.map(({ endOffset }) => endOffset)
 }
 
 for (const writers of ['0', '1']) {
@@ -61,17 +96,168 @@ for (const writers of ['0', '1']) {
     test(`produce-load agrees with limit-server, ${name}, ${writers} writers`, {
       skip,
     }, async () => {
-      const { result, written, marks } = await runAgainstLimit(
-        ['--writers', writers],
-        [...load, '--duration', '0.2'],
-      )
-      assert.equal(result.problem, null)
-      assert.ok(result.verified)
-      assert.deepEqual(marks, ['start', 'end'])
-      assert.ok(result.requests > 0)
-      assert.equal(result.bytes, result.requests * result.batchBytes)
-      assert.equal(written % result.batchBytes, 0)
-      assert.ok(written >= result.bytes, 'warm-up and drain are written too')
+      await withLimit(['--writers', writers], async ({ address, dataDir }) => {
+        const marks: string[] = []
+        const result = await produce(address, [...load, '--duration', '0.2'], marks)
+        assert.equal(result.problem, null)
+        assert.ok(result.verified)
+        assert.deepEqual(marks, ['start', 'end'])
+        assert.ok(result.requests > 0)
+        assert.equal(result.bytes, result.requests * result.batchBytes)
+        const written = bytesIn(dataDir)
+        assert.equal(written % result.batchBytes, 0)
+        assert.ok(written >= result.bytes, 'warm-up and drain are written too')
+      })
     })
   }
 }
+
+for (const [server, load] of [
+  [
+    ['--writers', '0'],
+    ['--request-bytes', '65536', '--in-flight', '3'],
+  ],
+  [
+    ['--writers', '0', '--read-copy'],
+    ['--request-bytes', '9000'],
+  ],
+  [
+    ['--writers', '1'],
+    ['--events-per-request', '1', '--event-bytes', '200'],
+  ],
+  [
+    ['--writers', '1', '--read-copy'],
+    ['--request-bytes', '65536', '--rate', '200'],
+  ],
+] as const) {
+  test(`fetch-load gets from limit-server what produce-load sent, ${server.join(' ')}`, {
+    skip,
+  }, async () => {
+    await withLimit(server, async ({ address, dataDir }) => {
+      const marks: string[] = []
+      const tail = ['--from', 'earliest', '--consumers', '2', '--verify', '--check-crc']
+      // Room for one run of batches a partition, and for two partitions in a response.
+      const small = ['--partition-bytes', '1', '--max-bytes-per-fetch', '70000']
+      // There is something to read from the begin on.
+      assert.equal((await produce(address, ['--duration', '0.05'])).problem, null)
+      const [sent, read] = await Promise.all([
+        produce(address, [...load, '--duration', '0.4']),
+        consume(address, [...tail, ...small, '--warm-up', '0', '--duration', '0.5'], marks),
+      ])
+      assert.equal(sent.problem, null)
+      assert.equal(read.problem, null)
+      assert.deepEqual(marks, ['start', 'end'])
+      assert.equal(read.byConsumer.length, 2)
+      assert.ok(read.byConsumer.every((one) => one.bytes > 0))
+
+      const all = await consume(address, ['--until-end', '--check-crc'])
+      assert.equal(all.problem, null)
+      assert.equal(all.stoppedBy, 'end')
+      assert.deepEqual(ends(all), ends(sent))
+      assert.equal(all.bytes, bytesIn(dataDir))
+      const events = ends(sent).reduce((sum, end) => sum + end, 0)
+      assert.equal(all.events, events)
+    })
+  })
+}
+
+test('fetch-load says what is wrong with batches, by CRC where it checks it', {
+  skip,
+}, async () => {
+  await withLimit([], async ({ address, dataDir }) => {
+    const sent = await produce(address, ['--duration', '0.1', '--request-bytes', '20000'])
+    assert.equal(sent.problem, null)
+    const file = join(dataDir, 'partition-1.log')
+    const good = readFileSync(file)
+    const replace = (at: number, value: number): void => {
+      const bytes = Buffer.from(good)
+      assert.notEqual(bytes[at], value)
+      bytes[at] = value
+      writeFileSync(file, bytes)
+    }
+
+    const inRecords = good.length - 5
+    replace(inRecords, (good[inRecords] as number) ^ 1)
+    assert.equal((await consume(address, ['--until-end'])).problem, null)
+    const corrupt = await consume(address, ['--until-end', '--check-crc'])
+    assert.ok(!corrupt.verified)
+    assert.match(corrupt.problem ?? '', /wrong CRC/)
+
+    // The lowest byte of the second batch's base offset.
+    replace(sent.batchBytes + 7, 0)
+    const gap = await consume(address, ['--until-end'])
+    assert.ok(!gap.verified)
+    assert.match(gap.problem ?? '', /partition 1: a batch of offsets 0 to/)
+  })
+})
+
+test('fetch-load says so when nothing was read', { skip }, async () => {
+  await withLimit([], async ({ address }) => {
+    assert.equal((await produce(address, ['--duration', '0.1'])).problem, null)
+    const read = await consume(address, ['--warm-up', '0', '--duration', '0.1', '--verify'])
+    assert.ok(!read.verified)
+    assert.match(read.problem ?? '', /nothing was read/)
+  })
+})
+
+test('sequential-reader reads every byte of the files', { skip }, async () => {
+  await withLimit([], async ({ address, dataDir }) => {
+    assert.equal((await produce(address, ['--duration', '0.1'])).problem, null)
+    const files = readdirSync(dataDir).map((name) => join(dataDir, name))
+    const args = ['--files', files.join(','), '--block-bytes', '10000']
+    const { stdout, status } = spawnSync(limitsProgram('sequential-reader'), args)
+    assert.equal(status, 0)
+    assert.equal(JSON.parse(stdout.toString()).bytes, bytesIn(dataDir))
+  })
+})
+
+test('produce-load by WebSocket and fetch-load agree with the broker', {
+  skip: skipBroker,
+}, async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'millrace-limits-'))
+  const broker = await startBroker({
+    dataDir: join(folder, 'data'),
+    logFile: join(folder, 'log'),
+    shards: 1,
+    settings: [],
+    nodeArgs: [],
+    readyTimeoutMs: 60_000,
+  })
+  try {
+    const kafka = `127.0.0.1:${broker.kafkaPort}`
+    const http = `127.0.0.1:${broker.httpPort}`
+    const websocket = ['--websocket', '--kafka', kafka]
+    const config = ['--topic-config', 'flush.messages=1']
+    for (const [topic, load] of [
+      ['large', ['--request-bytes', '200000', '--in-flight', '4']],
+      ['single', ['--events-per-request', '1', '--event-bytes', '100', '--acks', 'all']],
+      ['open', ['--rate', '200', '--request-bytes', '5000']],
+    ] as const) {
+      const named = ['--topic', topic]
+      const first = await produce(kafka, [...named, ...config, '--duration', '0.05'])
+      assert.equal(first.problem, null)
+      const tail = ['--from', 'earliest', '--consumers', '2', '--verify', '--check-crc']
+      const [sent, read] = await Promise.all([
+        produce(http, [...named, ...websocket, ...load, '--duration', '0.4']),
+        consume(kafka, [...named, ...tail, '--warm-up', '0', '--duration', '0.5']),
+      ])
+      assert.equal(sent.problem, null)
+      assert.equal(sent.protocol, 'websocket')
+      assert.equal(read.problem, null)
+      assert.ok(sent.requests > 0)
+      assert.equal(sent.connectionsWithoutCredit, 0)
+      const all = await consume(kafka, [...named, '--until-end', '--check-crc'])
+      assert.equal(all.problem, null)
+      assert.deepEqual(ends(all), ends(sent))
+    }
+
+    // Settings that would not be applied are no run; nor are messages beyond the broker's limit.
+    const again = ['--topic', 'open', ...config, '--duration', '0.1']
+    await assert.rejects(produce(kafka, again), /gave no result/)
+    const huge = [...websocket, '--request-bytes', '8000000', '--duration', '0.1']
+    await assert.rejects(produce(http, huge), /gave no result/)
+  } finally {
+    await stopProcess(broker.child)
+    rmSync(folder, { recursive: true, force: true })
+  }
+})

@@ -4,18 +4,23 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
+/// Options that may be given more than once.
+const REPEATED: [&str; 1] = ["topic-config"];
+
 pub struct Args {
-    values: HashMap<String, String>,
+    /// By name, in the order given.
+    values: HashMap<String, Vec<String>>,
 }
 
 impl Args {
-    /// Reads `arguments`. `names` take a value, `flags` take none.
+    /// Reads `arguments`. `names` take a value, `flags` take none. Only `REPEATED` may be given more
+    /// than once.
     pub fn parse(
         arguments: impl Iterator<Item = String>,
         names: &[&str],
         flags: &[&str],
     ) -> Result<Args, String> {
-        let mut values = HashMap::new();
+        let mut values: HashMap<String, Vec<String>> = HashMap::new();
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             let Some(rest) = argument.strip_prefix("--") else {
@@ -37,9 +42,11 @@ impl Args {
             } else {
                 return Err(format!("unknown option --{name}"));
             };
-            if values.insert(name.to_string(), value).is_some() {
+            let given = values.entry(name.to_string()).or_default();
+            if !given.is_empty() && !REPEATED.contains(&name) {
                 return Err(format!("--{name} is given twice"));
             }
+            given.push(value);
         }
         Ok(Args { values })
     }
@@ -49,16 +56,23 @@ impl Args {
     }
 
     pub fn text(&self, name: &str, default: &str) -> String {
-        self.values
-            .get(name)
-            .map_or_else(|| default.to_string(), String::clone)
+        self.first(name).unwrap_or(default).to_string()
+    }
+
+    /// Every value of an option that may be given more than once.
+    pub fn all(&self, name: &str) -> &[String] {
+        self.values.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn first(&self, name: &str) -> Option<&str> {
+        self.all(name).first().map(String::as_str)
     }
 
     pub fn optional<T: FromStr>(&self, name: &str) -> Result<Option<T>, String>
     where
         T::Err: Display,
     {
-        match self.values.get(name) {
+        match self.first(name) {
             None => Ok(None),
             Some(text) => text
                 .parse()
@@ -89,7 +103,7 @@ mod tests {
     fn parse(line: &str) -> Result<Args, String> {
         Args::parse(
             line.split_whitespace().map(str::to_string),
-            &["rate", "port"],
+            &["rate", "port", "topic-config"],
             &["quiet"],
         )
     }
@@ -100,6 +114,13 @@ mod tests {
         assert_eq!(args.number("rate", 1u32, 0, 10), Ok(5));
         assert_eq!(args.number("port", 1u32, 0, 10), Ok(7));
         assert!(args.flag("quiet"));
+    }
+
+    #[test]
+    fn parse_keeps_every_value_of_a_repeated_option() {
+        let args = parse("--topic-config a=1 --topic-config b=2").unwrap();
+        assert_eq!(args.all("topic-config"), ["a=1", "b=2"]);
+        assert!(args.all("port").is_empty());
     }
 
     #[test]

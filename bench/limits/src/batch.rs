@@ -12,8 +12,11 @@ const LEADER_EPOCH: usize = 12;
 const MAGIC: usize = 16;
 const CRC: usize = 17;
 const ATTRIBUTES: usize = 21;
+const LAST_OFFSET_DELTA: usize = 23;
 const RECORDS_COUNT: usize = 57;
 pub const HEADER_BYTES: usize = 61;
+/// Where the bytes begin that the checksum covers.
+pub const CRC_FROM: usize = ATTRIBUTES;
 /// Base offset and length: what batchLength does not count.
 const PREFIX_BYTES: usize = 12;
 
@@ -32,7 +35,13 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    fn fill(&mut self, bytes: &mut Vec<u8>, count: usize) {
+    /// A mask of a WebSocket frame, no byte of which leaves what it covers as it is.
+    pub fn mask(&mut self) -> [u8; 4] {
+        (self.next() as u32 | 0x0101_0101).to_le_bytes()
+    }
+
+    /// Appends `count` of them.
+    pub fn fill(&mut self, bytes: &mut Vec<u8>, count: usize) {
         let end = bytes.len() + count;
         while bytes.len() < end {
             let word = self.next().to_le_bytes();
@@ -127,6 +136,35 @@ pub fn check(bytes: &[u8], check_crc: bool) -> Option<i64> {
     }
     let count = i32_at(bytes, RECORDS_COUNT);
     (count > 0).then_some(i64::from(count))
+}
+
+/// What a reader needs of a batch's header.
+pub struct Head {
+    pub base_offset: i64,
+    /// One past the last offset.
+    pub next_offset: i64,
+    /// Of the whole batch, header included.
+    pub bytes: usize,
+    pub crc: u32,
+}
+
+/// The header at the begin of `bytes`, which has `HEADER_BYTES` at least. None for anything that is
+/// no batch of version 2 with events in it.
+pub fn head(bytes: &[u8]) -> Option<Head> {
+    let bytes: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    let base_offset = i64::from_be_bytes(*bytes.first_chunk()?);
+    let length = usize::try_from(i32_at(bytes, BATCH_LENGTH)).ok()?;
+    let last_delta = i32_at(bytes, LAST_OFFSET_DELTA);
+    let is_sound = bytes[MAGIC] == 2
+        && length >= HEADER_BYTES - PREFIX_BYTES
+        && (0..=i64::MAX >> 1).contains(&base_offset)
+        && last_delta >= 0;
+    is_sound.then(|| Head {
+        base_offset,
+        next_offset: base_offset + i64::from(last_delta) + 1,
+        bytes: PREFIX_BYTES + length,
+        crc: i32_at(bytes, CRC) as u32,
+    })
 }
 
 /// Writes what the receiver decides: base offset and leader epoch 0.

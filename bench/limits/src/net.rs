@@ -131,6 +131,18 @@ pub fn send_two(fd: RawFd, first: &[u8], second: &[u8]) -> Moved {
     moved(unsafe { libc::sendmsg(fd, &message, libc::MSG_NOSIGNAL) })
 }
 
+/// Sends `bytes`; with `more`, the system may keep them until what follows.
+pub fn send(fd: RawFd, bytes: &[u8], more: bool) -> Moved {
+    let flags = libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    moved(unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) })
+}
+
+/// Sends up to `count` bytes of `file` from `position` on, without them passing through here.
+pub fn send_file(fd: RawFd, file: RawFd, position: u64, count: usize) -> Moved {
+    let mut position = position as libc::off_t;
+    moved(unsafe { libc::sendfile(fd, file, &mut position, count) })
+}
+
 /// A counter that wakes an epoll.
 pub struct Doorbell {
     fd: OwnedFd,

@@ -2,15 +2,17 @@
 //! i32 count, frames with an i32 length; and the numbers of the few requests that are used here.
 
 pub const PRODUCE: i16 = 0;
+pub const FETCH: i16 = 1;
 pub const LIST_OFFSETS: i16 = 2;
 pub const METADATA: i16 = 3;
 pub const API_VERSIONS: i16 = 18;
 pub const CREATE_TOPICS: i16 = 19;
 
-/// The version of each request that both programs speak: all of them non-flexible, none removed
+/// The version of each request that the programs speak: all of them non-flexible, none removed
 /// by Kafka 4 (KIP-896).
-pub const SPOKEN: [(i16, i16); 5] = [
+pub const SPOKEN: [(i16, i16); 6] = [
     (PRODUCE, 7),
+    (FETCH, 11),
     (LIST_OFFSETS, 1),
     (METADATA, 4),
     (API_VERSIONS, 0),

@@ -5,17 +5,15 @@
 //! `begin + (j·N + c) / rate`, and a backlog is a counter, never a queue.
 
 use super::Payload;
-use super::connection::{Connection, Sent, connect, parse_produced, request_of};
+use super::connection::{Answer, Connection, Sent, connect};
 use super::options::Options;
 use crate::histogram::Histogram;
+use crate::json::announce;
 use crate::net::{self, EDGE, Epoll, Moved, READABLE, WRITABLE};
 use crate::time::{now_ns, process_cpu_ns};
-use crate::wire::{Malformed, PREFIX_BYTES, PRODUCE, Reader, version_of};
 use std::collections::BTreeMap;
-use std::io::Write;
 
 const DRAIN_NS: u64 = 10_000_000_000;
-const RESPONSE_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(PartialEq)]
 enum Phase {
@@ -39,6 +37,8 @@ pub struct Outcome {
     pub overdue: u64,
     /// Whole run: sent and not answered by the end of the drain.
     pub unanswered: u64,
+    /// Connections that had too few credits for a request when sending stopped.
+    pub without_credit: usize,
     /// Whole run: error code → responses.
     pub errors: BTreeMap<i16, u64>,
     /// Whole run: connections that broke, or sent what is no response.
@@ -61,19 +61,15 @@ struct Engine<'a> {
     /// Nanoseconds between two requests of the schedule; 0: closed loop.
     interval_ns: f64,
     bytes_begun: u64,
+    /// Empty between two calls; kept for its memory.
+    answers: Vec<Answer>,
     outcome: Outcome,
-}
-
-/// Tells whoever reads our output that something happened now.
-fn announce(event: &str) {
-    let mut out = std::io::stdout();
-    let _ = writeln!(out, "{{\"event\":\"{event}\"}}").and_then(|()| out.flush());
 }
 
 pub fn run(options: &Options, payload: &Payload) -> Result<Outcome, String> {
     let mut connections = Vec::with_capacity(options.connections);
     for index in 0..options.connections {
-        connections.push(connect(options, index)?);
+        connections.push(connect(options, payload, index)?);
     }
     let begin_ns = now_ns();
     let measure_from_ns = begin_ns + (options.warm_up_s * 1e9) as u64;
@@ -85,6 +81,7 @@ pub fn run(options: &Options, payload: &Payload) -> Result<Outcome, String> {
         offered: 0,
         overdue: 0,
         unanswered: 0,
+        without_credit: 0,
         errors: BTreeMap::new(),
         broken: Vec::new(),
         acknowledged: vec![0; options.partitions],
@@ -101,6 +98,7 @@ pub fn run(options: &Options, payload: &Payload) -> Result<Outcome, String> {
         measure_from_ns,
         interval_ns: options.rate.map_or(0.0, |rate| 1e9 / rate),
         bytes_begun: 0,
+        answers: Vec::new(),
         outcome,
     };
     engine
@@ -116,10 +114,9 @@ impl Engine<'_> {
         for (index, connection) in self.connections.iter().enumerate() {
             epoll.add(connection.fd(), index as u64, READABLE | WRITABLE | EDGE)?;
         }
-        if self.interval_ns == 0.0 {
-            for index in 0..self.connections.len() {
-                self.pump(index);
-            }
+        for index in 0..self.connections.len() {
+            self.take_answers(index); // What came with the handshake.
+            self.pump(index);
         }
         let mut next_due = 0u64; // Place in the schedule.
         let mut end_ns = self.measure_from_ns + (self.options.duration_s * 1e9) as u64;
@@ -147,6 +144,8 @@ impl Engine<'_> {
                     (true, false) => "bytes",
                 };
                 self.phase = Phase::Drain;
+                let starved = self.connections.iter().filter(|one| one.is_starved());
+                self.outcome.without_credit = starved.count();
                 self.count_overdue(now.min(end_ns));
                 end_ns = now + DRAIN_NS;
             }
@@ -231,8 +230,12 @@ impl Engine<'_> {
     /// Begins and writes requests until the connection is full, nothing is due, or none may begin.
     fn pump(&mut self, index: usize) {
         while self.connections[index].is_open {
-            if !self.connections[index].is_writing && !self.begin_request(index) {
-                return;
+            if !self.connections[index].is_writing {
+                let may_begin = self.may_begin(index);
+                if !self.write_control(index) || !may_begin {
+                    return;
+                }
+                self.begin_request(index);
             }
             if !self.write(index) {
                 return;
@@ -240,51 +243,64 @@ impl Engine<'_> {
         }
     }
 
-    fn begin_request(&mut self, index: usize) -> bool {
+    fn may_begin(&mut self, index: usize) -> bool {
         let connection = &mut self.connections[index];
-        if self.phase == Phase::Drain
-            || !connection.is_writable
-            || connection.unanswered.len() >= self.options.in_flight
-        {
-            return false;
-        }
+        self.phase != Phase::Drain
+            && connection.is_writable
+            && connection.unanswered.len() < self.options.in_flight
+            && (self.interval_ns == 0.0 || connection.due > 0)
+            && connection.has_credit()
+    }
+
+    fn begin_request(&mut self, index: usize) {
+        let connection = &mut self.connections[index];
         let started_ns = now_ns();
         let intended_ns = if self.interval_ns == 0.0 {
             self.outcome.offered += u64::from(started_ns >= self.measure_from_ns);
             started_ns
-        } else if connection.due == 0 {
-            return false;
         } else {
             connection.due -= 1;
             let place = connection.done * self.options.connections as u64 + index as u64;
             self.begin_ns + (place as f64 * self.interval_ns) as u64
         };
-        let request = request_of(self.payload, connection);
-        let prefix = &mut connection.prefix;
-        prefix[..4].copy_from_slice(&request.frame_length.to_be_bytes());
-        prefix[4..6].copy_from_slice(&PRODUCE.to_be_bytes());
-        prefix[6..8].copy_from_slice(&version_of(PRODUCE).to_be_bytes());
-        prefix[8..].copy_from_slice(&connection.next_id.to_be_bytes());
-        connection.next_id = connection.next_id.wrapping_add(1);
+        let id = connection.begin(self.payload);
         connection.unanswered.push_back(Sent {
+            id,
             intended_ns,
             started_ns,
         });
-        connection.sent_bytes = 0;
-        connection.is_writing = true;
         self.bytes_begun += self.payload.batch_bytes as u64;
-        true
+    }
+
+    /// Writes what is to be said between two requests. Returns whether all has gone out.
+    fn write_control(&mut self, index: usize) -> bool {
+        let connection = &mut self.connections[index];
+        let fd = connection.fd();
+        let Some(websocket) = &mut connection.websocket else {
+            return true;
+        };
+        while connection.is_writable && !websocket.control.is_empty() {
+            match net::send(fd, &websocket.control, false) {
+                Moved::Bytes(count) => drop(websocket.control.drain(..count)),
+                Moved::WouldBlock => connection.is_writable = false,
+                Moved::Closed(error) => {
+                    self.fail(index, error.to_string());
+                    return false;
+                }
+            }
+        }
+        websocket.control.is_empty()
     }
 
     /// Writes on. Returns whether the request has gone out whole.
     fn write(&mut self, index: usize) -> bool {
         let connection = &mut self.connections[index];
-        let body = &request_of(self.payload, connection).body;
-        let total = PREFIX_BYTES + body.len();
+        let body = &connection.request(self.payload).body;
+        let prefix_bytes = connection.prefix.len();
         while connection.is_writable {
             let sent = connection.sent_bytes;
-            let first = &connection.prefix[sent.min(PREFIX_BYTES)..];
-            let second = &body[sent.saturating_sub(PREFIX_BYTES)..];
+            let first = &connection.prefix[sent.min(prefix_bytes)..];
+            let second = &body[sent.saturating_sub(prefix_bytes)..];
             match net::send_two(connection.fd(), first, second) {
                 Moved::Bytes(count) => connection.sent_bytes += count,
                 Moved::WouldBlock => connection.is_writable = false,
@@ -293,11 +309,13 @@ impl Engine<'_> {
                     return false;
                 }
             }
-            if connection.sent_bytes == total {
+            if connection.sent_bytes == prefix_bytes + body.len() {
                 connection.is_writing = false;
                 connection.done += 1;
-                if self.options.acks == 0 {
-                    self.acknowledge(index, -1);
+                if self.options.acks == 0
+                    && let Some(sent) = connection.unanswered.pop_front()
+                {
+                    self.acknowledge(index, sent, -1);
                 }
                 return true;
             }
@@ -317,8 +335,9 @@ impl Engine<'_> {
                 Moved::WouldBlock => return,
                 Moved::Closed(error) => return self.fail(index, error.to_string()),
             };
-            if self.take_responses(index).is_err() {
-                return self.fail(index, "sent what is no Produce response".to_string());
+            self.take_answers(index);
+            if !self.connections[index].is_open {
+                return;
             }
             if count < room {
                 return; // A short read has emptied the socket.
@@ -326,53 +345,25 @@ impl Engine<'_> {
         }
     }
 
-    fn take_responses(&mut self, index: usize) -> Result<(), Malformed> {
-        let mut at = 0;
-        loop {
-            let connection = &self.connections[index];
-            let rest = &connection.received[at..];
-            if rest.len() < 4 {
-                break;
-            }
-            let length = Reader::new(rest).i32()? as usize;
-            if length > RESPONSE_BYTES_MAX {
-                return Err(Malformed);
-            }
-            if rest.len() < 4 + length {
-                break;
-            }
-            let mut reader = Reader::new(&rest[4..4 + length]);
-            let correlation_id = reader.i32()?;
-            if connection.unanswered.is_empty() || correlation_id != connection.first_unanswered_id
-            {
-                return Err(Malformed);
-            }
-            let (partition, error, base_offset) = parse_produced(&mut reader)?;
-            if partition != connection.partition as i32 || reader.at != length {
-                return Err(Malformed);
-            }
-            at += 4 + length;
-            if error == 0 {
-                self.acknowledge(index, base_offset);
-            } else {
-                *self.outcome.errors.entry(error).or_default() += 1;
-                self.forget_first(index);
+    fn take_answers(&mut self, index: usize) {
+        let mut answers = std::mem::take(&mut self.answers);
+        let taken = self.connections[index].take(&mut answers);
+        for answer in answers.drain(..) {
+            match self.connections[index].answered(answer.id) {
+                None => self.fail(index, format!("answered {}, out of turn", answer.id)),
+                Some(sent) if answer.error == 0 => {
+                    self.acknowledge(index, sent, answer.base_offset);
+                }
+                Some(_) => *self.outcome.errors.entry(answer.error).or_default() += 1,
             }
         }
-        self.connections[index].received.drain(..at);
-        Ok(())
+        self.answers = answers;
+        if let Err(problem) = taken {
+            self.fail(index, problem);
+        }
     }
 
-    fn forget_first(&mut self, index: usize) -> Option<Sent> {
-        let connection = &mut self.connections[index];
-        connection.first_unanswered_id = connection.first_unanswered_id.wrapping_add(1);
-        connection.unanswered.pop_front()
-    }
-
-    fn acknowledge(&mut self, index: usize, base_offset: i64) {
-        let Some(sent) = self.forget_first(index) else {
-            return;
-        };
+    fn acknowledge(&mut self, index: usize, sent: Sent, base_offset: i64) {
         let partition = self.connections[index].partition;
         let events = self.payload.events_per_request as u64;
         self.outcome.acknowledged[partition] += events;

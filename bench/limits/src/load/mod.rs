@@ -1,4 +1,5 @@
-//! `produce-load`: prebuilt Produce requests over many connections, from one thread.
+//! `produce-load`: prebuilt Produce requests over many connections, from one thread; over Kafka's
+//! protocol or the broker's WebSocket protocol.
 //!
 //! Standard output carries one JSON object a line: `{"event":"measure-start"}` and
 //! `{"event":"measure-end"}` at those instants, so that a harness can sample the broker, and last
@@ -6,15 +7,17 @@
 //! equal what was acknowledged, 1 when not, 2 for a wrong command line.
 
 mod connection;
-mod control;
 mod engine;
+mod frames;
+mod kafka;
 mod options;
 mod report;
+mod websocket;
 
 use crate::batch;
+use crate::control::Control;
 use crate::time;
-use crate::wire::{PREFIX_BYTES, Writer};
-use control::Control;
+use crate::wire::{CREATE_TOPICS, PRODUCE};
 use options::Options;
 use std::process::ExitCode;
 
@@ -22,17 +25,29 @@ const USAGE: &str = "\
 produce-load --connect HOST:PORT [--topic NAME] [--partitions 8] [--connections 64]
   [--request-bytes 65536] [--event-bytes 1024] [--events-per-request N] [--in-flight 1]
   [--acks all|0|1] [--warm-up 2] [--duration 10] [--rate REQUESTS/S] [--max-bytes N]
-  [--variants 2] [--seed 1]
+  [--variants 2] [--seed 1] [--topic-config NAME=VALUE]…
+
+  [--websocket --kafka HOST:PORT]
 
   Without --rate: closed loop, as fast as the broker answers. With it: open loop; latency counts
   from the intended send time, and the schedule does not wait for the broker.
   --request-bytes bounds a request's record batch; it holds at least one event.
-  --max-bytes ends the measurement early, so that the disk cannot fill.";
+  --max-bytes ends the measurement early, so that the disk cannot fill.
+  --websocket speaks millrace.v1 at /ws of --connect; the topic and its offsets are asked for at the
+  port of --kafka.
+  --topic-config sets one of the topic's settings when it is created, which then must happen here:
+  retention.bytes=…, segment.bytes=…, flush.messages=1.";
 
-/// A Produce request after its first 12 bytes, shared by every request to its partition.
+/// A request, shared by every connection to its partition.
 pub struct Prebuilt {
+    /// What goes before `body`: with the id in it, which differs from request to request.
+    pub prefix: Vec<u8>,
+    /// Where the id's four bytes stand in `prefix`, and what they are XORed with.
+    pub id_at: usize,
+    pub id_mask: [u8; 4],
     pub body: Vec<u8>,
-    pub frame_length: i32,
+    /// What it takes of a connection's credits; 0 without any.
+    pub credits: u64,
 }
 
 pub struct Payload {
@@ -53,21 +68,10 @@ fn build_payload(options: &Options) -> Payload {
     let mut request = |partition: usize| {
         let batch = batch::build(events, options.event_bytes, timestamp_ms, &mut random);
         batch_bytes = batch.len();
-        let mut body = Writer::default();
-        body.string("limits")
-            .null_string()
-            .i16(options.acks)
-            .i32(30_000);
-        body.i32(1)
-            .string(&options.topic)
-            .i32(1)
-            .i32(partition as i32)
-            .i32(batch.len() as i32);
-        body.bytes.extend_from_slice(&batch);
-        let frame_length = (PREFIX_BYTES - 4 + body.bytes.len()) as i32;
-        Prebuilt {
-            body: body.bytes,
-            frame_length,
+        if options.websocket {
+            websocket::request(options, partition, &batch, random.mask())
+        } else {
+            kafka::request(options, partition, &batch)
         }
     };
     let requests = (0..options.partitions)
@@ -82,9 +86,9 @@ fn build_payload(options: &Options) -> Payload {
 
 fn run(options: &Options) -> Result<bool, String> {
     let payload = build_payload(options);
-    let mut control = Control::connect(&options.connect)?;
-    control.require_versions()?;
-    control.ensure_topic(&options.topic, options.partitions)?;
+    let mut control = Control::connect(&options.kafka)?;
+    control.require_versions(&[PRODUCE, CREATE_TOPICS])?;
+    control.ensure_topic(&options.topic, options.partitions, &options.topic_configs)?;
     let start_offsets = control.end_offsets(&options.topic, options.partitions)?;
     let outcome = engine::run(options, &payload)?;
     // The offsets below the high watermark may trail the last acknowledgement, and with acks=0

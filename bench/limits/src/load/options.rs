@@ -4,6 +4,10 @@ use crate::args::Args;
 
 pub struct Options {
     pub connect: String,
+    /// The address for what stands around the load.
+    pub kafka: String,
+    /// The load goes over the broker's WebSocket protocol.
+    pub websocket: bool,
     pub topic: String,
     pub partitions: usize,
     pub connections: usize,
@@ -25,10 +29,15 @@ pub struct Options {
     /// Different prebuilt requests for each partition.
     pub variants: usize,
     pub seed: u64,
+    /// Settings of the topic, for its creation.
+    pub topic_configs: Vec<(String, String)>,
 }
 
-const NAMES: [&str; 15] = [
+const CONFIG_BYTES_MAX: usize = 4096;
+
+const NAMES: [&str; 17] = [
     "connect",
+    "kafka",
     "topic",
     "partitions",
     "connections",
@@ -43,14 +52,19 @@ const NAMES: [&str; 15] = [
     "max-bytes",
     "variants",
     "seed",
+    "topic-config",
 ];
 
 impl Options {
     pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-        let args = Args::parse(arguments, &NAMES, &[])?;
+        let args = Args::parse(arguments, &NAMES, &["websocket"])?;
         let connect = args.text("connect", "");
         if connect.is_empty() {
             return Err("--connect HOST:PORT is needed".to_string());
+        }
+        let websocket = args.flag("websocket");
+        if websocket != args.optional::<String>("kafka")?.is_some() {
+            return Err("--websocket and --kafka HOST:PORT belong together".to_string());
         }
         let acks = match args.text("acks", "1").as_str() {
             "all" | "-1" => -1,
@@ -71,8 +85,13 @@ impl Options {
                 "--acks 0 needs a --rate: without responses nothing closes the loop".into(),
             );
         }
+        if acks == 0 && websocket {
+            return Err("--acks 0 is not for --websocket".to_string());
+        }
         Ok(Options {
+            kafka: args.text("kafka", &connect),
             connect,
+            websocket,
             topic: args.text("topic", "limits"),
             partitions: args.number("partitions", 8, 1, 10_000)?,
             connections: args.number("connections", 64, 1, 10_000)?,
@@ -87,6 +106,18 @@ impl Options {
             bytes_max: args.number("max-bytes", u64::MAX, 1, u64::MAX)?,
             variants: args.number("variants", 2, 1, 64)?,
             seed: args.number("seed", 1, 0, u64::MAX)?,
+            topic_configs: topic_configs(args.all("topic-config"))?,
         })
     }
+}
+
+/// Splits each NAME=VALUE; a value may be empty.
+fn topic_configs(given: &[String]) -> Result<Vec<(String, String)>, String> {
+    let split = |one: &String| match one.split_once('=') {
+        Some((name, value)) if !name.is_empty() && one.len() <= CONFIG_BYTES_MAX => {
+            Ok((name.to_string(), value.to_string()))
+        }
+        _ => Err(format!("--topic-config {one}: must be NAME=VALUE")),
+    };
+    given.iter().map(split).collect()
 }

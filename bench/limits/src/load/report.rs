@@ -3,16 +3,8 @@
 use super::Payload;
 use super::engine::Outcome;
 use super::options::Options;
-use crate::wire::version_of;
-
-fn quoted(text: &str) -> String {
-    let escape = |one: char| match one {
-        '"' | '\\' => format!("\\{one}"),
-        one if (one as u32) < 0x20 => format!("\\u{:04x}", one as u32),
-        one => one.to_string(),
-    };
-    format!("\"{}\"", text.chars().map(escape).collect::<String>())
-}
+use crate::json::quoted_or_null;
+use crate::wire::{PRODUCE, version_of};
 
 /// Why the run proves nothing, if so.
 fn problem_of(outcome: &Outcome, start: &[i64], end: &[i64]) -> Option<String> {
@@ -49,7 +41,16 @@ fn problem_of(outcome: &Outcome, start: &[i64], end: &[i64]) -> Option<String> {
             ));
         }
     }
-    (outcome.requests == 0).then(|| "nothing was acknowledged in the measurement".to_string())
+    if outcome.requests > 0 {
+        return None;
+    }
+    Some(match outcome.without_credit {
+        0 => "nothing was acknowledged in the measurement".to_string(),
+        count => format!(
+            "nothing was acknowledged in the measurement: {count} connections had too few credits \
+             for one request; use fewer connections or smaller requests"
+        ),
+    })
 }
 
 /// Prints the result line. Returns whether the run counts.
@@ -79,13 +80,18 @@ pub fn print(
         })
         .collect();
     println!(
-        "{{\"event\":\"result\",\"mode\":\"{}\",\"rate\":{},\"produceVersion\":{},\
+        "{{\"event\":\"result\",\"protocol\":\"{}\",\"mode\":\"{}\",\"rate\":{},\"produceVersion\":{},\
          \"connections\":{},\"partitions\":{},\"inFlight\":{},\"acks\":{},\"eventBytes\":{},\
          \"eventsPerRequest\":{},\"batchBytes\":{},\"seconds\":{seconds:.6},\"stoppedBy\":\"{}\",\
          \"requests\":{},\"bytes\":{bytes},\"requestsPerSecond\":{:.1},\"eventsPerSecond\":{:.1},\
          \"bytesPerSecond\":{:.0},\"latencyMicros\":{},\"serviceMicros\":{},\"offered\":{},\
-         \"overdue\":{},\"unanswered\":{},\"errors\":{{{}}},\"brokenConnections\":{},\
+         \"overdue\":{},\"unanswered\":{},\"connectionsWithoutCredit\":{},\"errors\":{{{}}},\"brokenConnections\":{},\
          \"clientCpuSeconds\":{:.6},\"byPartition\":[{}],\"verified\":{},\"problem\":{}}}",
+        if options.websocket {
+            "websocket"
+        } else {
+            "kafka"
+        },
         if options.rate.is_some() {
             "open"
         } else {
@@ -94,7 +100,11 @@ pub fn print(
         options
             .rate
             .map_or("null".to_string(), |rate| rate.to_string()),
-        version_of(crate::wire::PRODUCE),
+        if options.websocket {
+            "null".to_string()
+        } else {
+            version_of(PRODUCE).to_string()
+        },
         options.connections,
         options.partitions,
         options.in_flight,
@@ -112,14 +122,13 @@ pub fn print(
         outcome.offered,
         outcome.overdue,
         outcome.unanswered,
+        outcome.without_credit,
         errors.join(","),
         outcome.broken.len(),
         outcome.client_cpu_ns as f64 / 1e9,
         partitions.join(","),
         problem.is_none(),
-        problem
-            .as_ref()
-            .map_or("null".to_string(), |text| quoted(text)),
+        quoted_or_null(problem.as_deref()),
     );
     problem.is_none()
 }

@@ -1,13 +1,17 @@
-//! Requests in, responses out: Produce by the appender, the few others from what little is known.
+//! Requests in, responses out: Produce by the appender, the few others from what little is known. Not
+//! Fetch, which belongs to the sockets' thread.
 
 use super::appender::Appender;
+use super::log::Log;
+use crate::control::EARLIEST;
 use crate::wire::{
     API_VERSIONS, CREATE_TOPICS, LIST_OFFSETS, METADATA, Malformed, PRODUCE, Reader, SPOKEN,
-    UNKNOWN_TOPIC_OR_PARTITION, Writer, version_of,
+    TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC_OR_PARTITION, Writer, version_of,
 };
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+
+const INVALID_REQUEST: i16 = 42;
 
 /// Received bytes with whole frames in them, and the responses to those.
 pub struct Block {
@@ -22,7 +26,7 @@ pub struct Block {
 
 pub struct Answers {
     pub appender: Appender,
-    end_offsets: Arc<Vec<AtomicI64>>,
+    log: Arc<Log>,
     /// The topic, once it was created.
     topic: Option<Vec<u8>>,
     host: String,
@@ -30,15 +34,10 @@ pub struct Answers {
 }
 
 impl Answers {
-    pub fn new(
-        appender: Appender,
-        end_offsets: Arc<Vec<AtomicI64>>,
-        host: String,
-        port: u16,
-    ) -> Answers {
+    pub fn new(appender: Appender, log: Arc<Log>, host: String, port: u16) -> Answers {
         Answers {
             appender,
-            end_offsets,
+            log,
             topic: None,
             host,
             port,
@@ -127,7 +126,7 @@ impl Answers {
         reader.take(length)?;
 
         let index = partition as usize;
-        let appended = if is_known && index < self.end_offsets.len() {
+        let appended = if is_known && index < self.log.partitions() {
             match self.appender.append(index, &mut frame[batch]) {
                 Ok(appended) => appended,
                 Err(error) => return Ok(Err(error)),
@@ -180,7 +179,7 @@ impl Answers {
             .extend_from_slice(asked);
         response.i8(0);
         let count = if is_known {
-            self.end_offsets.len() as i32
+            self.log.partitions() as i32
         } else {
             0
         };
@@ -208,18 +207,23 @@ impl Answers {
         }
         let asked = reader.string()?;
         let partitions = reader.i32()?;
-        // One topic with the partitions of the command line, or INVALID_REQUEST.
-        let is_good = self.topic.is_none() && partitions == self.end_offsets.len() as i32;
-        if is_good {
+        // One topic with the partitions of the command line. Its settings mean nothing here.
+        let is_fitting = self.topic.is_none() && partitions == self.log.partitions() as i32;
+        let code = if self.topic.as_deref() == Some(asked) {
+            TOPIC_ALREADY_EXISTS
+        } else if is_fitting {
             self.topic = Some(asked.to_vec());
-        }
+            0
+        } else {
+            INVALID_REQUEST
+        };
         response
             .i32(0)
             .i32(1)
             .i16(asked.len() as i16)
             .bytes
             .extend_from_slice(asked);
-        response.i16(if is_good { 0 } else { 42 }).null_string();
+        response.i16(code).null_string();
         Ok(())
     }
 
@@ -239,17 +243,16 @@ impl Answers {
         response.i32(count as i32);
         for _ in 0..count {
             let partition = reader.i32()?;
-            reader.i64()?; // timestamp: the end is all there is
-            let end = self
-                .end_offsets
-                .get(partition as usize)
-                .filter(|_| is_known);
-            let code = if end.is_some() {
-                0
+            let timestamp = reader.i64()?;
+            let index = partition as usize;
+            // The start and the end are all there is.
+            let (code, offset) = if !is_known || index >= self.log.partitions() {
+                (UNKNOWN_TOPIC_OR_PARTITION, -1)
+            } else if timestamp == EARLIEST {
+                (0, 0)
             } else {
-                UNKNOWN_TOPIC_OR_PARTITION
+                (0, self.log.end_offset(index))
             };
-            let offset = end.map_or(-1, |end| end.load(Ordering::Acquire));
             response.i32(partition).i16(code).i64(-1).i64(offset);
         }
         Ok(())

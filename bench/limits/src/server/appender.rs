@@ -4,7 +4,9 @@
 //! does; large ones go to the file straight from the memory they were received in.
 
 use super::Options;
+use super::log::Log;
 use crate::batch;
+use crate::page_cache::WriteBehind;
 use crate::wire::CORRUPT_MESSAGE;
 use std::fs::File;
 use std::io::Result;
@@ -12,60 +14,60 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 /// Batches below this are gathered: copying them costs less than a system call each.
 const GATHER_BELOW_BYTES: usize = 16 * 1024;
 const GATHERED_BYTES_MAX: usize = 256 * 1024;
 
 struct Partition {
-    file: Option<File>,
     next_offset: i64,
     /// Bytes in the file, without those gathered.
     file_bytes: u64,
     gathered: Vec<u8>,
-    started_to: u64,
-    dropped_to: u64,
+    /// Exclusive.
+    gathered_end_offset: i64,
+    behind: WriteBehind,
 }
 
 pub struct Appender {
     partitions: Vec<Partition>,
     /// Partitions with gathered bytes.
     touched: Vec<usize>,
-    /// Next offsets, for whoever answers ListOffsets on another thread.
-    end_offsets: Arc<Vec<AtomicI64>>,
+    /// The files, and what readers may know of them.
+    log: Arc<Log>,
     check_crc: bool,
-    write_behind_bytes: u64,
-    window_bytes: u64,
+}
+
+/// Makes the partitions' files; none without writes.
+pub fn make_files(options: &Options) -> Result<Vec<Option<File>>> {
+    let make = |index| {
+        let path = Path::new(&options.data_dir).join(format!("partition-{index}.log"));
+        let mut made = File::options();
+        made.read(true).write(true).create_new(true);
+        made.open(path).map(Some)
+    };
+    if options.write {
+        (0..options.partitions).map(make).collect()
+    } else {
+        Ok((0..options.partitions).map(|_| None).collect())
+    }
 }
 
 impl Appender {
-    pub fn open(options: &Options, end_offsets: Arc<Vec<AtomicI64>>) -> Result<Appender> {
-        let mut partitions = Vec::with_capacity(options.partitions);
-        for index in 0..options.partitions {
-            let path = Path::new(&options.data_dir).join(format!("partition-{index}.log"));
-            let file = if options.write {
-                Some(File::create_new(path)?)
-            } else {
-                None
-            };
-            partitions.push(Partition {
-                file,
-                next_offset: 0,
-                file_bytes: 0,
-                gathered: Vec::new(),
-                started_to: 0,
-                dropped_to: 0,
-            });
-        }
-        Ok(Appender {
-            partitions,
+    pub fn new(options: &Options, log: Arc<Log>) -> Appender {
+        let partition = |_| Partition {
+            next_offset: 0,
+            file_bytes: 0,
+            gathered: Vec::new(),
+            gathered_end_offset: 0,
+            behind: WriteBehind::new(options.write_behind_bytes, options.window_bytes),
+        };
+        Appender {
+            partitions: (0..options.partitions).map(partition).collect(),
             touched: Vec::new(),
-            end_offsets,
+            log,
             check_crc: options.check_crc,
-            write_behind_bytes: options.write_behind_bytes,
-            window_bytes: options.window_bytes,
-        })
+        }
     }
 
     /// Appends one batch and returns its base offset, or an error code. What `is_flushed` denies is
@@ -82,8 +84,9 @@ impl Appender {
         let base_offset = partition.next_offset;
         batch::stamp(bytes, base_offset);
         partition.next_offset += count;
-        self.end_offsets[index].store(partition.next_offset, Ordering::Release);
-        if partition.file.is_none() {
+        if self.log.file(index).is_none() {
+            self.log
+                .wrote(index, bytes.len() as u64, partition.next_offset)?;
             return Ok(Ok(base_offset));
         }
         if bytes.len() < GATHER_BELOW_BYTES {
@@ -91,6 +94,7 @@ impl Appender {
                 self.touched.push(index);
             }
             partition.gathered.extend_from_slice(bytes);
+            partition.gathered_end_offset = partition.next_offset;
             if partition.gathered.len() >= GATHERED_BYTES_MAX {
                 self.flush()?;
             }
@@ -98,7 +102,7 @@ impl Appender {
             if !partition.gathered.is_empty() {
                 self.flush()?;
             }
-            self.write(index, bytes)?;
+            self.write(index, bytes, base_offset + count)?;
         }
         Ok(Ok(base_offset))
     }
@@ -110,39 +114,28 @@ impl Appender {
     /// Writes what was gathered.
     pub fn flush(&mut self) -> Result<()> {
         for index in std::mem::take(&mut self.touched) {
-            let mut gathered = std::mem::take(&mut self.partitions[index].gathered);
-            self.write(index, &gathered)?;
+            let partition = &mut self.partitions[index];
+            let end_offset = partition.gathered_end_offset;
+            let mut gathered = std::mem::take(&mut partition.gathered);
+            self.write(index, &gathered, end_offset)?;
             gathered.clear();
             self.partitions[index].gathered = gathered;
         }
         Ok(())
     }
 
-    fn write(&mut self, index: usize, bytes: &[u8]) -> Result<()> {
+    /// Puts down whole batches that end at `end_offset`, exclusive.
+    fn write(&mut self, index: usize, bytes: &[u8], end_offset: i64) -> Result<()> {
         let partition = &mut self.partitions[index];
-        let Some(file) = &partition.file else {
+        let Some(file) = self.log.file(index) else {
             return Ok(());
         };
         file.write_all_at(bytes, partition.file_bytes)?;
         partition.file_bytes += bytes.len() as u64;
-        let step = self.write_behind_bytes;
-        let end = partition.file_bytes;
-        if step == 0 || end - partition.started_to < step {
-            return Ok(());
-        }
-        // Hints: what the system refuses changes nothing but the size of the page cache.
-        let from = partition.started_to;
-        let fd = file.as_raw_fd();
-        let length = (end - from) as i64;
-        unsafe { libc::sync_file_range(fd, from as i64, length, libc::SYNC_FILE_RANGE_WRITE) };
-        partition.started_to = end;
-        let drop_to = end.saturating_sub(self.window_bytes);
-        if drop_to >= partition.dropped_to + step {
-            let from = partition.dropped_to as i64;
-            let length = drop_to as i64 - from;
-            unsafe { libc::posix_fadvise(fd, from, length, libc::POSIX_FADV_DONTNEED) };
-            partition.dropped_to = drop_to;
-        }
+        self.log.wrote(index, bytes.len() as u64, end_offset)?;
+        partition
+            .behind
+            .grown(file.as_raw_fd(), partition.file_bytes);
         Ok(())
     }
 }

@@ -1,13 +1,17 @@
 //! `limit-server`: the smallest receiver of Produce requests that still does what a broker must:
 //! frames, CRC, base offset, an append to the partition's growing file, an answer after the write.
+//! And the smallest sender: Fetch is answered with stretches of those files.
 //!
-//! One thread, or with `--writers 1` two: the first moves bytes between sockets and memory, the
-//! second checks, stamps and writes. It keeps one topic, no index, no producer state and no
+//! One thread, or with `--writers 1` two: the first moves bytes between sockets and memory or files,
+//! the second checks, stamps and writes. It keeps one topic, no index, no producer state and no
 //! recovery: it says what the machine allows, not what a broker may leave out.
 
 mod answers;
 mod appender;
+mod fetch;
+mod log;
 mod network;
+mod sender;
 
 use crate::args::Args;
 use crate::time;
@@ -16,8 +20,9 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 limit-server --listen HOST:PORT --data-dir DIR [--partitions 8] [--writers 0|1]
   [--no-crc] [--no-write] [--write-behind-bytes 16777216] [--window-bytes 67108864]
-  [--max-seconds 300]
+  [--read-copy] [--max-seconds 300]
 
+  --read-copy answers fetches by pread and send instead of sendfile.
   Prints \"listening HOST:PORT\" when ready. --write-behind-bytes 0 leaves the page cache alone.";
 
 pub struct Options {
@@ -31,6 +36,8 @@ pub struct Options {
     write_behind_bytes: u64,
     /// Bytes at the end of a file that stay in the page cache.
     window_bytes: u64,
+    /// Fetches are answered through memory, not by sendfile.
+    read_copy: bool,
     seconds_max: u32,
 }
 
@@ -46,7 +53,7 @@ const NAMES: [&str; 7] = [
 
 impl Options {
     fn parse(arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-        let args = Args::parse(arguments, &NAMES, &["no-crc", "no-write"])?;
+        let args = Args::parse(arguments, &NAMES, &["no-crc", "no-write", "read-copy"])?;
         let options = Options {
             listen: args.text("listen", ""),
             data_dir: args.text("data-dir", ""),
@@ -56,6 +63,7 @@ impl Options {
             write: !args.flag("no-write"),
             write_behind_bytes: args.number("write-behind-bytes", 16 << 20, 0, 1 << 40)?,
             window_bytes: args.number("window-bytes", 64 << 20, 0, 1 << 40)?,
+            read_copy: args.flag("read-copy"),
             seconds_max: args.number("max-seconds", 300, 1, 86_400)?,
         };
         if options.listen.is_empty() || options.data_dir.is_empty() {

@@ -4,22 +4,32 @@
 //! A connection owns the block it receives into. With one thread the block's frames are handled in
 //! place. With two the block goes to the writer, a spare one takes its place, and it comes back
 //! with the responses; a connection has at most `AWAY_MAX` blocks away, then it is not read.
+//!
+//! Fetches never leave this thread: they wait here for data, looked at whenever something was
+//! written, and are answered from the files.
 
 use super::Options;
 use super::answers::{Answers, Block};
-use super::appender::Appender;
+use super::appender::{Appender, make_files};
+use super::fetch::{self, Answer};
+use super::log::Log;
+use super::sender::{Sender as FileSender, Sent};
 use crate::net::{self, Doorbell, Epoll, Moved, READABLE, WRITABLE};
+use crate::time::now_ns;
+use crate::wire::FETCH;
 use std::io::{Error, Result, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 const LISTENER: u64 = u64::MAX;
 const DOORBELL: u64 = u64::MAX - 1;
 const BLOCK_BYTES: usize = 256 * 1024;
+/// Key, version and correlation id.
+const FRAME_BYTES_MIN: usize = 8;
 const FRAME_BYTES_MAX: usize = 64 << 20;
+const FETCH_KEY: [u8; 2] = FETCH.to_be_bytes();
 const CONNECTIONS_MAX: usize = 10_000;
 const AWAY_MAX: usize = 4;
 
@@ -33,6 +43,18 @@ struct Connection {
     interest: u32,
     /// Has responses that wait for the appender's flush.
     is_waiting: bool,
+    fetching: Fetching,
+}
+
+/// A connection has one fetch under way, and nothing else meanwhile.
+enum Fetching {
+    Nothing,
+    /// Until there is enough, or until then.
+    Waits {
+        request: fetch::Request,
+        until_ns: u64,
+    },
+    Sends(Answer),
 }
 
 /// Where frames are handled.
@@ -54,20 +76,22 @@ struct Network {
     spare: Vec<Block>,
     /// Connections whose responses wait for the flush at the end of the turn.
     waiting: Vec<usize>,
+    log: Arc<Log>,
+    /// The log's version at the last look for fetches that can be answered.
+    seen_version: u64,
+    /// Connections whose fetch waits.
+    fetches: Vec<usize>,
+    sender: FileSender,
 }
 
 pub fn serve(options: &Options) -> Result<()> {
     let listener = TcpListener::bind(&options.listen)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    let end_offsets = Arc::new((0..options.partitions).map(|_| AtomicI64::new(0)).collect());
-    let appender = Appender::open(options, Arc::clone(&end_offsets))?;
-    let answers = Answers::new(
-        appender,
-        end_offsets,
-        address.ip().to_string(),
-        address.port(),
-    );
+    let log = Arc::new(Log::new(make_files(options)?));
+    let appender = Appender::new(options, Arc::clone(&log));
+    let host = address.ip().to_string();
+    let answers = Answers::new(appender, Arc::clone(&log), host, address.port());
     let epoll = Epoll::new()?;
     epoll.add(listener.as_raw_fd(), LISTENER, READABLE)?;
     let work = if options.writers == 0 {
@@ -87,6 +111,10 @@ pub fn serve(options: &Options) -> Result<()> {
         work,
         spare,
         waiting,
+        sender: FileSender::new(Arc::clone(&log), options),
+        log,
+        seen_version: 0,
+        fetches: Vec::new(),
     }
     .run()
 }
@@ -144,7 +172,10 @@ fn hand_back(waiting: &mut Vec<Block>, outbox: &Sender<Block>, doorbell: &Doorbe
 impl Network {
     fn run(mut self) -> Result<()> {
         loop {
-            let count = self.epoll.wait(None)?;
+            let timeout_ns = self
+                .next_deadline_ns()
+                .map(|at| at.saturating_sub(now_ns()));
+            let count = self.epoll.wait(timeout_ns)?;
             for event in 0..count {
                 match self.epoll.event(event) {
                     (LISTENER, _) => self.accept()?,
@@ -179,6 +210,7 @@ impl Network {
                 away: 0,
                 interest: READABLE,
                 is_waiting: false,
+                fetching: Fetching::Nothing,
             }));
         }
     }
@@ -222,7 +254,7 @@ impl Network {
         let mut wanted = 4;
         while let Some(length) = bytes.get(at..at + 4) {
             let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
-            if length > FRAME_BYTES_MAX {
+            if !(FRAME_BYTES_MIN..=FRAME_BYTES_MAX).contains(&length) {
                 self.connections[index] = None;
                 return Ok(());
             }
@@ -233,6 +265,13 @@ impl Network {
             block.frames.push(at + 4..at + wanted);
             at += wanted;
             wanted = 4;
+        }
+        let is_fetch = |frame: &std::ops::Range<usize>| bytes[frame.start..][..2] == FETCH_KEY;
+        let has_fetch = block.frames.iter().any(is_fetch);
+        if has_fetch || !matches!(connection.fetching, Fetching::Nothing) {
+            let frames = std::mem::take(&mut block.frames);
+            self.spare.push(block);
+            return self.take_fetch(index, &frames);
         }
         if at == 0 {
             // The rest of the frame must find room, and a little of the next one.
@@ -286,6 +325,82 @@ impl Network {
         Ok(())
     }
 
+    /// `frames` are those that were received, of which one is a fetch, or some came while one was
+    /// under way. A client that does not wait for its answer is sent away.
+    fn take_fetch(&mut self, index: usize, frames: &[std::ops::Range<usize>]) -> Result<()> {
+        let Some(connection) = &mut self.connections[index] else {
+            return Ok(());
+        };
+        let is_alone = connection.away == 0
+            && connection.sending.is_empty()
+            && matches!(connection.fetching, Fetching::Nothing)
+            && matches!(frames, [only] if only.end == connection.receiving.len());
+        let request = if is_alone {
+            fetch::parse(&connection.receiving[frames[0].clone()]).ok()
+        } else {
+            None
+        };
+        connection.receiving.clear();
+        let Some(request) = request else {
+            self.connections[index] = None;
+            return Ok(());
+        };
+        connection.fetching = Fetching::Waits {
+            until_ns: now_ns() + request.max_wait_ms * 1_000_000,
+            request,
+        };
+        if !self.try_answer(index)? {
+            self.fetches.push(index);
+        }
+        Ok(())
+    }
+
+    /// Begins to answer a waiting fetch if it need not wait any more. False: it waits on.
+    fn try_answer(&mut self, index: usize) -> Result<bool> {
+        let Some(connection) = &mut self.connections[index] else {
+            return Ok(true);
+        };
+        let Fetching::Waits { request, until_ns } = &connection.fetching else {
+            return Ok(true);
+        };
+        if now_ns() < *until_ns && !fetch::is_ready(request, &self.log) {
+            return Ok(false);
+        }
+        connection.fetching = Fetching::Sends(fetch::answer(request, &self.log));
+        self.send(index)?;
+        Ok(true)
+    }
+
+    fn next_deadline_ns(&self) -> Option<u64> {
+        let until = |index: &usize| match &self.connections[*index] {
+            Some(Connection {
+                fetching: Fetching::Waits { until_ns, .. },
+                ..
+            }) => *until_ns,
+            _ => 0,
+        };
+        self.fetches.iter().map(until).min()
+    }
+
+    /// Answers the fetches for which there is enough now, or whose time is over.
+    fn look_at_fetches(&mut self) -> Result<()> {
+        if self.fetches.is_empty() {
+            return Ok(());
+        }
+        let version = self.log.version();
+        let is_due = self.next_deadline_ns().is_some_and(|at| at <= now_ns());
+        if version == self.seen_version && !is_due {
+            return Ok(());
+        }
+        self.seen_version = version;
+        for index in std::mem::take(&mut self.fetches) {
+            if !self.try_answer(index)? {
+                self.fetches.push(index);
+            }
+        }
+        Ok(())
+    }
+
     fn take_back(&mut self) -> Result<()> {
         let Work::Writer { from, doorbell, .. } = &self.work else {
             return Ok(());
@@ -320,7 +435,7 @@ impl Network {
                 self.send(index)?;
             }
         }
-        Ok(())
+        self.look_at_fetches()
     }
 
     fn send(&mut self, index: usize) -> Result<()> {
@@ -341,6 +456,16 @@ impl Network {
         if connection.sent == connection.sending.len() {
             connection.sending.clear();
             connection.sent = 0;
+            if let Fetching::Sends(answer) = &mut connection.fetching {
+                match self.sender.send(&connection.stream, answer)? {
+                    Sent::Whole => connection.fetching = Fetching::Nothing,
+                    Sent::Partly => {}
+                    Sent::Closed => {
+                        self.connections[index] = None;
+                        return Ok(());
+                    }
+                }
+            }
         }
         self.update_interest(index)
     }
@@ -354,11 +479,9 @@ impl Network {
         } else {
             0
         };
-        let writes = if connection.sending.is_empty() {
-            0
-        } else {
-            WRITABLE
-        };
+        let is_sending =
+            !connection.sending.is_empty() || matches!(connection.fetching, Fetching::Sends(_));
+        let writes = if is_sending { WRITABLE } else { 0 };
         if connection.interest != reads | writes {
             connection.interest = reads | writes;
             let fd = connection.stream.as_raw_fd();

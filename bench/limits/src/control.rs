@@ -2,8 +2,8 @@
 
 use crate::time;
 use crate::wire::{
-    API_VERSIONS, CREATE_TOPICS, LIST_OFFSETS, METADATA, Malformed, Reader, SPOKEN,
-    TOPIC_ALREADY_EXISTS, UNKNOWN_TOPIC_OR_PARTITION, Writer,
+    API_VERSIONS, CREATE_TOPICS, LIST_OFFSETS, METADATA, Malformed, Reader, TOPIC_ALREADY_EXISTS,
+    UNKNOWN_TOPIC_OR_PARTITION, Writer, version_of,
 };
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,6 +13,10 @@ const RESPONSE_BYTES_MAX: usize = 64 << 20;
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER and UNKNOWN_TOPIC_OR_PARTITION.
 const NOT_YET: [i16; 3] = [5, 6, UNKNOWN_TOPIC_OR_PARTITION];
+
+/// What ListOffsets takes for a timestamp and means the log's end or its start by.
+pub const LATEST: i64 = -1;
+pub const EARLIEST: i64 = -2;
 
 pub struct Control {
     stream: TcpStream,
@@ -55,11 +59,12 @@ impl Control {
         Ok(bytes)
     }
 
-    /// Fails unless the broker takes the versions that the load uses.
-    pub fn require_versions(&mut self) -> Result<(), String> {
+    /// Fails unless the broker takes `keys` and what this file asks, in the versions spoken here.
+    pub fn require_versions(&mut self, keys: &[i16]) -> Result<(), String> {
         let bytes = self.ask(API_VERSIONS, |_| {})?;
         let ranges = parse_versions(&bytes).map_err(|error| error.to_string())?;
-        for (key, version) in SPOKEN {
+        for key in [METADATA, LIST_OFFSETS].iter().chain(keys).copied() {
+            let version = version_of(key);
             if !ranges
                 .iter()
                 .any(|one| one.0 == key && one.1 <= version && version <= one.2)
@@ -72,8 +77,28 @@ impl Control {
         Ok(())
     }
 
-    /// Creates the topic if it is missing, and waits until every partition has a leader.
-    pub fn ensure_topic(&mut self, topic: &str, partitions: usize) -> Result<(), String> {
+    /// Creates the topic if it is missing, and waits until every partition has a leader. Fails where
+    /// the topic is there already and `configs` says how it is to be: it may be otherwise.
+    pub fn ensure_topic(
+        &mut self,
+        topic: &str,
+        partitions: usize,
+        configs: &[(String, String)],
+    ) -> Result<(), String> {
+        self.await_topic(topic, partitions, Some(configs))
+    }
+
+    /// Waits until the topic is there and every partition has a leader.
+    pub fn expect_topic(&mut self, topic: &str, partitions: usize) -> Result<(), String> {
+        self.await_topic(topic, partitions, None)
+    }
+
+    fn await_topic(
+        &mut self,
+        topic: &str,
+        partitions: usize,
+        create_with: Option<&[(String, String)]>,
+    ) -> Result<(), String> {
         let deadline = time::now_ns() + TIMEOUT.as_nanos() as u64;
         let mut created = false;
         loop {
@@ -84,10 +109,18 @@ impl Control {
             if found.brokers != 1 {
                 return Err(format!("the load is for one broker, not {}", found.brokers));
             }
-            if found.error == UNKNOWN_TOPIC_OR_PARTITION && !created {
-                self.create_topic(topic, partitions)?;
-                created = true;
-                continue;
+            if let Some(configs) = create_with.filter(|_| !created) {
+                if found.error == UNKNOWN_TOPIC_OR_PARTITION {
+                    self.create_topic(topic, partitions, configs)?;
+                    created = true;
+                    continue;
+                }
+                if found.error == 0 && !configs.is_empty() {
+                    return Err(format!(
+                        "topic {topic} is there already, so --topic-config changes nothing: leave \
+                         it out, or name another topic"
+                    ));
+                }
             }
             if found.error == 0 && found.partitions != partitions {
                 let count = found.partitions;
@@ -99,24 +132,29 @@ impl Control {
                 return Ok(());
             }
             if time::now_ns() > deadline {
-                return Err(format!(
-                    "topic {topic} has no leaders (error {})",
-                    found.error
-                ));
+                return Err(match found.error {
+                    UNKNOWN_TOPIC_OR_PARTITION => {
+                        format!("there is no topic {topic}: let produce-load create it first")
+                    }
+                    error => format!("topic {topic} has no leaders (error {error})"),
+                });
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    fn create_topic(&mut self, topic: &str, partitions: usize) -> Result<(), String> {
+    fn create_topic(
+        &mut self,
+        topic: &str,
+        partitions: usize,
+        configs: &[(String, String)],
+    ) -> Result<(), String> {
         let bytes = self.ask(CREATE_TOPICS, |request| {
-            request
-                .i32(1)
-                .string(topic)
-                .i32(partitions as i32)
-                .i16(1)
-                .i32(0)
-                .i32(0);
+            request.i32(1).string(topic).i32(partitions as i32).i16(1);
+            request.i32(0).i32(configs.len() as i32); // no assignments
+            for (name, value) in configs {
+                request.string(name).string(value);
+            }
             request.i32(10_000).i8(0);
         })?;
         match parse_created(&bytes).map_err(|error| error.to_string())? {
@@ -127,15 +165,25 @@ impl Control {
         }
     }
 
-    /// The end offset of each partition. Waits for partitions whose leader is known but not at work
-    /// yet, as just after their creation.
+    /// The end offset of each partition.
     pub fn end_offsets(&mut self, topic: &str, partitions: usize) -> Result<Vec<i64>, String> {
+        self.offsets(topic, partitions, LATEST)
+    }
+
+    /// The offset of each partition at `timestamp`. Waits for partitions whose leader is known but
+    /// not at work yet, as just after their creation.
+    pub fn offsets(
+        &mut self,
+        topic: &str,
+        partitions: usize,
+        timestamp: i64,
+    ) -> Result<Vec<i64>, String> {
         let deadline = time::now_ns() + TIMEOUT.as_nanos() as u64;
         loop {
             let bytes = self.ask(LIST_OFFSETS, |request| {
                 request.i32(-1).i32(1).string(topic).i32(partitions as i32);
                 for partition in 0..partitions {
-                    request.i32(partition as i32).i64(-1);
+                    request.i32(partition as i32).i64(timestamp);
                 }
             })?;
             match parse_offsets(&bytes, partitions).map_err(|error| error.to_string())? {
@@ -144,9 +192,7 @@ impl Control {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err((partition, code)) => {
-                    return Err(format!(
-                        "no end offset of partition {partition}: error {code}"
-                    ));
+                    return Err(format!("no offset of partition {partition}: error {code}"));
                 }
             }
         }
