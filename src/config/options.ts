@@ -188,6 +188,11 @@ export const BROKER_OPTIONS = {
     'Closed segments are deleted, oldest first, while a partition is larger; -1 for never.',
     { min: -1 },
   ),
+  'log.retention.check.interval.ms': long(
+    5 * MINUTE_MS,
+    'How often the log looks for segments that retention deletes.',
+    { min: 1 },
+  ),
   'log.segment.delete.delay.ms': long(
     MINUTE_MS,
     'How long the file of a deleted segment stays on disk.',
@@ -314,7 +319,6 @@ export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   'log.cleaner.enable',
   'log.cleaner.threads',
   'log.flush.start.offset.checkpoint.interval.ms',
-  'log.retention.check.interval.ms',
   'max.request.partition.size.limit',
   'num.io.threads',
   'num.network.threads',

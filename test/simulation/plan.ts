@@ -49,6 +49,7 @@ export interface Plan {
   readonly laneBytes: number
   readonly egressBytes: number
   readonly checkpointIntervalMs: number
+  readonly retentionCheckIntervalMs: number
   readonly openLogsMax: number
   readonly disk: DiskPlan
   readonly faults: FaultPlan
@@ -88,6 +89,7 @@ export function drawPlan(random: Random): Plan {
     laneBytes: random.pick([2048, 4096, 65536]),
     egressBytes: random.pick([16 * 1024, 256 * 1024]),
     checkpointIntervalMs: random.pick([50, 500, 60_000]),
+    retentionCheckIntervalMs: random.pick([10, 300, 60_000]),
     openLogsMax: random.pick([1, 2, 100]),
     disk: {
       sectorBytes: random.pick([16, 64, 512, 4096]),

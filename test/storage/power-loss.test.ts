@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Random } from '../../src/base/random.ts'
 import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
+import { DeletedFiles } from '../../src/storage/deleted-files.ts'
 import { DEFAULT_LOG_OPTIONS, type LogHint, PartitionLog } from '../../src/storage/log.ts'
 import { SimDisk } from '../simulation/sim-disk.ts'
 import { SimFiles } from '../simulation/sim-files.ts'
@@ -49,9 +50,11 @@ class Machine {
   }
 
   open(hint: LogHint | null): PartitionLog {
+    const clock = new ManualClock()
     const context = {
       files: this.files,
-      clock: new ManualClock(),
+      deletedFiles: new DeletedFiles(this.files, clock),
+      clock,
       engine: jsBatchEngine,
       onWarning: () => {},
     }
