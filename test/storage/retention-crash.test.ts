@@ -9,7 +9,7 @@ import { SimCrash } from '../simulation/sim-disk.ts'
 import { append, batch, offsetsIn, readAll, rerun, SEED } from './support/fixture.ts'
 import { Machine } from './support/machine.ts'
 
-const SEEDS = 30
+const SEEDS = 60
 const BATCHES = 8
 const FLUSHED = 4
 const CALLS_MAX = 200
@@ -91,7 +91,7 @@ for (const { name, options, work, end } of CASES) {
         crashes++
         const visible = log.logStartOffset
         const durable = log.recoveryPoint
-        const isKill = seed % 2 === 0
+        const isKill = seed % 5 === 0
         if (isKill) machine.kill()
         else machine.losePower()
         const message = `call ${n}; ${rerun(seed)}`
