@@ -137,8 +137,11 @@ export class MemoryFiles implements Files {
   }
 
   read(file: FileId, position: number, into: ByteRange): number {
+    return this.#readInode(this.#inode(file), position, into)
+  }
+
+  #readInode({ content }: Inode, position: number, into: ByteRange): number {
     this.counters.reads++
-    const { content } = this.#inode(file)
     const count = Math.max(0, Math.min(into.length, content.length - position))
     into.bytes.set(content.subarray(position, position + count), into.offset)
     return count
@@ -187,7 +190,8 @@ export class MemoryFiles implements Files {
 
   startRead(file: FileId, position: number, into: ByteRange, token: number): boolean {
     if (!this.readsLater) return false
-    this.#started.push({ read: () => this.read(file, position, into), token })
+    const inode = this.#inode(file) // The file may be closed before the bytes are there.
+    this.#started.push({ read: () => this.#readInode(inode, position, into), token })
     return true
   }
 
