@@ -174,7 +174,8 @@ export const BROKER_OPTIONS = {
   'log.roll.jitter.hours': int(0, 'As log.roll.jitter.ms, in hours.', { min: 0 }),
   'log.retention.ms': long(
     null,
-    'A closed segment older than this is deleted; -1 for never. Unset: log.retention.minutes.',
+    'A segment is deleted when its newest record is older; -1 for never. Unset: ' +
+      'log.retention.minutes.',
     { min: -1 },
   ),
   'log.retention.minutes': int(
@@ -185,7 +186,7 @@ export const BROKER_OPTIONS = {
   'log.retention.hours': int(168, 'As log.retention.ms, in hours.', { min: -1 }),
   'log.retention.bytes': long(
     -1,
-    'Closed segments are deleted, oldest first, while a partition is larger; -1 for never.',
+    'Closed segments are deleted while so much is kept without them; -1 for never.',
     { min: -1 },
   ),
   'log.retention.check.interval.ms': long(

@@ -69,7 +69,7 @@ export class Partition {
     return this.#hint
   }
 
-  /** Retention may find something. Looks at no file: too early at the first time, never too late. */
+  /** Retention may find something. No look at a file: perhaps too early, never too late. */
   isRetentionDue(wallMs: number): boolean {
     if (this.#log !== null) return this.#log.isRetentionDue(wallMs)
     if (this.#damage !== null || this.#hint?.bytes === 0) return false
