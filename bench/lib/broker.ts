@@ -51,6 +51,8 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
   const args = [...options.nodeArgs, main, 'start', '--data-dir', options.dataDir]
   args.push('--kafka', `127.0.0.1:${kafkaPort}`, '--http', `127.0.0.1:${httpPort}`)
   args.push('--shards', String(options.shards))
+  // Some loads stamp their records with a fixed, long past time.
+  args.push('--set', 'log.retention.ms=-1')
   for (const setting of options.settings) args.push('--set', setting)
   const startedMs = performance.now()
   const child = startProcess({ command: process.execPath, args, ...options })

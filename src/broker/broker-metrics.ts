@@ -14,6 +14,12 @@ const SHARD_SAMPLES: readonly [keyof ShardStats, string, string][] = [
   ['reads', 'millrace_shard_reads_total', 'Reads of one partition'],
   ['readBytes', 'millrace_shard_read_bytes_total', 'Bytes read'],
   ['flushes', 'millrace_shard_flushes_total', 'Flushes started'],
+  [
+    'deletedSegments',
+    'millrace_shard_deleted_segments_total',
+    'Segments that retention has deleted',
+  ],
+  ['deletedBytes', 'millrace_shard_deleted_bytes_total', 'Bytes that retention has deleted'],
   ['turns', 'millrace_shard_turns_total', 'Rounds of work'],
   ['parks', 'millrace_shard_parks_total', 'Times the shard went to sleep'],
   ['egressBytesInUse', 'millrace_shard_egress_bytes', 'Arena bytes that hold read results'],

@@ -19,6 +19,10 @@ export function logOptions(topic: TopicConfig, broker: BrokerConfig): LogOptions
     timestampBeforeMaxMs: topic.messageTimestampBeforeMaxMs,
     timestampAfterMaxMs: topic.messageTimestampAfterMaxMs,
     preallocate: topic.preallocate,
+    // Without the delete policy only what lies below the log start goes.
+    retentionBytes: topic.cleanupDelete ? topic.retentionBytes : Infinity,
+    retentionMs: topic.cleanupDelete ? topic.retentionMs : Infinity,
+    fileDeleteDelayMs: topic.fileDeleteDelayMs,
     producerIdExpirationMs: broker.get('producer.id.expiration.ms'),
     pageCacheWindowBytes: broker.get('millrace.page.cache.window.bytes'),
     writeBehindBytes: WRITE_BEHIND_BYTES,

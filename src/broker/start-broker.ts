@@ -85,6 +85,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     laneBytes: LANE_BYTES,
     mainCell,
     checkpointIntervalMs: config.get('log.flush.offset.checkpoint.interval.ms'),
+    retentionCheckIntervalMs: config.get('log.retention.check.interval.ms'),
     openLogsMax: openLogsMax(descriptorLimit(), shards),
     checkMemory: process.env.MILLRACE_CHECK_MEMORY === '1',
     onEvent: (shard, event) => {
@@ -345,6 +346,12 @@ function onEvent(
       return
     case 'recovery':
       progress.report(shard, event)
+      return
+    case 'retention':
+      logger.info(
+        { shard, segments: event.segments, bytes: event.bytes },
+        'retention deleted old segments',
+      )
       return
     case 'directory-failed':
       logger.error(

@@ -174,7 +174,8 @@ export const BROKER_OPTIONS = {
   'log.roll.jitter.hours': int(0, 'As log.roll.jitter.ms, in hours.', { min: 0 }),
   'log.retention.ms': long(
     null,
-    'A closed segment older than this is deleted; -1 for never. Unset: log.retention.minutes.',
+    'A segment is deleted when its newest record is older; -1 for never. Unset: ' +
+      'log.retention.minutes.',
     { min: -1 },
   ),
   'log.retention.minutes': int(
@@ -185,8 +186,13 @@ export const BROKER_OPTIONS = {
   'log.retention.hours': int(168, 'As log.retention.ms, in hours.', { min: -1 }),
   'log.retention.bytes': long(
     -1,
-    'Closed segments are deleted, oldest first, while a partition is larger; -1 for never.',
+    'Closed segments are deleted while so much is kept without them; -1 for never.',
     { min: -1 },
+  ),
+  'log.retention.check.interval.ms': long(
+    5 * MINUTE_MS,
+    'How often the log looks for segments that retention deletes.',
+    { min: 1 },
   ),
   'log.segment.delete.delay.ms': long(
     MINUTE_MS,
@@ -314,7 +320,6 @@ export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   'log.cleaner.enable',
   'log.cleaner.threads',
   'log.flush.start.offset.checkpoint.interval.ms',
-  'log.retention.check.interval.ms',
   'max.request.partition.size.limit',
   'num.io.threads',
   'num.network.threads',

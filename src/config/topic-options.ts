@@ -164,15 +164,15 @@ export const TOPIC_OPTIONS: Readonly<Record<string, TopicOption>> = {
     only: TIERED,
   },
   'retention.bytes': topic(
-    long(
-      -1,
-      'Closed segments are deleted, oldest first, while a partition is larger; -1 for never.',
-      { min: -1 },
-    ),
+    long(-1, 'Closed segments are deleted while so much is kept without them; -1 for never.', {
+      min: -1,
+    }),
     'log.retention.bytes',
   ),
   'retention.ms': topic(
-    long(7 * DAY_MS, 'A closed segment older than this is deleted; -1 for never.', { min: -1 }),
+    long(7 * DAY_MS, 'A segment is deleted when its newest record is older; -1 for never.', {
+      min: -1,
+    }),
     'log.retention.ms',
     { name: 'log.retention.minutes', unit: 60_000 },
     { name: 'log.retention.hours', unit: HOUR_MS },

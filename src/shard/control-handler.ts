@@ -193,6 +193,7 @@ export class ControlHandler {
   #shutdown(): ControlReply {
     this.#shard.awaitFlushes()
     this.#settleReads()
+    this.#shard.removeDeletedFiles(Infinity, Infinity)
     this.#checkpoint(true)
     this.#shard.isShutDown = true
     return { kind: 'ok' }

@@ -76,6 +76,9 @@ export interface ShardStats {
   readonly reads: number
   readonly readBytes: number
   readonly flushes: number
+  /** By retention. */
+  readonly deletedSegments: number
+  readonly deletedBytes: number
   readonly turns: number
   readonly parks: number
   readonly egressBytesInUse: number
@@ -91,4 +94,6 @@ export type ShardEvent =
       readonly partitionsTotal: number
       readonly bytesScanned: number
     }
+  /** What retention has deleted since the last one; seldom. */
+  | { readonly kind: 'retention'; readonly segments: number; readonly bytes: number }
   | { readonly kind: 'directory-failed'; readonly logDirectory: string; readonly message: string }

@@ -1,6 +1,6 @@
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
-import type { LogContext, LogHint, LogOptions } from '../storage/log.ts'
+import type { LogContext, LogHint, LogOptions, RetentionBounds } from '../storage/log.ts'
 import { PartitionLog } from '../storage/log.ts'
 import type { OpenPartition } from './control.ts'
 
@@ -31,6 +31,8 @@ export class Partition {
   #options: LogOptions
   #hint: LogHint | null
   #log: PartitionLog | null = null
+  /** Of the log while it is closed. */
+  #retention: RetentionBounds
   /** The log is damaged where data was promised: opening it again would only read it again. */
   #damage: BrokerError | null = null
 
@@ -43,6 +45,7 @@ export class Partition {
     this.leaderEpoch = open.leaderEpoch
     this.#options = options
     this.#hint = open.hint
+    this.#retention = boundsOfUnknown(options)
   }
 
   get options(): LogOptions {
@@ -64,6 +67,14 @@ export class Partition {
   /** What a checkpoint says of this partition while its log has not been opened. */
   get hint(): LogHint | null {
     return this.#hint
+  }
+
+  /** Retention may find something. No look at a file: perhaps too early, never too late. */
+  isRetentionDue(wallMs: number): boolean {
+    if (this.#log !== null) return this.#log.isRetentionDue(wallMs)
+    if (this.#damage !== null || this.#hint?.bytes === 0) return false
+    const { atMs, atBytes } = this.#retention
+    return wallMs >= atMs || (this.#hint !== null && this.#hint.bytes >= atBytes)
   }
 
   /**
@@ -97,6 +108,7 @@ export class Partition {
     const log = this.#log
     if (log === null) return
     this.#hint = log.checkpoint()
+    this.#retention = log.retentionBounds
     this.#log = null
     this.#hint = log.close()
   }
@@ -104,7 +116,16 @@ export class Partition {
   configure(options: LogOptions): void {
     this.#options = options
     this.#damage = null
+    this.#retention = boundsOfUnknown(options)
     this.#log?.configure(options)
+  }
+}
+
+/** Of a log whose oldest segment nobody has looked at. */
+function boundsOfUnknown(options: LogOptions): RetentionBounds {
+  return {
+    atMs: options.retentionMs === Infinity ? Infinity : -Infinity,
+    atBytes: options.retentionBytes,
   }
 }
 

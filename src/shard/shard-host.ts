@@ -21,6 +21,7 @@ export interface ShardHostOptions {
   readonly laneBytes: number
   readonly mainCell: WaitCell
   readonly checkpointIntervalMs: number
+  readonly retentionCheckIntervalMs: number
   /** For each shard. */
   readonly openLogsMax: number
   readonly checkMemory: boolean
@@ -74,6 +75,7 @@ export function startShards(options: ShardHostOptions): ShardHost {
       shardCell: allocateWaitCell(),
       mainCell: options.mainCell,
       checkpointIntervalMs: options.checkpointIntervalMs,
+      retentionCheckIntervalMs: options.retentionCheckIntervalMs,
       openLogsMax: options.openLogsMax,
       checkMemory: options.checkMemory,
     }

@@ -28,6 +28,8 @@ export class ShardState {
     reads: 0,
     readBytes: 0,
     flushes: 0,
+    deletedSegments: 0,
+    deletedBytes: 0,
     turns: 0,
     parks: 0,
   }
@@ -198,6 +200,24 @@ export class ShardState {
   /** Waits for the flushes under way: before a log is closed, truncated or deleted. */
   awaitFlushes(): void {
     while (this.flushing.size > 0) this.context.files.drainFlushes(this.onFlushed)
+  }
+
+  /**
+   * Removes files of deleted segments whose time is over at `nowMs`, at most `limit`; returns how
+   * many it tried. One that the disk does not remove goes when its log is opened again.
+   */
+  removeDeletedFiles(nowMs: number, limit: number): number {
+    const { deletedFiles } = this.context
+    let tried = 0
+    for (; tried < limit && deletedFiles.isDue(nowMs); tried++) {
+      try {
+        deletedFiles.removeDue(nowMs, 1)
+      } catch (error) {
+        if (!(error instanceof BrokerError)) throw error
+        this.outbox.event({ kind: 'warning', message: error.message })
+      }
+    }
+    return tried
   }
 
   /** Closes an open log in order; the next use opens it again. Throws BrokerError. */

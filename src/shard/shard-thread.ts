@@ -8,6 +8,7 @@ import { Arena, type ArenaMemory, ArenaView } from '../ring/arena.ts'
 import { AtomicsParker, Doorbell, EventfdParker, type WaitCell } from '../ring/doorbell.ts'
 import { LaneReader, LaneWriter } from '../ring/lane.ts'
 import type { LaneMemory } from '../ring/lane-layout.ts'
+import { DeletedFiles } from '../storage/deleted-files.ts'
 import type { Files } from '../storage/files.ts'
 import { NativeFiles } from '../storage/native-files.ts'
 import { NodeFiles } from '../storage/node-files.ts'
@@ -33,6 +34,7 @@ export interface ShardThreadData {
   readonly shardCell: WaitCell
   readonly mainCell: WaitCell
   readonly checkpointIntervalMs: number
+  readonly retentionCheckIntervalMs: number
   readonly openLogsMax: number
   readonly checkMemory: boolean
 }
@@ -49,6 +51,7 @@ function run(data: ShardThreadData): void {
   const eventfd = addon === null ? -1 : addon.eventfdCreate()
   const outbox = new Outbox(new LaneWriter(data.answers), new Doorbell(data.mainCell, addon))
   const requests = new LaneReader(data.requests)
+  const files = openFiles(data.tier, addon, eventfd)
   const shard = new Shard({
     index: data.index,
     requests,
@@ -56,12 +59,14 @@ function run(data: ShardThreadData): void {
     ingress: new ArenaView(data.ingress),
     egress: new Arena(data.egress, { poison: data.checkMemory }),
     context: {
-      files: openFiles(data.tier, addon, eventfd),
+      files,
+      deletedFiles: new DeletedFiles(files, systemClock),
       clock: systemClock,
       engine: engineFor(addon),
       onWarning: (message) => outbox.event({ kind: 'warning', message }),
     },
     checkpointIntervalMs: data.checkpointIntervalMs,
+    retentionCheckIntervalMs: data.retentionCheckIntervalMs,
     openLogsMax: data.openLogsMax,
     threadCpuMicros: () => addon?.threadCpuMicros() ?? 0,
   })

@@ -12,6 +12,7 @@ import * as layout from './messages-layout.ts'
 import type { Outbox } from './outbox.ts'
 import type { Partition, WaitingAck } from './partition.ts'
 import { emptyAnswer, ReadService } from './read-service.ts'
+import { RetentionService } from './retention-service.ts'
 import { NO_OFFSETS, ShardState } from './shard-state.ts'
 
 /**
@@ -32,6 +33,7 @@ export interface ShardParts {
   readonly egress: Arena
   readonly context: LogContext
   readonly checkpointIntervalMs: number
+  readonly retentionCheckIntervalMs: number
   /** Logs that are kept open while nobody uses them. */
   readonly openLogsMax: number
   /** CPU time of the shard's thread so far, in microseconds. */
@@ -50,6 +52,7 @@ export class Shard {
   readonly #ingress: ArenaView
   readonly #reads: ReadService
   readonly #controls: ControlHandler
+  readonly #retention: RetentionService
   readonly #packr = new Packr({ useRecords: false })
   readonly #dirty: Partition[] = []
   /** Acknowledgements of this turn, per partition in `waitingAcks` once written. */
@@ -62,6 +65,7 @@ export class Shard {
     this.#requests = parts.requests
     this.#ingress = parts.ingress
     this.#reads = new ReadService(this.state)
+    this.#retention = new RetentionService(this.state, parts.retentionCheckIntervalMs)
     this.#controls = new ControlHandler(this.state, {
       settleReads: () => this.#reads.settle(),
       checkpointIntervalMs: parts.checkpointIntervalMs,
@@ -96,6 +100,7 @@ export class Shard {
     work += this.#reads.collect()
     work += this.#controls.recoverSome(RECOVERIES_PER_TURN)
     if (nowMs >= this.#nextMaintenanceMs) this.#maintain(nowMs)
+    if (!this.state.isShutDown && !this.#controls.isRecovering) work += this.#retention.run(nowMs)
     work += this.state.outbox.flush()
     return work
   }
@@ -103,7 +108,7 @@ export class Shard {
   /** When `turn` must run again though no message comes, on the monotonic clock. */
   get nextDeadlineMs(): number {
     if (this.state.outbox.isBlocked || this.#controls.isRecovering) return 0
-    return this.#nextMaintenanceMs
+    return Math.min(this.#nextMaintenanceMs, this.#retention.nextDeadlineMs)
   }
 
   readonly #onRequest = (type: number, at: number): void => {
@@ -219,7 +224,10 @@ export class Shard {
       this.state.settle(partition)
       for (const ack of partition.waitingAcks) this.#reportWritten(ack)
       this.state.flushIfDue(partition, nowMs)
-      const deadline = partition.openedLog?.nextDeadlineMs() ?? Infinity
+      const log = partition.openedLog
+      if (log === null) continue
+      this.#retention.noteWrite(partition, log)
+      const deadline = log.nextDeadlineMs()
       if (deadline < this.#nextMaintenanceMs) this.#nextMaintenanceMs = deadline
     }
     this.#dirty.length = 0

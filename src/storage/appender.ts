@@ -88,6 +88,37 @@ export class Appender {
     this.#isRollDue = true
   }
 
+  /**
+   * Begins a new, empty segment at the log end, so that the last one may be deleted: its name, and
+   * the producer state that nobody could read from batches any more, are durable. Not with
+   * something staged. Throws BrokerError; nothing has changed then, or the log is `failed`.
+   */
+  rollNow(): void {
+    const core = this.#core
+    const { segments } = core
+    assert(this.#mark === null)
+    core.wake()
+    const { last } = segments
+    assert(last !== undefined && last.bytes > 0)
+    const endOffset = core.logEndOffset
+    const segment = new Segment(endOffset, false)
+    try {
+      core.writeSnapshot(endOffset, core.encodeSnapshot(), true)
+      this.#create(segment)
+      core.syncDirectory()
+    } catch (error) {
+      core.isDirectoryDirty = true
+      core.orFail(() => segments.remove(segment))
+      if (!isTemporary(error) && error instanceof Error) core.fail(error)
+      throw error
+    }
+    last.completeTimeIndex()
+    segments.seal(last)
+    segments.all.push(segment)
+    core.isChanged = true
+    this.#isRollDue = false
+  }
+
   append(run: ByteRange, leaderEpoch: number, out: AppendResult, allowControl: boolean): void {
     const core = this.#core
     out.errorCode = ErrorCode.NONE

@@ -27,6 +27,8 @@ export interface Files {
   close(file: FileId): void
   /** Current size in bytes. */
   size(file: FileId): number
+  /** When its content was last changed, on the wall clock, in whole milliseconds. */
+  modifiedMs(file: FileId): number
   /** Cuts or extends (with zeros) to exactly `bytes`. */
   truncate(file: FileId, bytes: number): void
   /**

@@ -1,10 +1,11 @@
 /**
  * Changes to what a log already holds: its tail is truncated (a follower that reconciles with its
- * leader), its head is deleted (DeleteRecords). Each is durable in the order that makes a crash at
- * any point harmless: what is about to become untrue is first declared so.
+ * leader), its head is deleted (DeleteRecords, retention). Each is durable in the order that makes
+ * a crash at any point harmless: what is about to become untrue is first declared so.
  */
 import { assert } from '../base/assert.ts'
 import { ErrorCode } from '../errors/error-code.ts'
+import { isTemporary } from './file-io.ts'
 import type { Flusher } from './flusher.ts'
 import type { LogCore } from './log-core.ts'
 import type { LogReader } from './log-reader.ts'
@@ -97,11 +98,58 @@ export class LogEdits {
     while (all.length > 1 && (all[1] as Segment).baseOffset <= core.logStartOffset) {
       const oldest = all[0] as Segment
       if (oldest.isFlushing) return
-      core.bytes -= core.segments.bytesOf(oldest)
-      core.segments.remove(oldest)
-      all.shift()
+      const bytes = core.segments.bytesOf(oldest)
+      this.#keepForAWhile(core.segments.retire(oldest))
       core.isDirectoryDirty = true
+      core.bytes -= bytes
+      all.shift()
     }
+  }
+
+  /**
+   * Deletes the oldest segment, which lies below the high watermark and is neither the last nor
+   * being flushed, and moves the log start behind it. The name of the first segment says where a
+   * log starts, so one sync of the directory makes both durable, and a full disk is no obstacle.
+   * Returns the bytes of the segment. Throws BrokerError.
+   */
+  deleteOldest(): number {
+    const core = this.#core
+    const [oldest, next] = core.segments.all
+    assert(oldest !== undefined && next !== undefined && !oldest.isFlushing)
+    assert(next.baseOffset <= core.highWatermark)
+    core.loadEpochs()
+    const bytes = core.segments.bytesOf(oldest)
+    const { isDirty } = oldest
+    const path = core.segments.retire(oldest)
+    this.#syncRetired(oldest, path, isDirty)
+    // Nobody has seen the new start before this line, and no crash takes it back after it.
+    core.segments.all.shift()
+    core.bytes -= bytes
+    core.logStartOffset = Math.max(core.logStartOffset, next.baseOffset)
+    core.isChanged = true
+    core.epochs.startAt(core.logStartOffset)
+    this.#keepForAWhile(path)
+    return bytes
+  }
+
+  /** Makes the retired segment's name durable, or takes the whole deletion back. */
+  #syncRetired(segment: Segment, path: string | null, wasDirty: boolean): void {
+    const core = this.#core
+    core.isDirectoryDirty = true
+    try {
+      core.syncDirectory()
+    } catch (error) {
+      if (path !== null && isTemporary(error)) {
+        core.orFail(() => core.segments.restore(segment, path))
+        if (wasDirty) core.segments.markDirty(segment)
+      } else if (error instanceof Error) core.fail(error)
+      throw error
+    }
+  }
+
+  #keepForAWhile(retiredPath: string | null): void {
+    const { context, options } = this.#core
+    if (retiredPath !== null) context.deletedFiles.add(retiredPath, options.fileDeleteDelayMs)
   }
 
   /** Cuts the file and everything derived from it; the segment takes appends again. */

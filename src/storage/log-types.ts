@@ -7,6 +7,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { ErrorCode } from '../errors/error-code.ts'
 import type { BatchEngine } from '../record/batch-engine.ts'
+import type { DeletedFiles } from './deleted-files.ts'
 import type { FileId, Files } from './files.ts'
 
 /** The world as a log sees it. One context serves every log of a thread. */
@@ -14,6 +15,8 @@ export interface LogContext {
   readonly files: Files
   readonly clock: Clock
   readonly engine: BatchEngine
+  /** Where the files of deleted segments wait until they are removed. */
+  readonly deletedFiles: DeletedFiles
   /** Something an operator should read: a cut tail, a checkpoint that is not to be trusted. */
   readonly onWarning: (message: string) => void
   /** Bytes scanned of one log and to scan at most, at the start and the end of each segment. */
@@ -38,6 +41,12 @@ export interface LogOptions {
   readonly timestampBeforeMaxMs: number
   readonly timestampAfterMaxMs: number
   readonly preallocate: boolean
+  /** Old segments go while at least so much is kept; Infinity = never because of the size. */
+  readonly retentionBytes: number
+  /** Old segments go when their newest record is older; Infinity = never because of its age. */
+  readonly retentionMs: number
+  /** How long the file of a deleted segment stays on disk. */
+  readonly fileDeleteDelayMs: number
   readonly producerIdExpirationMs: number
   /** How much of the hot tail stays in the page cache. */
   readonly pageCacheWindowBytes: number
@@ -45,7 +54,10 @@ export interface LogOptions {
   readonly writeBehindBytes: number
 }
 
-/** Kafka's defaults, and the page-cache window of the performance notes. */
+/**
+ * Kafka's defaults, and the page-cache window of the performance notes. Except that nothing is
+ * deleted unless somebody asks for it: the metadata log has no topic that could.
+ */
 export const DEFAULT_LOG_OPTIONS: LogOptions = {
   segmentBytes: 1024 * 1024 * 1024,
   segmentMs: 7 * 24 * 3600 * 1000,
@@ -58,6 +70,9 @@ export const DEFAULT_LOG_OPTIONS: LogOptions = {
   timestampBeforeMaxMs: Infinity,
   timestampAfterMaxMs: 3600 * 1000,
   preallocate: false,
+  retentionBytes: Infinity,
+  retentionMs: Infinity,
+  fileDeleteDelayMs: 60_000,
   producerIdExpirationMs: 24 * 3600 * 1000,
   pageCacheWindowBytes: 64 * 1024 * 1024,
   writeBehindBytes: 16 * 1024 * 1024,
@@ -80,6 +95,17 @@ export interface LogHint {
   readonly truncations: number
   /** Size of all segments; guides the partition → shard map, and is exact when clean. */
   readonly bytes: number
+}
+
+/**
+ * From when on the oldest segment may be due to be deleted: what is below both is not worth a look
+ * at the log. Never too late, perhaps too early.
+ */
+export interface RetentionBounds {
+  /** Wall clock; −Infinity while the age of the segment is not known, Infinity = never. */
+  readonly atMs: number
+  /** Size of the whole log; Infinity = never. */
+  readonly atBytes: number
 }
 
 /** Filled by `append`; the caller owns and reuses it. */

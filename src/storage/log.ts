@@ -5,7 +5,8 @@
  *
  *   appender  validate, sequence, place, write │ log-reader, time-lookup  find and read
  *   flusher   durability, high watermark       │ log-edits  truncate, delete records
- *   recovery  open after a crash               │ log-core   the offsets and state they share
+ *   retention delete by age and size           │ log-core   the offsets and state they share
+ *   recovery  open after a crash               │
  */
 import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
@@ -26,11 +27,13 @@ import type {
   LogReport,
   ReadBound,
   ReadLocation,
+  RetentionBounds,
   TimestampedBatch,
 } from './log-types.ts'
 import { verifyLog } from './log-verifier.ts'
 import type { ProducerState } from './producer-state.ts'
 import { openLog } from './recovery.ts'
+import { Retention } from './retention.ts'
 import { NO_FILE } from './segment.ts'
 import { TimeLookup } from './time-lookup.ts'
 
@@ -53,6 +56,7 @@ export class PartitionLog {
   readonly #reader: LogReader
   readonly #times: TimeLookup
   readonly #edits: LogEdits
+  readonly #retention: Retention
   #nextExpiryMs: number
   #isClosed = false
   /** Deleted while a flush was under way: the files go with its last report. */
@@ -65,6 +69,7 @@ export class PartitionLog {
     this.#reader = new LogReader(core)
     this.#times = new TimeLookup(core, this.#reader)
     this.#edits = new LogEdits(core, this.#flusher, this.#reader)
+    this.#retention = new Retention(core, this.#edits, this.#appender)
     this.#nextExpiryMs = core.context.clock.monotonicMs() + EXPIRY_INTERVAL_MS
   }
 
@@ -330,6 +335,33 @@ export class PartitionLog {
   deleteRecordsTo(offset: number): ErrorCode {
     assert(!this.#isClosed && !this.hasStaged)
     return this.#edits.deleteRecordsTo(offset)
+  }
+
+  // —— retention ——
+
+  /** When, or from which size on, `retain` may find something; for a log that is about to close. */
+  get retentionBounds(): RetentionBounds {
+    return this.#retention.bounds()
+  }
+
+  /** retention.bytes would be kept without the oldest segment. Costs no look at the disk. */
+  get isTooLarge(): boolean {
+    return this.#retention.isTooLarge
+  }
+
+  /** `retain` may find something now. Costs no look at the disk; perhaps too early, never late. */
+  isRetentionDue(wallMs: number): boolean {
+    return this.#retention.isDue(wallMs)
+  }
+
+  /**
+   * Deletes the oldest segment if retention.bytes or retention.ms says so, durably before visibly;
+   * returns its bytes, 0 when nothing is to be deleted: call it again until then. Throws
+   * BrokerError: nothing has changed then, or the log is `failed`.
+   */
+  retain(wallMs: number): number {
+    assert(!this.#isClosed && !this.hasStaged)
+    return this.#retention.retain(wallMs)
   }
 
   // —— life ——

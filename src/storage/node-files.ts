@@ -101,6 +101,14 @@ export class NodeFiles implements Files {
     }
   }
 
+  modifiedMs(file: FileId): number {
+    try {
+      return Math.floor(fstatSync(file).mtimeMs)
+    } catch (error) {
+      throw this.failed('stat', file, error)
+    }
+  }
+
   truncate(file: FileId, bytes: number): void {
     try {
       ftruncateSync(file, bytes)

@@ -36,7 +36,7 @@ export function openLog(core: LogCore, flusher: Flusher, hint: LogHint | null): 
 
 /** False when the files contradict the hint. */
 function openClean(core: LogCore, names: readonly string[], hint: LogHint): boolean {
-  const { bases, snapshots, leftovers } = sort(names)
+  const { bases, snapshots, leftovers, deleted } = sort(names)
   const isPossible =
     leftovers.length === 0 &&
     hint.logStartOffset <= hint.logEndOffset &&
@@ -45,6 +45,9 @@ function openClean(core: LogCore, names: readonly string[], hint: LogHint): bool
   if (!isPossible) {
     core.warn('the clean-shutdown checkpoint does not fit the files: it is not trusted')
     return false
+  }
+  for (const name of deleted) {
+    core.context.deletedFiles.add(joinPath(core.directory, name), core.options.fileDeleteDelayMs)
   }
   addSegments(core, bases)
   core.snapshots = snapshots
@@ -65,6 +68,8 @@ class Recovery {
   #bytesDone = 0
   #bytesTotal = 0
   #reportAt = PROGRESS_STEP_BYTES
+  /** The newest leader epoch that the checkpoint knows. */
+  #knownEpoch = -1
 
   constructor(core: LogCore, flusher: Flusher, hint: LogHint | null) {
     this.#core = core
@@ -99,9 +104,9 @@ class Recovery {
   #clearLeftovers(names: readonly string[]): SortedNames {
     const { files } = this.#core.context
     const { directory } = this.#core
-    const { leftovers } = sort(names)
-    if (leftovers.length === 0) return sort(names)
-    for (const name of leftovers) {
+    const { leftovers, deleted } = sort(names)
+    if (leftovers.length + deleted.length === 0) return sort(names)
+    for (const name of [...leftovers, ...deleted]) {
       const path = joinPath(directory, name)
       if (name.endsWith(SWAP_SUFFIX)) files.rename(path, path.slice(0, -SWAP_SUFFIX.length))
       else files.remove(path)
@@ -154,6 +159,7 @@ class Recovery {
     const first = Math.max(0, segments.find(recoveryPoint - 1))
     const base = segments.all[first]?.baseOffset ?? core.logStartOffset
     core.loadEpochs()
+    this.#knownEpoch = Math.max(this.#knownEpoch, core.epochs.latest)
     core.epochs.truncateTo(base)
     core.replayRange(core.loadSnapshot(base), base)
 
@@ -288,6 +294,10 @@ class Recovery {
     const { segments } = core
     core.dropSnapshotsAbove(core.logEndOffset)
     core.epochs.truncateTo(core.logEndOffset)
+    // Retention deleted every record, and with them what told of the epoch that ends here.
+    const { logStartOffset, logEndOffset } = core
+    const isEmptied = logStartOffset === logEndOffset && segments.last?.baseOffset === logEndOffset
+    if (isEmptied && this.#knownEpoch >= 0) core.epochs.assign(this.#knownEpoch, logEndOffset)
     core.epochs.startAt(core.logStartOffset)
     if (segments.last !== undefined) segments.unseal(segments.last)
     core.distrustNames()
@@ -327,24 +337,27 @@ interface SortedNames {
   /** Base offsets of the segments, ascending. */
   readonly bases: number[]
   readonly snapshots: number[]
+  /** Half-written files, and whole ones that were about to replace another. */
   readonly leftovers: string[]
+  /** Files of deleted segments. */
+  readonly deleted: string[]
 }
 
 function sort(names: readonly string[]): SortedNames {
   const bases: number[] = []
   const snapshots: number[] = []
   const leftovers: string[] = []
+  const deleted: string[] = []
   for (const name of names) {
     const parsed = parseName(name)
     if (parsed?.suffix === LOG_SUFFIX) bases.push(parsed.offset)
     else if (parsed?.suffix === SNAPSHOT_SUFFIX) snapshots.push(parsed.offset)
-    else if ([TEMPORARY_SUFFIX, DELETED_SUFFIX, SWAP_SUFFIX].some((end) => name.endsWith(end))) {
-      leftovers.push(name)
-    }
+    else if (name.endsWith(DELETED_SUFFIX)) deleted.push(name)
+    else if (name.endsWith(TEMPORARY_SUFFIX) || name.endsWith(SWAP_SUFFIX)) leftovers.push(name)
   }
   bases.sort((a, b) => a - b)
   snapshots.sort((a, b) => a - b)
-  return { bases, snapshots, leftovers }
+  return { bases, snapshots, leftovers, deleted }
 }
 
 /** All but the last are sealed. */

@@ -12,6 +12,7 @@ import type { FileId, Files } from './files.ts'
 import { OffsetIndex } from './offset-index.ts'
 import { type Indexes, NO_FILE, RELATIVE_OFFSET_MAX, Segment } from './segment.ts'
 import {
+  DELETED_SUFFIX,
   INDEX_SUFFIX,
   joinPath,
   LOG_SUFFIX,
@@ -170,6 +171,31 @@ export class SegmentList {
     this.markClean(segment)
     this.#files.remove(this.path(segment, LOG_SUFFIX))
     this.removeSideFiles(segment)
+  }
+
+  /**
+   * Takes the segment's file out of the log by its name, and removes what can be rebuilt from it;
+   * durable after a sync of the directory. Returns the new path, null when there was no room for
+   * the name and the file is gone at once. Throws BrokerError: then nothing is lost.
+   */
+  retire(segment: Segment): string | null {
+    this.close(segment)
+    this.markClean(segment)
+    this.removeSideFiles(segment)
+    const path = this.path(segment, LOG_SUFFIX)
+    try {
+      this.#files.rename(path, path + DELETED_SUFFIX)
+    } catch (error) {
+      if (!isTemporary(error)) throw error
+      this.#files.remove(path)
+      return null
+    }
+    return path + DELETED_SUFFIX
+  }
+
+  /** Takes back a `retire` that could not be made durable. Throws BrokerError. */
+  restore(segment: Segment, retiredPath: string): void {
+    this.#files.rename(retiredPath, this.path(segment, LOG_SUFFIX))
   }
 
   removeSideFiles(segment: Segment): void {

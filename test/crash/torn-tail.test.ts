@@ -20,6 +20,7 @@ import { uuidToHex } from '../../src/base/uuid.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
 import { BATCH_LENGTH, LEADER_EPOCH, MAGIC } from '../../src/record/batch-layout.ts'
+import { DeletedFiles } from '../../src/storage/deleted-files.ts'
 import {
   DEFAULT_LOG_OPTIONS,
   type LogHint,
@@ -76,9 +77,12 @@ function batch(index: number, records: number): Uint8Array {
 
 function open(directory: string, hint: LogHint | null, changed: Partial<LogOptions> = {}) {
   const warnings: string[] = []
+  const files = new NodeFiles()
+  const clock = { wallMs: () => TIMESTAMP_MS, monotonicMs: () => 0 }
   const context = {
-    files: new NodeFiles(),
-    clock: { wallMs: () => TIMESTAMP_MS, monotonicMs: () => 0 },
+    files,
+    deletedFiles: new DeletedFiles(files, clock),
+    clock,
     engine: jsBatchEngine,
     onWarning: (message: string) => void warnings.push(message),
   }

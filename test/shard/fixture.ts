@@ -18,6 +18,7 @@ import {
   type ReadSink,
   ShardProxy,
 } from '../../src/shard/shard-proxy.ts'
+import { DeletedFiles } from '../../src/storage/deleted-files.ts'
 import { DEFAULT_LOG_OPTIONS, type LogOptions } from '../../src/storage/log.ts'
 import { ManualClock } from '../storage/support/fixture.ts'
 import { MemoryFiles } from '../storage/support/memory-files.ts'
@@ -30,6 +31,7 @@ export interface FixtureOptions {
   readonly requestLaneBytes?: number
   readonly answerLaneBytes?: number
   readonly egressBytes?: number
+  readonly retentionCheckIntervalMs?: number
 }
 
 /** What came back, in order. */
@@ -67,11 +69,13 @@ export class ShardFixture implements AppendSink, ReadSink {
       egress: new Arena(egress, { poison: true }),
       context: {
         files: this.files,
+        deletedFiles: new DeletedFiles(this.files, this.clock),
         clock: this.clock,
         engine: jsBatchEngine,
         onWarning: () => {},
       },
       checkpointIntervalMs: 60_000,
+      retentionCheckIntervalMs: options.retentionCheckIntervalMs ?? 300_000,
       openLogsMax: 100,
       threadCpuMicros: () => 0,
     })

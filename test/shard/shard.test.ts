@@ -12,7 +12,7 @@ import {
 import { batch } from '../storage/support/fixture.ts'
 import { LOG_DIRECTORY, ShardFixture } from './fixture.ts'
 
-const SMALL_LANE = 1024
+const SMALL_LANE = 2048
 
 describe('a shard', () => {
   test('appends runs in the order of the lane and reads them back', async () => {

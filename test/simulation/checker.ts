@@ -23,8 +23,12 @@ export class PartitionModel {
   readonly #offsetById = new Map<number, number>()
   /** Acknowledged by DeleteRecords: never goes back. */
   logStartOffset = 0
-  /** Asked for, answered or not. */
+  /** Asked for, answered or not, or moved to by retention. */
   logStartMax = 0
+  /** Seen in the shard's memory, where every answer may tell it: survives every crash. */
+  visibleStart = 0
+  /** Newest wall clock that the broker may have compared with. */
+  wallMsMax = 0
   durableEnd = 0
   /** Of what was acknowledged or served; exclusive. */
   knownEnd = 0
@@ -112,6 +116,64 @@ export class PartitionModel {
     )
   }
 
+  /**
+   * A turn of the shard is over: what its log says now may be told to anybody. True when retention
+   * has deleted something.
+   */
+  noteTurn(log: {
+    readonly logStartOffset: number
+    readonly highWatermark: number
+    readonly bytes: number
+  }): boolean {
+    const { logStartOffset, highWatermark } = log
+    require_(
+      logStartOffset <= highWatermark,
+      'the log start stays below the high watermark',
+      () => `${this.name}: ${logStartOffset}, high watermark ${highWatermark}`,
+    )
+    this.#checkVisible(logStartOffset)
+    this.visibleStart = logStartOffset
+    if (logStartOffset <= this.logStartMax) return false
+    this.#checkRetention(logStartOffset, log.bytes)
+    return true
+  }
+
+  #checkVisible(logStartOffset: number): void {
+    require_(
+      logStartOffset >= this.visibleStart,
+      'a visible log start never goes back',
+      () => `${this.name}: ${logStartOffset} after ${this.visibleStart}`,
+    )
+  }
+
+  /** Nobody asked for this log start, so retention moved it: was it allowed to? */
+  #checkRetention(logStartOffset: number, bytesKept: number): void {
+    const { retentionBytes, retentionMs } = this.plan.options
+    const where = `${this.name}: ${this.logStartMax} to ${logStartOffset}`
+    require_(
+      retentionBytes !== Infinity || retentionMs !== Infinity,
+      'the log start stays where it was put',
+      () => where,
+    )
+    if (retentionBytes !== Infinity) {
+      require_(
+        bytesKept >= retentionBytes,
+        'retention deletes what is due',
+        () => `${where}: ${bytesKept} bytes are left`,
+      )
+    }
+    for (const { baseOffset, lastOffset, maxTimestamp } of this.known.values()) {
+      if (retentionMs === Infinity) break
+      if (lastOffset < this.logStartMax || lastOffset >= logStartOffset) continue
+      require_(
+        this.wallMsMax - maxTimestamp > retentionMs,
+        'retention deletes what is due',
+        () => `${where}: the batch at ${baseOffset} is of ${maxTimestamp}, now ${this.wallMsMax}`,
+      )
+    }
+    this.logStartMax = logStartOffset
+  }
+
   /** The log was truncated on purpose, as a follower's is. */
   truncate(target: number): void {
     let offset = target
@@ -150,8 +212,16 @@ export class PartitionModel {
     // more than the loss of the whole log would be, as long as nothing in it was durable.
     const mayStartLater = this.#ending === 'power-loss' && this.durableEnd <= this.logStartMax
     if (mayStartLater) this.logStartMax = Math.max(this.logStartMax, logStartOffset)
+    if (logStartOffset > this.logStartMax && this.#ending !== 'clean') {
+      // The process died in a deletion: it is durable, and nobody has seen it. A power loss may
+      // have taken bytes behind it that were there.
+      const bytes = batches.reduce((sum, { sent }) => sum + sent.bytes.length, 0)
+      this.#checkRetention(logStartOffset, this.#ending === 'kill' ? bytes : Infinity)
+    }
     this.noteLogStart(logStartOffset)
+    this.#checkVisible(logStartOffset)
     this.logStartOffset = logStartOffset
+    this.visibleStart = logStartOffset
     this.#checkDense(batches, logStartOffset, logEndOffset)
     const found = new Map(batches.map((batch) => [batch.baseOffset, batch]))
     for (const [base, batch] of this.known) {

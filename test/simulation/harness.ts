@@ -71,6 +71,7 @@ class Simulation {
     const random = new Random(seed)
     this.#plan = drawPlan(random.split())
     this.disk = new SimDisk(this.#plan.disk, random.split())
+    this.disk.nowMs = () => this.#clock.wallMs()
     this.#random = random.split()
     this.#models = this.#plan.partitions.map((partition) => new PartitionModel(partition))
     this.#producers = this.#plan.producers.map(
@@ -342,6 +343,7 @@ class Simulation {
     model.knownEnd = Math.min(model.knownEnd, log.logEndOffset)
     model.durableEnd = Math.min(model.durableEnd, log.logEndOffset)
     model.logStartOffset = Math.min(model.logStartOffset, log.logStartOffset)
+    model.visibleStart = Math.min(model.visibleStart, log.logStartOffset)
     require_(log.logEndOffset <= offset, 'a truncation cuts', () => `${model.name}: ${offset}`)
     this.#verify(model, log)
   }
@@ -355,12 +357,26 @@ class Simulation {
     for (const { proxy } of process.units) proxy.flush()
     const order = process.units.length > 1 && random.chance(0.5)
     for (const unit of order ? [...process.units].reverse() : process.units) {
-      if (!unit.shard.isShutDown && random.chance(0.9)) this.disk.note(process.turn(unit))
+      if (unit.shard.isShutDown || !random.chance(0.9)) continue
+      for (const model of this.#models) {
+        model.wallMsMax = Math.max(model.wallMsMax, this.#clock.wallMs())
+      }
+      this.disk.note(process.turn(unit))
+      this.#checkTurn(process)
     }
     for (const { proxy } of process.units) if (random.chance(0.9)) proxy.poll()
     for (let i = 0; i < MICROTASK_ROUNDS; i++) await null
     const failure = this.#workload?.failure
     if (failure != null) throw failure
+  }
+
+  #checkTurn(process: SimProcess): void {
+    for (const model of this.#models) {
+      const log = process.openedLog(model.plan.handle)
+      if (log === null || log.failed || !model.noteTurn(log)) continue
+      this.disk.count('deletions by retention')
+      if (log.logStartOffset === log.logEndOffset) this.disk.count('logs emptied by retention')
+    }
   }
 
   #checkStep(): void {

@@ -49,6 +49,7 @@ export interface Plan {
   readonly laneBytes: number
   readonly egressBytes: number
   readonly checkpointIntervalMs: number
+  readonly retentionCheckIntervalMs: number
   readonly openLogsMax: number
   readonly disk: DiskPlan
   readonly faults: FaultPlan
@@ -88,6 +89,7 @@ export function drawPlan(random: Random): Plan {
     laneBytes: random.pick([2048, 4096, 65536]),
     egressBytes: random.pick([16 * 1024, 256 * 1024]),
     checkpointIntervalMs: random.pick([50, 500, 60_000]),
+    retentionCheckIntervalMs: random.pick([10, 300, 60_000]),
     openLogsMax: random.pick([1, 2, 100]),
     disk: {
       sectorBytes: random.pick([16, 64, 512, 4096]),
@@ -121,6 +123,7 @@ export function drawPlan(random: Random): Plan {
 function drawOptions(random: Random): LogOptions {
   return {
     ...DEFAULT_LOG_OPTIONS,
+    ...drawRetention(random),
     segmentBytes: random.pick([1500, 4000, 20_000, 1 << 30]),
     segmentMs: random.pick([300, 5000, 7 * 24 * 3600 * 1000]),
     segmentIndexBytes: random.pick([32, 1024, 10 * 1024 * 1024]),
@@ -131,6 +134,20 @@ function drawOptions(random: Random): LogOptions {
     preallocate: random.chance(0.2),
     pageCacheWindowBytes: random.pick([1000, 64 * 1024 * 1024]),
     writeBehindBytes: random.pick([500, 16 * 1024 * 1024]),
+  }
+}
+
+/** By size or by age, so that the checker can tell which of them must have allowed a deletion. */
+function drawRetention(
+  random: Random,
+): Pick<LogOptions, 'retentionBytes' | 'retentionMs' | 'fileDeleteDelayMs'> {
+  const none = { retentionBytes: Infinity, retentionMs: Infinity }
+  const how = random.below(4)
+  const bySize = { ...none, retentionBytes: random.pick([0, 2000, 10_000]) }
+  const byAge = { ...none, retentionMs: random.pick([0, 100, 2000, 60_000]) }
+  return {
+    ...(how === 0 ? bySize : how === 1 ? byAge : none),
+    fileDeleteDelayMs: random.pick([0, 50, 60_000]),
   }
 }
 

@@ -96,6 +96,30 @@ export const PLANTS: readonly Plant[] = [
     'core.loadEpochs();',
   ),
   plant(
+    'shows a log start of retention before it is durable',
+    'storage/log-edits.js',
+    'this.#syncRetired(oldest, path, isDirty);',
+    '',
+  ),
+  plant(
+    'deletes by size what retention.bytes keeps',
+    'storage/retention.js',
+    'kept >= options.retentionBytes',
+    'bytes >= options.retentionBytes',
+  ),
+  plant(
+    'deletes by age what readers may not see yet',
+    'storage/retention.js',
+    'if (oldest.isFlushing || endOffset > highWatermark)',
+    'if (oldest.isFlushing)',
+  ),
+  plant(
+    'goes by the first record when it deletes by age',
+    'storage/retention.js',
+    'return segment.maxTimestamp;',
+    'return segment.firstTimestamp;',
+  ),
+  plant(
     'keeps stale index entries when it truncates',
     'storage/log-edits.js',
     'segments.rebuild(segment, file, core.options.indexIntervalBytes);',

@@ -15,6 +15,7 @@ import { Outbox } from '../../src/shard/outbox.ts'
 import { Shard } from '../../src/shard/shard.ts'
 import { ShardProxy } from '../../src/shard/shard-proxy.ts'
 import { checkpointKey, readCheckpoints, removeCleanMarks } from '../../src/storage/checkpoint.ts'
+import { DeletedFiles } from '../../src/storage/deleted-files.ts'
 import type { PartitionLog } from '../../src/storage/log.ts'
 import type { LogHint } from '../../src/storage/log-types.ts'
 import { journal } from './journal.ts'
@@ -138,7 +139,8 @@ export class SimProcess {
   }
 
   #makeUnit(index: number, ingress: ArenaView): ShardUnit {
-    const { laneBytes, egressBytes, checkpointIntervalMs, openLogsMax } = this.#plan
+    const { laneBytes, egressBytes, openLogsMax } = this.#plan
+    const { checkpointIntervalMs, retentionCheckIntervalMs } = this.#plan
     const requests = allocateLane(laneBytes)
     const answers = allocateLane(laneBytes)
     const egress = allocateArena(egressBytes)
@@ -153,11 +155,13 @@ export class SimProcess {
       egress: new Arena(egress, { poison: true }),
       context: {
         files,
+        deletedFiles: new DeletedFiles(files, this.#clock),
         clock: this.#clock,
         engine: jsBatchEngine,
         onWarning: (message) => outbox.event({ kind: 'warning', message }),
       },
       checkpointIntervalMs,
+      retentionCheckIntervalMs,
       openLogsMax,
       threadCpuMicros: () => 0,
     })

@@ -67,6 +67,8 @@ export class SimDisk {
   flushFailChance = 0
   /** Mutating calls until the process dies inside one; Infinity = never. */
   crashIn = Infinity
+  /** The wall clock that stamps files. */
+  nowMs: () => number = () => 0
   /** Paths whose flush failed in the running process. */
   readonly failedPaths = new Set<string>()
   #trace = 0x811c9dc5

@@ -131,6 +131,7 @@ export class SimFiles implements Files {
       this.#change('create', path)
       this.#spend(0, `create ${path}`)
       node = new FileNode(this.#disk.plan.sectorBytes)
+      node.modifiedMs = this.#disk.nowMs()
       parent.change({ kind: 'set', name, node })
     }
     const file = this.#disk.nextFile()
@@ -148,12 +149,18 @@ export class SimFiles implements Files {
     return this.#file(file).node.size
   }
 
+  modifiedMs(file: FileId): number {
+    this.#call('modifiedMs')
+    return this.#file(file).node.modifiedMs
+  }
+
   truncate(file: FileId, bytes: number): void {
     const { node, path, isWritable } = this.#file(file)
     assert(isWritable && bytes >= 0)
     this.#change('truncate', `${path} to ${bytes}`)
     this.#disk.freeBytes += Math.max(0, node.size - bytes)
     node.truncate(bytes)
+    node.modifiedMs = this.#disk.nowMs()
     this.#disk.note(bytes)
   }
 
@@ -213,6 +220,7 @@ export class SimFiles implements Files {
     this.#change('write', `${path} [${position}, ${position + count})`)
     disk.note(position, count)
     node.write(position, bytes.subarray(0, count))
+    node.modifiedMs = disk.nowMs()
     if (disk.random.chance(disk.plan.writebackChance)) node.writeBack(disk.random)
     return count
   }

@@ -22,6 +22,8 @@ export class FileNode {
   /** Sectors that a failed flush marked clean. */
   readonly lost = new Set<number>()
   readonly flights: Flight[] = []
+  /** Wall clock; survives everything. */
+  modifiedMs = 0
 
   constructor(sectorBytes: number) {
     this.sectorBytes = sectorBytes

@@ -6,76 +6,22 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Random } from '../../src/base/random.ts'
-import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
-import { DEFAULT_LOG_OPTIONS, type LogHint, PartitionLog } from '../../src/storage/log.ts'
-import { SimDisk } from '../simulation/sim-disk.ts'
-import { SimFiles } from '../simulation/sim-files.ts'
+import type { LogHint } from '../../src/storage/log.ts'
 import {
   append,
   Bench,
   batch,
   concat,
   DIRECTORY,
-  ManualClock,
   readAll,
   rerun,
   SEED,
   stage,
 } from './support/fixture.ts'
+import { Machine } from './support/machine.ts'
 import { fault } from './support/memory-files.ts'
 
 const SEEDS = 60
-const FLUSH_TOKEN = 1
-
-/** A machine with one log directory, whose name is durable. */
-class Machine {
-  readonly disk: SimDisk
-  files: SimFiles
-
-  constructor(seed: number) {
-    const plan = {
-      sectorBytes: 16,
-      shortWriteChance: 0,
-      flushDoneChance: 1,
-      readLaterChance: 0,
-      writebackChance: 0,
-      orderedNames: false,
-      garbage: false,
-    }
-    this.disk = new SimDisk(plan, new Random(seed))
-    this.files = new SimFiles(this.disk)
-    this.files.makeDirectory('/data')
-    this.files.syncDirectory('/')
-  }
-
-  open(hint: LogHint | null): PartitionLog {
-    const context = {
-      files: this.files,
-      clock: new ManualClock(),
-      engine: jsBatchEngine,
-      onWarning: () => {},
-    }
-    return PartitionLog.open(context, { directory: DIRECTORY, options: DEFAULT_LOG_OPTIONS, hint })
-  }
-
-  flush(log: PartitionLog): void {
-    log.startFlush(FLUSH_TOKEN)
-    this.files.drainFlushes((token, error) => log.onFlushed(token, error))
-    assert.equal(log.flushing, false)
-  }
-
-  kill(): void {
-    this.files.die()
-    this.disk.kill()
-    this.files = new SimFiles(this.disk)
-  }
-
-  losePower(): void {
-    this.files.die()
-    this.disk.losePower()
-    this.files = new SimFiles(this.disk)
-  }
-}
 
 describe('Recovery before a power loss', () => {
   test('makes the names durable that a kill before the first flush left behind', () => {

@@ -56,7 +56,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
   const dataDirs = options.dataDirs ?? [mkdtempSync(join(tmpdir(), 'millrace-test-'))]
   const port = options.port ?? (await freePort())
   const httpPort = options.httpPort ?? (await freePort())
-  const settings = { 'log.dirs': dataDirs.join(','), ...options.set }
+  // Records of tests are of fixed, long past times: retention must not come in between.
+  const settings = { 'log.dirs': dataDirs.join(','), 'log.retention.ms': '-1', ...options.set }
   const child = spawn(
     process.execPath,
     [

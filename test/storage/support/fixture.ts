@@ -9,6 +9,7 @@ import { ErrorCode } from '../../../src/errors/error-code.ts'
 import { batchBaseOffset, batchBytes, batchLastOffset } from '../../../src/record/batch.ts'
 import { BatchBuilder, type BuildOptions } from '../../../src/record/batch-builder.ts'
 import { jsBatchEngine } from '../../../src/record/batch-engine-js.ts'
+import { DeletedFiles } from '../../../src/storage/deleted-files.ts'
 import {
   type AppendResult,
   DEFAULT_LOG_OPTIONS,
@@ -71,6 +72,7 @@ export class Bench {
   readonly warnings: string[] = []
   options: LogOptions
   readonly progress: [number, number][] = []
+  #deleted: { readonly of: MemoryFiles; readonly files: DeletedFiles } | null = null
   #nextToken = 1
 
   constructor(options: Partial<LogOptions> = {}) {
@@ -78,9 +80,21 @@ export class Bench {
     this.files.makeDirectory('/data')
   }
 
+  /** The files of deleted segments that the running process remembers. */
+  get deletedFiles(): DeletedFiles {
+    if (this.#deleted?.of !== this.files) this.restart()
+    return (this.#deleted as { readonly files: DeletedFiles }).files
+  }
+
+  /** A new process: it remembers nothing. */
+  restart(): void {
+    this.#deleted = { of: this.files, files: new DeletedFiles(this.files, this.clock) }
+  }
+
   get context(): LogContext {
     return {
       files: this.files,
+      deletedFiles: this.deletedFiles,
       clock: this.clock,
       engine: jsBatchEngine,
       onWarning: (message) => this.warnings.push(message),

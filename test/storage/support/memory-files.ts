@@ -21,6 +21,7 @@ const SECTOR_BYTES = 16
 interface Inode {
   content: Uint8Array
   durable: Uint8Array
+  modifiedMs: number
 }
 
 interface NameChange {
@@ -101,7 +102,7 @@ export class MemoryFiles implements Files {
       if (mode !== 'create') throw fault('ENOENT', `open ${path}`)
       if (!this.#directories.has(directoryOf(path))) throw fault('ENOENT', `create ${path}`)
       this.onOperation('create', path)
-      const created: Inode = { content: new Uint8Array(0), durable: new Uint8Array(0) }
+      const created = newInode(new Uint8Array(0), this.nowMs)
       this.#change(directoryOf(path), (names) => names.set(path, created))
       inode = created
     }
@@ -119,8 +120,16 @@ export class MemoryFiles implements Files {
     return this.#inode(file).content.length
   }
 
+  /** What the disk's own clock says; files remember when they were last written. */
+  nowMs = 0
+
+  modifiedMs(file: FileId): number {
+    return this.#inode(file).modifiedMs
+  }
+
   truncate(file: FileId, bytes: number): void {
     const inode = this.#inode(file)
+    inode.modifiedMs = this.nowMs
     this.onOperation('truncate', this.#pathOf(inode))
     const content = new Uint8Array(bytes)
     content.set(inode.content.subarray(0, bytes))
@@ -128,8 +137,11 @@ export class MemoryFiles implements Files {
   }
 
   read(file: FileId, position: number, into: ByteRange): number {
+    return this.#readInode(this.#inode(file), position, into)
+  }
+
+  #readInode({ content }: Inode, position: number, into: ByteRange): number {
     this.counters.reads++
-    const { content } = this.#inode(file)
     const count = Math.max(0, Math.min(into.length, content.length - position))
     into.bytes.set(content.subarray(position, position + count), into.offset)
     return count
@@ -137,6 +149,7 @@ export class MemoryFiles implements Files {
 
   write(file: FileId, position: number, source: GatherSource): number {
     const inode = this.#inode(file)
+    inode.modifiedMs = this.nowMs
     this.counters.writes++
     this.onOperation('write', this.#pathOf(inode))
     const pieces: Uint8Array[] = []
@@ -177,7 +190,8 @@ export class MemoryFiles implements Files {
 
   startRead(file: FileId, position: number, into: ByteRange, token: number): boolean {
     if (!this.readsLater) return false
-    this.#started.push({ read: () => this.read(file, position, into), token })
+    const inode = this.#inode(file) // The file may be closed before the bytes are there.
+    this.#started.push({ read: () => this.#readInode(inode, position, into), token })
     return true
   }
 
@@ -248,7 +262,7 @@ export class MemoryFiles implements Files {
   tamper(path: string, content: Uint8Array): void {
     let inode = this.#names.get(path)
     if (inode === undefined) {
-      inode = { content, durable: content }
+      inode = newInode(content, this.nowMs)
       this.#directories.add(directoryOf(path))
       this.#names.set(path, inode)
       this.#durableNames.set(path, inode)
@@ -284,6 +298,10 @@ export class MemoryFiles implements Files {
     for (const [path, other] of this.#names) if (other === inode) return path
     return '(removed)'
   }
+}
+
+function newInode(content: Uint8Array, modifiedMs: number): Inode {
+  return { content, durable: content, modifiedMs }
 }
 
 export function fault(code: string, action: string): BrokerError {
