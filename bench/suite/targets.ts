@@ -62,6 +62,8 @@ export interface RunningTarget {
 const MILLRACE_ARGS = ['--max-semi-space-size=64']
 /** A deleted topic's files must be gone before the next run; Kafka waits a minute by default. */
 const KAFKA_DELETE = 'log.segment.delete.delay.ms=1000'
+/** Prebuilt batches are stamped with a time of long ago: by age they would be deleted at once. */
+const KAFKA_AGE = 'log.retention.ms=-1'
 
 export class Targets {
   readonly #settings: TargetSettings
@@ -123,7 +125,8 @@ export class Targets {
     const { cpus } = this.#settings
     if (name === 'kafka') {
       const threads = this.#settings.kafkaThreads
-      const settings = [`num.network.threads=${threads}`, `num.io.threads=${threads}`, KAFKA_DELETE]
+      const settings = [`num.network.threads=${threads}`, `num.io.threads=${threads}`]
+      settings.push(KAFKA_DELETE, KAFKA_AGE)
       const { child, pid, kafkaPort, dataDir } = await startKafka({ folder, settings, group, cpus })
       const logFile = join(folder, 'kafka.log')
       const rest = { name, child, pid, dataDir, group, logFile }
