@@ -49,7 +49,10 @@ const LIBRARY_IN_FLIGHT = 5
 
 const URL_DEFAULTS = { kafka: '', ws: 'ws://127.0.0.1:8080/ws', rest: 'http://127.0.0.1:8080' }
 
-export function targetOptions(command: Command, drivers: readonly DriverName[]): Command {
+export function targetOptions(
+  command: Command,
+  { drivers, warmUp }: { readonly drivers: readonly DriverName[]; readonly warmUp: number },
+): Command {
   return command
     .addOption(
       new Option('-d, --driver <driver>', 'the door: kafka, over TCP; ws; or rest')
@@ -69,7 +72,7 @@ export function targetOptions(command: Command, drivers: readonly DriverName[]):
     .option('-t, --topic <name>', 'topics are called NAME-0, NAME-1, …', topicName, 'bench')
     .option('--topics <count>', 'how many', whole(1, 1000), 1)
     .option('-p, --partitions <count>', 'of each (8 where it is new)', whole(1, 100_000))
-    .option('--warm-up <seconds>', 'load that is not measured', seconds(0), 2)
+    .option('--warm-up <seconds>', 'load that is not measured', seconds(0), warmUp)
     .option('--duration <seconds>', 'how long is measured', seconds(0.05), 10)
     .option('--data-dir <path>', "the broker's directory here, to count bytes; may repeat", collect)
     .option('--broker-pid <pid>', "the broker's process here, for its CPU", whole(1, 2 ** 31 - 1))

@@ -46,6 +46,12 @@ export class Latency {
     else this.#histogram.recordValueWithCount(micros, count)
   }
 
+  /** Records all that `other` has. */
+  add(other: Latency): void {
+    this.#histogram.add(other.#histogram)
+    this.#minMicros = Math.min(this.#minMicros, other.#minMicros)
+  }
+
   reset(): void {
     this.#histogram.reset()
     this.#minMicros = Number.POSITIVE_INFINITY

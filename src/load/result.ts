@@ -6,7 +6,7 @@ import type { DriverName, ProduceSettings, SourceName } from './settings.ts'
 import type { Tally } from './tally.ts'
 
 export interface ProduceResult {
-  readonly command: 'produce' | 'end-to-end'
+  readonly command: 'produce'
   readonly driver: DriverName
   readonly source: SourceName
   /** The source in words: who made the batches, from what. */
@@ -33,11 +33,12 @@ export interface ProduceResult {
   /** Of the measurement; likewise all that follows, unless it says "run". */
   readonly seconds: number
   readonly stoppedBy: StopReason
-  readonly requests: number
+  /** Null: our library does not tell. */
+  readonly requests: number | null
   readonly events: number
   /** Of batches; driver ws, source client: of keys and values; driver rest: of bodies. */
   readonly bytes: number
-  readonly requestsPerSecond: number
+  readonly requestsPerSecond: number | null
   readonly eventsPerSecond: number
   readonly bytesPerSecond: number
   /** From the intended send time to the answer; the closed loop has no intention but the act. */
@@ -86,6 +87,7 @@ export function produceResult(outcome: ProduceOutcome): ProduceResult {
   const seconds = Math.max(meter.seconds, 1e-9)
   const perSecond = (count: number): number => round(count / seconds, 1)
   const isClient = source === 'client'
+  const isLibrary = isClient && settings.driver === 'ws'
   const { offeredUnits: offered } = tally
   return {
     command: 'produce',
@@ -109,10 +111,10 @@ export function produceResult(outcome: ProduceOutcome): ProduceResult {
     acks: settings.acks,
     seconds: round(meter.seconds, 6),
     stoppedBy: outcome.stoppedBy,
-    requests: tally.requests,
+    requests: isLibrary ? null : tally.requests,
     events: tally.events,
     bytes: tally.bytes,
-    requestsPerSecond: perSecond(tally.requests),
+    requestsPerSecond: isLibrary ? null : perSecond(tally.requests),
     eventsPerSecond: perSecond(tally.events),
     bytesPerSecond: perSecond(tally.bytes),
     latencyMs: tally.latency.summary(),

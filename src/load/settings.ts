@@ -65,6 +65,8 @@ export interface EndToEndSettings extends ProduceSettings {
 }
 
 export const PARTITIONS_DEFAULT = 8
+/** A float64 at the start of a value: when the event was to be sent. */
+export const STAMP_BYTES = 8
 /** An idempotent producer of our library has no more (KIP-98). */
 const LIBRARY_IN_FLIGHT_MAX = 5
 
@@ -74,6 +76,9 @@ export function produceSettingsProblem(settings: ProduceSettings): string | null
   if (acks === 0 && driver === 'rest') return '--acks 0: over REST everything is answered'
   if (acks === 0 && rate === null) {
     return '--acks 0 needs a --rate: without answers nothing closes the loop'
+  }
+  if (acks === 0 && driver === 'ws' && source === 'prebuilt') {
+    return '--acks 0 over ws is for --source client: a prebuilt request goes again when answered'
   }
   if (source === 'prebuilt' && producers !== connections) {
     return '--producers is for --source client; prebuilt requests go over --connections'
@@ -88,6 +93,17 @@ export function produceSettingsProblem(settings: ProduceSettings): string | null
     return `--batch-bytes ${settings.batchBytes} has no room for an event of ${settings.eventBytes}`
   }
   return null
+}
+
+/** The same for an end-to-end run. */
+export function endToEndSettingsProblem(settings: EndToEndSettings): string | null {
+  const { driver, source, acks, eventBytes } = settings
+  if (acks === 0) return '--acks 0: without answers nobody knows which batch arrived'
+  if (driver === 'rest') return '--driver rest has no consumers: kafka or ws'
+  if (driver === 'ws' && source === 'client' && eventBytes < STAMP_BYTES) {
+    return `--event-bytes is at least ${STAMP_BYTES}: an event carries its time`
+  }
+  return produceSettingsProblem(settings)
 }
 
 export function topicNames({ topic, topics }: TargetSettings): string[] {

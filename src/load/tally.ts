@@ -26,6 +26,9 @@ export class Tally {
   /** From the actual one: what the broker took, the wait in front of it left out. */
   readonly service = new Latency()
 
+  /** Ages of units that were due in it and never answered: they are in `latency` as well. */
+  readonly undone = new Latency()
+
   // —— the whole run ——
   /** Units that were due and never begun; their age is in `latency`. */
   overdueUnits = 0
@@ -66,13 +69,19 @@ export class Tally {
   /** One unit will never be answered: it waited until now at least. Leaving it out would flatter. */
   unanswered(intendedMs: number, nowMs: number): void {
     this.unansweredUnits++
-    if (this.isMeasured(intendedMs)) this.latency.record(nowMs - intendedMs)
+    this.#never(intendedMs, nowMs)
   }
 
   /** The same for one that was due and not begun. */
   overdue(intendedMs: number, nowMs: number): void {
     this.overdueUnits++
-    if (this.isMeasured(intendedMs)) this.latency.record(nowMs - intendedMs)
+    this.#never(intendedMs, nowMs)
+  }
+
+  #never(intendedMs: number, nowMs: number): void {
+    if (!this.isMeasured(intendedMs)) return
+    this.latency.record(nowMs - intendedMs)
+    this.undone.record(nowMs - intendedMs)
   }
 
   /** A request's events are stored. `baseOffset` −1: nobody said where. */

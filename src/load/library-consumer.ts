@@ -1,0 +1,52 @@
+/** A consumer of our own client library: records are decoded one by one. */
+import type { Client } from '../client/client.ts'
+import type { ConsumerRecord } from '../client/consumer-options.ts'
+import type { ConsumerLane, ConsumerOptions, ConsumerSink } from './consumer-lane.ts'
+import { nameOf, type Place } from './place.ts'
+
+/** Every record, before the batch that it came in is reported. */
+export type VisitRecord = (record: ConsumerRecord) => void
+
+export class LibraryConsumer implements ConsumerLane {
+  readonly #stop = new AbortController()
+  readonly #done: Promise<void>
+
+  constructor(
+    client: Client,
+    options: ConsumerOptions,
+    parts: { readonly sink: ConsumerSink; readonly visit: VisitRecord },
+  ) {
+    this.#done = this.#read(client, options, parts).catch((error: unknown) => {
+      if (this.#stop.signal.aborted) return
+      parts.sink.broke(error instanceof Error ? error.message : String(error))
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#done
+  }
+
+  async #read(
+    client: Client,
+    { mine, places, from }: ConsumerOptions,
+    { sink, visit }: { readonly sink: ConsumerSink; readonly visit: VisitRecord },
+  ): Promise<void> {
+    const indexes = new Map(mine.map((index) => [nameOf(places[index] as Place), index]))
+    const assignments = mine.map((index) => {
+      return { ...(places[index] as Place), offset: from[index] as number }
+    })
+    await using consumer = client.consumer({ assignments, signal: this.#stop.signal })
+    for await (const { topic, partition, records } of consumer.batches()) {
+      let bytes = 0
+      for (const record of records) {
+        bytes += (record.key?.length ?? 0) + (record.value?.length ?? 0)
+        visit(record)
+      }
+      const place = indexes.get(nameOf({ topic, partition })) ?? 0
+      const baseOffset = records[0]?.offset ?? 0
+      const lastOffset = records.at(-1)?.offset ?? 0
+      sink.arrived(place, { baseOffset, lastOffset, bytes })
+    }
+  }
+}
