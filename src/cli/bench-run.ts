@@ -1,10 +1,16 @@
 /** What the three `millrace bench` commands share while they run and when they are done. */
 import { writeFile } from 'node:fs/promises'
 import type { Command } from 'commander'
+import { inMicros, type LatencySummary } from '../load/latency-summary.ts'
 import { LoadError } from '../load/load-error.ts'
 import type { BenchFormat, TargetOptions } from './bench-options.ts'
 import { BenchProgress, type BenchSnapshot } from './bench-progress.ts'
 import { formatJson, type Streams } from './output.ts'
+
+interface Measured {
+  readonly latencyMs: LatencySummary | null
+  readonly serviceMs: LatencySummary
+}
 
 export interface BenchShell {
   readonly streams: Streams
@@ -46,7 +52,7 @@ export class BenchRun {
 
   /** Prints the result. Throws LoadError when it says that it proves nothing, or for the file. */
   async finish(
-    result: { readonly problem: string | null },
+    result: Partial<Measured> & { readonly problem: string | null },
     { report, distribution }: { report(): string; readonly distribution: string | null },
   ): Promise<void> {
     this.end()
@@ -69,13 +75,19 @@ export function refuse(command: Command, problem: string | null): void {
 }
 
 function print(
-  result: object,
+  result: Partial<Measured>,
   format: BenchFormat,
   { streams, report }: { readonly streams: Streams; report(): string },
 ): void {
   if (format === 'table') streams.out(report())
   else if (format === 'json') streams.out(formatJson(result))
-  else streams.out(JSON.stringify({ event: 'result', ...result }))
+  else streams.out(JSON.stringify({ event: 'result', ...result, ...micros(result) }))
+}
+
+/** A line for harnesses has latencies in microseconds as well, as native generators give them. */
+function micros({ latencyMs, serviceMs }: Partial<Measured>): object {
+  if (!latencyMs || !serviceMs) return {}
+  return { latencyMicros: inMicros(latencyMs), serviceMicros: inMicros(serviceMs) }
 }
 
 async function writeDistribution(path: string, text: string): Promise<void> {

@@ -13,6 +13,24 @@ export type Pacing = 'sleep' | 'spin'
 
 export type StopReason = 'time' | 'signal' | 'connections' | 'refused'
 
+/** Time as an argument: a test has one of its own. */
+export interface EngineTime {
+  nowMs(): number
+  /** Calls back once; the result takes it back. */
+  after(delayMs: number, callback: () => void): () => void
+  /** After the sockets had their turn. */
+  soon(callback: () => void): void
+}
+
+const systemTime: EngineTime = {
+  nowMs: () => performance.now(),
+  after(delayMs, callback) {
+    const timer = setTimeout(callback, delayMs)
+    return () => clearTimeout(timer)
+  },
+  soon: (callback) => void setImmediate(callback),
+}
+
 export interface EngineOptions {
   readonly lanes: number
   /** Over all lanes; null: closed loop. */
@@ -24,6 +42,8 @@ export interface EngineOptions {
   readonly drainMs: number
   /** Ends the measurement early. */
   readonly signal: AbortSignal
+  /** Default: the system's. */
+  readonly time?: EngineTime
 }
 
 export interface EngineEvents {
@@ -41,6 +61,7 @@ const DRAIN_LOOK_MS = 5
 
 export class Engine implements LaneSink {
   readonly #options: EngineOptions
+  readonly #time: EngineTime
   readonly #tally: Tally
   readonly #events: EngineEvents
   #lanes: readonly Lane[] = []
@@ -54,12 +75,13 @@ export class Engine implements LaneSink {
   #stopReason: StopReason | null = null
   readonly #resume = new Set<number>()
   #isResuming = false
-  #timer: NodeJS.Timeout | null = null
+  #cancelTimer: (() => void) | null = null
   #isLooking = false
   #ended: (() => void) | null = null
 
   constructor(options: EngineOptions, tally: Tally, events: EngineEvents) {
     this.#options = options
+    this.#time = options.time ?? systemTime
     this.#tally = tally
     this.#events = events
     this.#taken = new Float64Array(options.lanes)
@@ -73,7 +95,7 @@ export class Engine implements LaneSink {
     const { unitsPerSecond, signal } = this.#options
     const stop = (): void => this.#stop('signal')
     signal.addEventListener('abort', stop, { once: true })
-    this.#beginMs = performance.now()
+    this.#beginMs = this.#time.nowMs()
     if (unitsPerSecond !== null) {
       this.#schedule = new Schedule({
         unitsPerSecond,
@@ -96,7 +118,7 @@ export class Engine implements LaneSink {
 
   #look(): void {
     if (this.#tally.phase === 'drain') return
-    let nowMs = performance.now()
+    let nowMs = this.#time.nowMs()
     this.#turnPhase(nowMs)
     if (this.#stopReason !== null) {
       this.#endMeasurement(nowMs)
@@ -104,7 +126,7 @@ export class Engine implements LaneSink {
     }
     if (this.#schedule !== null) {
       this.#pumpDue(this.#schedule, nowMs)
-      nowMs = performance.now()
+      nowMs = this.#time.nowMs()
     }
     this.#sleepUntil(this.#nextMs(), nowMs)
   }
@@ -115,7 +137,7 @@ export class Engine implements LaneSink {
     if (tally.phase === 'warm-up' && nowMs >= this.#beginMs + warmUpMs) {
       tally.phase = 'measure'
       this.#events.measure('start')
-      tally.measureFromMs = performance.now()
+      tally.measureFromMs = this.#time.nowMs()
     }
     if (tally.phase === 'measure' && nowMs >= tally.measureFromMs + durationMs) this.#stop('time')
   }
@@ -138,13 +160,14 @@ export class Engine implements LaneSink {
       return
     }
     const early = isSpinning && this.#schedule !== null ? SPIN_WITHIN_MS : 0
-    this.#timer = setTimeout(() => this.#look(), Math.max(1, Math.floor(waitMs - early)))
+    const delayMs = Math.max(1, Math.floor(waitMs - early))
+    this.#cancelTimer = this.#time.after(delayMs, () => this.#look())
   }
 
   #lookSoon(): void {
     if (this.#isLooking) return
     this.#isLooking = true
-    setImmediate(() => {
+    this.#time.soon(() => {
       this.#isLooking = false
       this.#look()
     })
@@ -153,7 +176,7 @@ export class Engine implements LaneSink {
   #stop(reason: StopReason): void {
     if (this.#stopReason !== null || this.#tally.phase === 'drain') return
     this.#stopReason = reason
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#cancelTimer?.()
     this.#lookSoon()
   }
 
@@ -170,14 +193,14 @@ export class Engine implements LaneSink {
 
   async #drain(): Promise<void> {
     for (const [index, lane] of this.#lanes.entries()) if (!this.#isBroken[index]) lane.flush()
-    const untilMs = performance.now() + this.#options.drainMs
+    const untilMs = this.#time.nowMs() + this.#options.drainMs
     const isUnderWay = (lane: Lane, index: number): boolean => {
       return lane.pending > 0 && !this.#isBroken[index]
     }
-    while (this.#lanes.some(isUnderWay) && performance.now() < untilMs) {
-      await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS))
+    while (this.#lanes.some(isUnderWay) && this.#time.nowMs() < untilMs) {
+      await new Promise<void>((resolve) => this.#time.after(DRAIN_LOOK_MS, resolve))
     }
-    const nowMs = performance.now()
+    const nowMs = this.#time.nowMs()
     for (const lane of this.#lanes) lane.abandon(nowMs)
   }
 
@@ -205,7 +228,7 @@ export class Engine implements LaneSink {
     if (this.#stopReason !== null || this.#isBroken[index]) return
     const lane = this.#lanes[index] as Lane
     const due = schedule === null ? Infinity : schedule.countOfLane(index, this.#dueCount)
-    const nowMs = performance.now()
+    const nowMs = this.#time.nowMs()
     for (let left = UNITS_PER_TURN; this.#taken[index]! < due; left--) {
       if (left === 0) {
         this.#pumpLater(index)
@@ -222,7 +245,7 @@ export class Engine implements LaneSink {
     this.#resume.add(index)
     if (this.#isResuming) return
     this.#isResuming = true
-    setImmediate(() => {
+    this.#time.soon(() => {
       this.#isResuming = false
       const lanes = [...this.#resume]
       this.#resume.clear()

@@ -4,25 +4,13 @@
  * what is recorded here.
  */
 import { build, type Histogram } from 'hdr-histogram-js'
+import type { LatencySummary } from './latency-summary.ts'
 
 /** 35 minutes: what is longer counts as that. */
 const MICROS_MAX = 2 ** 31 - 1
 /** Of the file: reporting points for each halving of the distance to 100 %. */
 const TICKS_PER_HALF = 5
 const MICROS_PER_MS = 1000
-
-/** Milliseconds; null where nothing was recorded. */
-export interface LatencySummary {
-  readonly count: number
-  readonly min: number | null
-  readonly mean: number | null
-  readonly p50: number | null
-  readonly p90: number | null
-  readonly p99: number | null
-  readonly p999: number | null
-  readonly p9999: number | null
-  readonly max: number | null
-}
 
 export class Latency {
   readonly #histogram: Histogram = build({

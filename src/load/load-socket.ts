@@ -59,15 +59,19 @@ export class LoadSocket {
       raw.on('error', (error: NodeJS.ErrnoException) => {
         failure = reasonOf(error)
       })
-      raw.once(tls ? 'secureConnect' : 'connect', () => {
-        clearTimeout(timer)
-        raw.on('close', () => socket.#end(events, failure))
-        resolve(socket)
-      })
-      raw.once('close', () => {
+      const onEarlyClose = (): void => {
         clearTimeout(timer)
         fail(failure)
+      }
+      raw.once(tls ? 'secureConnect' : 'connect', () => {
+        clearTimeout(timer)
+        raw.off('close', onEarlyClose)
+        raw.on('close', () => socket.#end(events, failure))
+        // Bytes go to `onread`; but only a socket that flows hears that the other side has ended.
+        raw.resume()
+        resolve(socket)
       })
+      raw.once('close', onEarlyClose)
     })
   }
 

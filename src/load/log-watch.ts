@@ -14,7 +14,7 @@ export interface LogState {
   readonly bytes: readonly number[] | null
 }
 
-const SETTLE_MS = 10_000
+const SETTLE_MS = 2000
 const LOOK_MS = 50
 
 export class LogWatch {
@@ -51,13 +51,20 @@ export class LogWatch {
     return { ends, bytes }
   }
 
-  /** The state once every log ends at `ends` (exclusive), or when that does not come about. */
+  /**
+   * The state once every log ends at `ends` (exclusive), or when that does not come about: nothing
+   * has moved for a while.
+   */
   async settled(ends: readonly number[]): Promise<LogState> {
-    const untilMs = performance.now() + SETTLE_MS
+    let untilMs = performance.now() + SETTLE_MS
+    let sum = -1
     for (;;) {
       const state = await this.state()
       const isThere = state.ends.every(({ end }, index) => end >= (ends[index] as number))
       if (isThere || performance.now() > untilMs) return state
+      const now = state.ends.reduce((all, { end }) => all + end, 0)
+      if (now !== sum) untilMs = performance.now() + SETTLE_MS
+      sum = now
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
     }
   }

@@ -1,6 +1,6 @@
 /** What a run reports, as JSON: names and units that programs rely on. */
 import type { Pacing, StopReason } from './engine.ts'
-import type { LatencySummary } from './latency.ts'
+import type { LatencySummary } from './latency-summary.ts'
 import { type Meter, perGb, round } from './meter.ts'
 import type { DriverName, ProduceSettings, SourceName } from './settings.ts'
 import type { Tally } from './tally.ts'

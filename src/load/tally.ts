@@ -74,6 +74,7 @@ export class Tally {
 
   /** The same for one that was due and not begun. */
   overdue(intendedMs: number, nowMs: number): void {
+    if (intendedMs >= this.measureToMs) return // At the very end: not of this run.
     this.overdueUnits++
     this.#never(intendedMs, nowMs)
   }

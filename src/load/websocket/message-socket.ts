@@ -39,8 +39,9 @@ export class MessageSocket {
   #settle: ((error: LoadError | null) => void) | null = null
   readonly #received = new ReceiveBuffer((bytes, start, end) => this.#take(bytes, start, end))
   readonly #head: FrameHead = { opcode: 0, isLast: true, start: 0, end: 0 }
-  /** Of a message in fragments. */
-  #fragments: Buffer[] = []
+  /** A message in fragments as far as it has come; the memory is used again for the next one. */
+  #gathered: Buffer = Buffer.alloc(0)
+  #gatheredBytes = 0
 
   private constructor(url: URL, events: MessageEvents) {
     this.#url = url
@@ -154,7 +155,7 @@ export class MessageSocket {
     switch (opcode) {
       case OPCODE_BINARY:
       case OPCODE_CONTINUATION:
-        if (isLast && this.#fragments.length === 0) this.#events.message(payload)
+        if (isLast && this.#gatheredBytes === 0) this.#events.message(payload)
         else this.#fragment(payload, isLast)
         return
       case OPCODE_PING:
@@ -170,10 +171,16 @@ export class MessageSocket {
   }
 
   #fragment(payload: Buffer, isLast: boolean): void {
-    this.#fragments.push(Buffer.from(payload))
+    const bytes = this.#gatheredBytes + payload.length
+    if (bytes > this.#gathered.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(bytes, this.#gathered.length * 2))
+      this.#gathered.copy(grown, 0, 0, this.#gatheredBytes)
+      this.#gathered = grown
+    }
+    payload.copy(this.#gathered, this.#gatheredBytes)
+    this.#gatheredBytes = bytes
     if (!isLast) return
-    const message = Buffer.concat(this.#fragments)
-    this.#fragments = []
-    this.#events.message(message)
+    this.#gatheredBytes = 0
+    this.#events.message(this.#gathered.subarray(0, bytes))
   }
 }
