@@ -1,9 +1,9 @@
 import { Command, Option } from 'commander'
 import type { ConsumeTally } from '../load/consume-tally.ts'
 import type { ConsumeSettings } from '../load/settings.ts'
-import { type TargetOptions, targetOptions, targetSettings } from './bench-options.ts'
+import { type TargetOptions, targetOptions, targetSettings, urlProblem } from './bench-options.ts'
 import { consumeReport } from './bench-report.ts'
-import { BenchRun } from './bench-run.ts'
+import { BenchRun, type BenchShell, refuse } from './bench-run.ts'
 import type { Streams } from './output.ts'
 import { whole } from './produce.ts'
 
@@ -47,10 +47,13 @@ Examples:
   $ millrace bench consume --consumers 4 --check-crc --driver ws
   $ millrace bench consume --from latest --duration 60 --format json`,
     )
-    .action((options: ConsumeOptions) => consume(options, streams))
+    .action((options: ConsumeOptions, self: Command) => {
+      return consume(options, { streams, command: self })
+    })
 }
 
-async function consume(options: ConsumeOptions, streams: Streams): Promise<void> {
+async function consume(options: ConsumeOptions, { streams, command }: BenchShell): Promise<void> {
+  refuse(command, urlProblem(options))
   const { runConsume } = await import('../load/run-consume.ts')
   const settings: ConsumeSettings = {
     ...targetSettings(options),

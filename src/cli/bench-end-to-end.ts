@@ -4,7 +4,13 @@ import type { Latency } from '../load/latency.ts'
 import { type EndToEndSettings, endToEndSettingsProblem } from '../load/settings.ts'
 import type { Tally } from '../load/tally.ts'
 import { FETCH_BYTES_MAX } from './bench-consume.ts'
-import { type LoadOptions, loadOptions, produceSettings, targetOptions } from './bench-options.ts'
+import {
+  type LoadOptions,
+  loadOptions,
+  produceSettings,
+  targetOptions,
+  urlProblem,
+} from './bench-options.ts'
 import { beginning, LOOPS_HELP, SOURCES_HELP } from './bench-produce.ts'
 import { endToEndReport } from './bench-report.ts'
 import { BenchRun, type BenchShell, refuse } from './bench-run.ts'
@@ -53,7 +59,7 @@ async function endToEnd(options: EndToEndOptions, { streams, command }: BenchShe
     consumers: options.consumers,
     fetchBytes: options.fetchBytes,
   }
-  refuse(command, endToEndSettingsProblem(settings))
+  refuse(command, urlProblem(options) ?? endToEndSettingsProblem(settings))
   const run = new BenchRun(options, streams)
   try {
     let consumers: { readonly tally: ConsumeTally; readonly recent: Latency } | null = null

@@ -128,7 +128,7 @@ export function targetSettings(options: TargetOptions): TargetSettings {
   const { driver, kafka, topic, topics, warmUp, duration } = options
   return {
     ...{ driver, kafka, topic, topics },
-    url: urlFor(driver, options.url),
+    url: urlFor(driver, options.url) ?? URL_DEFAULTS[driver],
     partitions: options.partitions ?? null,
     dataDirs: options.dataDir ?? [],
     brokerPid: options.brokerPid ?? null,
@@ -158,14 +158,19 @@ export function produceSettings(
   }
 }
 
+/** What is wrong with the URL for this driver; null: nothing. */
+export function urlProblem({ driver, url }: TargetOptions): string | null {
+  if (urlFor(driver, url) !== null) return null
+  return `--url ${url}: for --driver ${driver} such as ${URL_DEFAULTS[driver]}`
+}
+
 /** MILLRACE_URL may name the WebSocket door: for REST it is the same host and port. */
-function urlFor(driver: DriverName, text: string | undefined): string {
+function urlFor(driver: DriverName, text: string | undefined): string | null {
   if (text === undefined || driver === 'kafka') return URL_DEFAULTS[driver]
   const url = URL.canParse(text) ? new URL(text) : null
   const wanted = driver === 'ws' ? ['ws:', 'wss:'] : ['http:', 'https:']
   if (url !== null && wanted.includes(url.protocol)) return text
-  if (driver === 'rest' && url?.protocol === 'ws:') return `http://${url.host}`
-  throw new InvalidArgumentError(`--url ${text}: expected such as ${URL_DEFAULTS[driver]}`)
+  return driver === 'rest' && url?.protocol === 'ws:' ? `http://${url.host}` : null
 }
 
 function endpoint(text: string): { host: string; port: number } {

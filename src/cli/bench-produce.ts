@@ -1,7 +1,13 @@
 import { Command } from 'commander'
 import { type ProduceSettings, produceSettingsProblem } from '../load/settings.ts'
 import type { Tally } from '../load/tally.ts'
-import { type LoadOptions, loadOptions, produceSettings, targetOptions } from './bench-options.ts'
+import {
+  type LoadOptions,
+  loadOptions,
+  produceSettings,
+  targetOptions,
+  urlProblem,
+} from './bench-options.ts'
 import type { BenchSnapshot } from './bench-progress.ts'
 import { produceReport } from './bench-report.ts'
 import { BenchRun, type BenchShell, refuse } from './bench-run.ts'
@@ -42,7 +48,7 @@ Examples:
 async function produce(options: LoadOptions, { streams, command }: BenchShell): Promise<void> {
   const { pacingOfMachine, runProduce } = await import('../load/run-produce.ts')
   const settings = produceSettings(options, pacingOfMachine())
-  refuse(command, produceSettingsProblem(settings))
+  refuse(command, urlProblem(options) ?? produceSettingsProblem(settings))
   const run = new BenchRun(options, streams)
   try {
     const { result, distribution } = await runProduce(settings, {

@@ -22,5 +22,7 @@ export interface ConsumerSink {
 }
 
 export interface ConsumerLane {
+  /** Begins to read: only when all are connected. */
+  start(): void
   close(): void | Promise<void>
 }

@@ -23,7 +23,7 @@ export interface LaneSink {
   unanswered(intendedMs: number, nowMs: number): void
   /**
    * One request was answered. `intendedMs` are those of its units: one for all events, or one for
-   * each. `bytes` are those of the batch.
+   * each; the array may be used again afterwards.
    */
   acknowledged(stored: Stored, intendedMs: readonly number[]): void
   refused(what: string): void

@@ -8,17 +8,28 @@ import { nameOf, type Place } from './place.ts'
 export type VisitRecord = (record: ConsumerRecord) => void
 
 export class LibraryConsumer implements ConsumerLane {
+  readonly #client: Client
+  readonly #options: ConsumerOptions
+  readonly #sink: ConsumerSink
+  readonly #visit: VisitRecord
   readonly #stop = new AbortController()
-  readonly #done: Promise<void>
+  #done: Promise<void> | null = null
 
   constructor(
     client: Client,
     options: ConsumerOptions,
     parts: { readonly sink: ConsumerSink; readonly visit: VisitRecord },
   ) {
-    this.#done = this.#read(client, options, parts).catch((error: unknown) => {
+    this.#client = client
+    this.#options = options
+    this.#sink = parts.sink
+    this.#visit = parts.visit
+  }
+
+  start(): void {
+    this.#done = this.#read().catch((error: unknown) => {
       if (this.#stop.signal.aborted) return
-      parts.sink.broke(error instanceof Error ? error.message : String(error))
+      this.#sink.broke(error instanceof Error ? error.message : String(error))
     })
   }
 
@@ -27,26 +38,23 @@ export class LibraryConsumer implements ConsumerLane {
     await this.#done
   }
 
-  async #read(
-    client: Client,
-    { mine, places, from }: ConsumerOptions,
-    { sink, visit }: { readonly sink: ConsumerSink; readonly visit: VisitRecord },
-  ): Promise<void> {
+  async #read(): Promise<void> {
+    const { mine, places, from } = this.#options
     const indexes = new Map(mine.map((index) => [nameOf(places[index] as Place), index]))
     const assignments = mine.map((index) => {
       return { ...(places[index] as Place), offset: from[index] as number }
     })
-    await using consumer = client.consumer({ assignments, signal: this.#stop.signal })
+    await using consumer = this.#client.consumer({ assignments, signal: this.#stop.signal })
     for await (const { topic, partition, records } of consumer.batches()) {
       let bytes = 0
       for (const record of records) {
         bytes += (record.key?.length ?? 0) + (record.value?.length ?? 0)
-        visit(record)
+        this.#visit(record)
       }
       const place = indexes.get(nameOf({ topic, partition })) ?? 0
       const baseOffset = records[0]?.offset ?? 0
       const lastOffset = records.at(-1)?.offset ?? 0
-      sink.arrived(place, { baseOffset, lastOffset, bytes })
+      this.#sink.arrived(place, { baseOffset, lastOffset, bytes })
     }
   }
 }

@@ -75,7 +75,7 @@ export class LoadSocket {
     })
   }
 
-  /** Sends bytes, which must not change until they are sent; calls back when the system has them. */
+  /** Sends bytes, which must not change until the system has them: then it calls back. */
   write(bytes: Uint8Array, onSent?: () => void): void {
     if (onSent === undefined) this.#socket.write(bytes)
     else this.#socket.write(bytes, () => onSent())

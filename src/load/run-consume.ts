@@ -92,6 +92,8 @@ async function run(
     if (at === 'start') meter.start()
     tally.isMeasuring = at === 'start'
   }
+  if (settings.warmUpMs === 0) measure('start')
+  for (const lane of lanes) lane.start()
   const stoppedBy = await watchUntilEnd(settings, tally, { signal: watch.signal, measure })
   await closeConsumers(lanes)
   const broken = tally.broken.length === 0 ? null : `a connection broke: ${tally.broken[0]}`
@@ -123,14 +125,14 @@ async function run(
   }
 }
 
-/** Warm-up, measurement, and what ended it. */
+/** Warm-up (with none the measurement has begun), measurement, and what ended it. */
 async function watchUntilEnd(
   { warmUpMs, durationMs }: ConsumeSettings,
   tally: ConsumeTally,
   watch: { readonly signal: AbortSignal; measure(at: 'start' | 'end'): void },
 ): Promise<ConsumeResult['stoppedBy']> {
   const startedMs = performance.now()
-  let isMeasuring = false
+  let isMeasuring = warmUpMs === 0
   for (;;) {
     const nowMs = performance.now()
     tally.look()

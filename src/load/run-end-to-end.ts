@@ -114,6 +114,7 @@ class Consumers implements Beside {
     const sink = this.#sink(tally)
     if (this.#isByValue) await this.#openLibrary(plan, sink)
     else this.#lanes = await openConsumers(this.#settings, plan, sink)
+    for (const lane of this.#lanes) lane.start()
     this.#looking = setInterval(() => this.#look(), LOOK_MS)
     this.#events.consuming(tally, this.#recent)
   }

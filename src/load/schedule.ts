@@ -3,9 +3,9 @@
  *
  * Open loop: unit i of the whole schedule (a request, or an event of the client source) is due at
  * `beginMs + i / rate` and belongs to lane i modulo the number of lanes, whether or not that lane
- * has room for it then. So unit j of lane k is due at `beginMs + (j·lanes + k) / rate`, a backlog is
- * the difference of two counters and never a queue, and a lane that stalls delays its own units,
- * as a real client's stall does.
+ * has room for it then. So unit j of lane k is due at `beginMs + (j·lanes + k) / rate`, a backlog
+ * is the difference of two counters and never a queue, and a lane that stalls delays its own
+ * units, as a real client's stall does.
  */
 export interface ScheduleOptions {
   /** Over all lanes, above 0. */

@@ -66,7 +66,7 @@ export class Tally {
     this.service.record(nowMs - startedMs)
   }
 
-  /** One unit will never be answered: it waited until now at least. Leaving it out would flatter. */
+  /** One unit will never be answered: it waited until now. Leaving it out would flatter. */
   unanswered(intendedMs: number, nowMs: number): void {
     this.unansweredUnits++
     this.#never(intendedMs, nowMs)

@@ -1,4 +1,4 @@
-/** The clock that drives lanes, in virtual time: what is due, what waits, what is never left out. */
+/** The clock that drives lanes, in virtual time: what is due, what waits, what is counted. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Engine, type EngineOptions } from '../../src/load/engine.ts'

@@ -17,7 +17,7 @@ import {
 } from '../../src/wire/kafka/api.ts'
 
 export interface Lies {
-  /** What is stored of a batch of so many events; default all. The n-th request is counted from 1. */
+  /** What is stored of a batch of so many events; default all. Requests count from 1. */
   readonly stores?: (events: number, request: number) => number
   /** Of the n-th request; default none. */
   readonly errorCode?: (request: number) => number

@@ -42,7 +42,7 @@ export class KafkaConsumer implements ConsumerLane {
     )
   }
 
-  /** Connects and begins to read. Throws LoadError. */
+  /** Connects. Throws LoadError. */
   static async open(
     address: Address,
     options: ConsumerOptions,
@@ -57,8 +57,11 @@ export class KafkaConsumer implements ConsumerLane {
       },
       { responseBytesMax: ANSWER_BYTES_MAX, receiveBytes: RECEIVE_BYTES },
     )
-    consumer.#fetch()
     return consumer
+  }
+
+  start(): void {
+    this.#fetch()
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 /**
- * What logs take on the broker's disks, by DescribeLogDirs (key 35) where the broker has it. Version
- * 1, written here: the wire codec speaks what our own broker serves.
+ * What logs take on the broker's disks, by DescribeLogDirs (key 35) where the broker has it.
+ * Version 1, written here: the wire codec speaks what our own broker serves.
  */
 import { ApiKey, decodeResponse, encodeRequest, Reader } from '../../wire/kafka/api.ts'
 import { LoadError } from '../load-error.ts'

@@ -1,6 +1,7 @@
 /**
- * Produce over REST: `POST /topics/{topic}/produce` with `{"events":[{"key","value","partition"}]}`.
- * The body is encoded once; connections are kept.
+ * Produce over REST: `POST /topics/{topic}/produce` with
+ * `{"events":[{"key","value","partition"}]}`, keys and values as base64 text. The body is encoded
+ * once; connections are kept.
  */
 import { Agent, request as startRequest } from 'node:http'
 import { request as startTlsRequest, Agent as TlsAgent } from 'node:https'

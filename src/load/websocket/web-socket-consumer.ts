@@ -20,22 +20,21 @@ export class WebSocketConsumer implements ConsumerLane {
   readonly #options: ConsumerOptions
   readonly #sink: ConsumerSink
   #socket: MessageSocket | null = null
+  #hello: ServerMessages['hello'] | null = null
+  #isStarted = false
 
   private constructor(options: ConsumerOptions, sink: ConsumerSink) {
     this.#options = options
     this.#sink = sink
   }
 
-  /** Connects; reading begins when the server has said hello. Throws LoadError. */
+  /** Connects. Throws LoadError. */
   static async open(
     url: string,
     options: ConsumerOptions,
     sink: ConsumerSink,
   ): Promise<WebSocketConsumer> {
     const consumer = new WebSocketConsumer(options, sink)
-    // The hello comes in a later turn than the handshake's end, or with it: it waits for `early`.
-    const early: ServerMessages['hello'][] = []
-    consumer.#onHello = (hello) => early.push(hello)
     consumer.#socket = await MessageSocket.open(
       url,
       {
@@ -44,12 +43,14 @@ export class WebSocketConsumer implements ConsumerLane {
       },
       RECEIVE_BYTES,
     )
-    consumer.#onHello = (hello) => consumer.#subscribe(hello)
-    for (const hello of early) consumer.#subscribe(hello)
     return consumer
   }
 
-  #onHello: (hello: ServerMessages['hello']) => void = () => {}
+  /** Subscribes, at the latest when the server has said hello. */
+  start(): void {
+    this.#isStarted = true
+    if (this.#hello !== null) this.#subscribe(this.#hello)
+  }
 
   close(): void {
     this.#socket?.close()
@@ -104,7 +105,8 @@ export class WebSocketConsumer implements ConsumerLane {
         this.#sink.highWatermark(message.subscription, message.highWatermark)
         return
       case 'hello':
-        this.#onHello(message)
+        this.#hello = message
+        if (this.#isStarted) this.#subscribe(message)
         return
       case 'ended':
         this.#sink.wrong(message.subscription, `${message.name}: ${message.message}`)

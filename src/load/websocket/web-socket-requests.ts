@@ -1,6 +1,6 @@
 /**
- * Produce over `millrace.v1`: the frame is encoded and masked once, its request id is the slot. What
- * is under way never exceeds the credits that the server gave.
+ * Produce over `millrace.v1`: the frame is encoded and masked once, its request id is the slot.
+ * What is under way never exceeds the credits that the server gave.
  */
 import {
   decodeServerMessage,
