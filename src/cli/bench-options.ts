@@ -76,7 +76,6 @@ export function targetOptions(
     .option('--duration <seconds>', 'how long is measured', seconds(0.05), 10)
     .option('--data-dir <path>', "the broker's directory here, to count bytes; may repeat", collect)
     .option('--broker-pid <pid>', "the broker's process here, for its CPU", whole(1, 2 ** 31 - 1))
-    .option('--hdr <file>', 'write the latencies as HdrHistogram text')
     .addOption(
       new Option('--format <format>', 'how to print the result; ndjson adds a line at each end')
         .choices(['table', 'json', 'ndjson'])
@@ -114,6 +113,7 @@ export function loadOptions(command: Command): Command {
         .choices(['0', '1', 'all'])
         .default('all'),
     )
+    .option('--hdr <file>', 'write the latencies as HdrHistogram text')
     .option('--payload-file <path>', 'values are pieces of it, not random bytes')
     .option('--seed <number>', 'of the choice of keys', whole(0, 2 ** 53 - 1), 1)
     .addOption(

@@ -203,6 +203,13 @@ describe('millrace bench', () => {
     assert.ok(result.problem === null || /nothing was acknowledged/.test(result.problem), err)
   })
 
+  test('produce, over ws with more connections than the credits are enough for, says so', async () => {
+    const many = ['--connections', '64', '--batch-bytes', '1000000', '--event-bytes', '10000']
+    const { code, err } = await run('produce', ...ws, ...many, '-t', 'credits', '--duration', '600')
+    assert.equal(code, 1)
+    assert.match(err, /bytes of credits and a request needs \d+: fewer --connections/)
+  })
+
   test('what is wrong is said in a line, with what to do', async () => {
     const elsewhere = ['--kafka', broker.bootstrap, '--data-dir', directory]
     const cases: [string[], number, RegExp][] = [

@@ -22,6 +22,8 @@ export class WebSocketConsumer implements ConsumerLane {
   #socket: MessageSocket | null = null
   #hello: ServerMessages['hello'] | null = null
   #isStarted = false
+  /** Credits to produce: nobody needs them here. */
+  #unused = 0
 
   private constructor(options: ConsumerOptions, sink: ConsumerSink) {
     this.#options = options
@@ -106,6 +108,7 @@ export class WebSocketConsumer implements ConsumerLane {
         return
       case 'hello':
         this.#hello = message
+        this.#unused = message.credits
         if (this.#isStarted) this.#subscribe(message)
         return
       case 'ended':
@@ -115,11 +118,21 @@ export class WebSocketConsumer implements ConsumerLane {
         if (message.id === null) this.#broke(`${message.name}: ${message.message}`)
         else this.#sink.wrong(message.id, `${message.name}: ${message.message}`)
         return
-      case 'recall':
-        this.#say({ type: 'yieldCredits', bytes: message.bytes })
+      case 'credits':
+        this.#unused += message.bytes
         return
-      default: // Credits to produce, which nobody wants here.
+      case 'recall':
+        this.#giveBack(message.bytes)
+        return
+      default:
+        this.#broke(`it sent a ${message.type} that nobody asked for`)
     }
+  }
+
+  #giveBack(asked: number): void {
+    const bytes = Math.min(asked, this.#unused)
+    this.#unused -= bytes
+    this.#say({ type: 'yieldCredits', bytes })
   }
 
   #take(message: ServerMessages['batches'], bytes: Buffer, start: number): void {

@@ -31,6 +31,8 @@ import { MessageSocket } from './message-socket.ts'
 const ENVELOPE_BYTES_MAX = 1024 * 1024
 /** Whoever is short of credits asks again so often: nothing says that the first was heard. */
 const ASK_AGAIN_MS = 1000
+/** So often, with nothing under way, and it will not get better. */
+const VAIN_ASKS_MAX = 5
 /** A frame's head and mask, at most. */
 const FRAME_HEAD_BYTES = 14
 
@@ -86,6 +88,8 @@ class ProduceConnection implements RequestConnection {
   #costMax = 0
   #askedMs = Number.NEGATIVE_INFINITY
   #askTimer: NodeJS.Timeout | null = null
+  /** Since the last request went. */
+  #vainAsks = 0
   #greeting: { resolve(): void; reject(error: LoadError): void } | null = null
 
   constructor(options: WebSocketRequestsOptions, events: RequestEvents) {
@@ -119,6 +123,7 @@ class ProduceConnection implements RequestConnection {
     const cost = messageBytes(request.message.length) + MESSAGE_COST_BYTES
     this.#credits -= cost
     this.#costs[slot] = cost
+    this.#vainAsks = 0
     if (acks !== 0) this.#socket?.write(request.message)
     else this.#socket?.write(request.message, () => this.#events.answered(slot, -1, null))
   }
@@ -146,14 +151,32 @@ class ProduceConnection implements RequestConnection {
       queueMicrotask(() => this.#events.broke(text))
       return
     }
+    // Also when it has just asked: what comes then may still be too little.
+    if (this.#askTimer !== null) return
     const nowMs = performance.now()
-    if (this.#askTimer !== null || nowMs - this.#askedMs < ASK_AGAIN_MS) return
-    this.#askedMs = nowMs
-    this.#say({ type: 'requestCredits', bytes: this.#costMax * this.#options.inFlight })
-    this.#askTimer = setTimeout(() => {
-      this.#askTimer = null
+    if (nowMs - this.#askedMs >= ASK_AGAIN_MS) {
+      this.#askedMs = nowMs
+      this.#say({ type: 'requestCredits', bytes: this.#costMax * this.#options.inFlight })
+    }
+    this.#askTimer = setTimeout(() => this.#askedInVain(), ASK_AGAIN_MS)
+  }
+
+  /**
+   * A server shares its memory among all: with too many who want much, nobody has enough for one
+   * message, and nothing moves any more.
+   */
+  #askedInVain(): void {
+    this.#askTimer = null
+    this.#vainAsks++
+    const isWaiting = this.#costs.some((cost) => cost > 0)
+    if (isWaiting || this.#vainAsks < VAIN_ASKS_MAX) {
       this.#events.room()
-    }, ASK_AGAIN_MS)
+      return
+    }
+    this.#broke(
+      `this broker gives each connection ${this.#credits} bytes of credits and a request needs ` +
+        `${this.#costMax}: fewer --connections, or a smaller --batch-bytes`,
+    )
   }
 
   #say(message: ClientMessage): void {
