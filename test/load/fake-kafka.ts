@@ -31,7 +31,6 @@ const TOPIC_ALREADY_EXISTS = 36
 export class FakeKafka {
   readonly #server: Server
   readonly #lies: Lies
-  readonly #partitions: number
   readonly #sockets = new Set<Socket>()
   /** By partition. */
   readonly #ends: number[]
@@ -39,7 +38,6 @@ export class FakeKafka {
   port = 0
 
   private constructor(partitions: number, lies: Lies) {
-    this.#partitions = partitions
     this.#lies = lies
     this.#ends = new Array<number>(partitions).fill(0)
     this.#server = createServer((socket) => this.#serve(socket))
@@ -155,9 +153,5 @@ export class FakeKafka {
       }),
     }))
     return encode(ApiKey.PRODUCE, { responses })
-  }
-
-  get partitions(): number {
-    return this.#partitions
   }
 }
