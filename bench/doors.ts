@@ -6,44 +6,63 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { KafkaAdmin } from '../src/client/kafka-admin.ts'
+import { runProduce } from '../src/load/run-produce.ts'
 import { projectFolder, startBroker } from './lib/broker.ts'
 import { cleanUpAtExit, deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
-import { DoorLoad } from './lib/door-load.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
-import { type ProcessUse, sampleProcess, useBetween } from './lib/process-sample.ts'
+import {
+  type ProcessSample,
+  type ProcessUse,
+  sampleProcess,
+  useBetween,
+} from './lib/process-sample.ts'
 import { formatNumber, formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 
 const USAGE = 'node build/bench/doors.js [--rounds 2] [--seconds 5] [--warm-up 2] [--out PREFIX]'
 
-const TOPIC = 'doors'
-const PARTITIONS = 8
+/** Of all runs: prebuilt random batches, closed loop, an answer each before the next. */
+const SETTINGS = {
+  topic: 'doors',
+  topics: 1,
+  partitions: 8,
+  source: 'prebuilt',
+  lingerMs: 0,
+  inFlight: 1,
+  keys: 0,
+  compression: 'none',
+  acks: 1,
+  rate: null,
+  payloadFile: null,
+  seed: 1,
+  pacing: 'sleep',
+  deleteTopics: false,
+} as const
 
 const WORKLOADS = [
   {
     name: '64 KiB requests, 32 connections',
     connections: 32,
     eventBytes: 1000,
-    eventsPerRequest: 63,
+    batchBytes: 65_536,
   },
   {
     name: '1 MB requests, 8 connections',
     connections: 8,
     eventBytes: 1000,
-    eventsPerRequest: 1000,
+    batchBytes: 1_020_000,
   },
   {
     name: 'one 200 B event a request, 32 connections',
     connections: 32,
     eventBytes: 200,
-    eventsPerRequest: 1,
+    batchBytes: 1,
   },
 ] as const
 
 const TARGETS = [
-  { name: 'Kafka', door: 'kafka', engine: 'uws' },
-  { name: 'WebSocket, uWebSockets.js', door: 'websocket', engine: 'uws' },
-  { name: 'WebSocket, node:http + ws', door: 'websocket', engine: 'node' },
+  { name: 'Kafka', driver: 'kafka', engine: 'uws' },
+  { name: 'WebSocket, uWebSockets.js', driver: 'ws', engine: 'uws' },
+  { name: 'WebSocket, node:http + ws', driver: 'ws', engine: 'node' },
 ] as const
 
 interface Run {
@@ -78,52 +97,45 @@ async function runOnce(
     readyTimeoutMs: 30_000,
   })
   try {
-    const { kafkaPort, httpPort } = broker
-    const clientId = 'doors'
-    const admin = await KafkaAdmin.connect({
-      host: '127.0.0.1',
-      port: kafkaPort,
-      clientId,
-      timeoutMs: 10_000,
-    })
-    const topic = {
-      name: TOPIC,
-      partitions: PARTITIONS,
-      replicationFactor: null,
-      configs: new Map(),
+    const { kafkaPort, httpPort, pid } = broker
+    let before: ProcessSample | null = null
+    let use: ProcessUse | null = null
+    const { result } = await runProduce(
+      {
+        ...SETTINGS,
+        ...workload,
+        driver: target.driver,
+        kafka: { host: '127.0.0.1', port: kafkaPort },
+        url: `ws://127.0.0.1:${httpPort}/ws`,
+        producers: workload.connections,
+        dataDirs: [join(folder, 'data')],
+        brokerPid: pid,
+        warmUpMs: at.warmUp * 1000,
+        durationMs: at.seconds * 1000,
+      },
+      {
+        signal: new AbortController().signal,
+        events: {
+          ready: () => {},
+          measure: (instant) => {
+            if (instant === 'start') before = sampleProcess(pid)
+            else if (before !== null) use = useBetween(before, sampleProcess(pid), pid)
+          },
+        },
+      },
+    )
+    if (result.problem !== null || use === null) {
+      throw new Error(`the run proves nothing: ${result.problem}`)
     }
-    await admin.createTopic(topic, { validateOnly: false })
-    admin.close()
-    const port = target.door === 'kafka' ? kafkaPort : httpPort
-    const load = new DoorLoad({
-      ...workload,
-      door: target.door,
-      port,
-      topic: TOPIC,
-      partitions: PARTITIONS,
-    })
-    await load.start()
-    await sleep(at.warmUp * 1000)
-    load.reset()
-    const before = sampleProcess(broker.pid)
-    const startedMs = performance.now()
-    await sleep(at.seconds * 1000)
-    const after = sampleProcess(broker.pid)
-    const seconds = (performance.now() - startedMs) / 1000
-    const { requests, bytes, latencies } = load.count
-    const sorted = Float64Array.from(latencies).sort()
-    load.stop()
-    const quantile = (q: number): number =>
-      sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0
     return {
       workload: workload.name,
       target: target.name,
-      seconds,
-      requests,
-      bytes,
-      p50: quantile(0.5),
-      p99: quantile(0.99),
-      use: useBetween(before, after, broker.pid),
+      seconds: result.seconds,
+      requests: result.requests ?? 0,
+      bytes: result.bytes,
+      p50: (result.latencyMs.p50 ?? 0) * 1000,
+      p99: (result.latencyMs.p99 ?? 0) * 1000,
+      use,
     }
   } finally {
     await stopProcess(broker.child)

@@ -11,6 +11,8 @@ import { AdminError } from '../client/kafka-admin.ts'
 import { ConnectionError } from '../client/kafka-connection.ts'
 import { ConfigError } from '../config/load.ts'
 import { BrokerError } from '../errors/broker-error.ts'
+import { LoadError } from '../load/load-error.ts'
+import { benchCommand } from './bench.ts'
 import { completionCommand } from './completion.ts'
 import { configCommand } from './config.ts'
 import { consumeCommand } from './consume.ts'
@@ -59,6 +61,7 @@ Examples:
   program.addCommand(produceCommand(streams))
   program.addCommand(consumeCommand())
   program.addCommand(demoCommand(streams, startDemoBroker))
+  program.addCommand(benchCommand(streams))
   program.addCommand(configCommand(streams))
   program.addCommand(completionCommand(streams))
   prepare(program, streams)
@@ -95,7 +98,7 @@ export async function runProgram(
 }
 
 /** Failures that their message explains. */
-const EXPECTED = [AdminError, ConnectionError, BrokerError, MillraceError, LineError]
+const EXPECTED = [AdminError, ConnectionError, BrokerError, MillraceError, LineError, LoadError]
 
 function report(error: unknown, streams: Streams): ExitCode {
   if (error instanceof CommanderError) {

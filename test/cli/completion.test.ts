@@ -30,6 +30,8 @@ test('completion, bash, offers commands and the options of the command that is t
   assert.deepEqual(complete(source, ['millrace', 'to']), ['topic'])
   assert.ok(complete(source, ['millrace', 'topic', '']).includes('create'))
   assert.ok(complete(source, ['millrace', 'topic', 'create', 'x', '--pa']).includes('--partitions'))
+  assert.deepEqual(complete(source, ['millrace', 'bench', 'end']), ['end-to-end'])
+  assert.ok(complete(source, ['millrace', 'bench', 'consume', '--ch']).includes('--check-crc'))
   assert.ok(complete(source, ['millrace', 'produce', 'x', '--key']).includes('--key-separator'))
 })
 

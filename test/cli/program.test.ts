@@ -37,6 +37,10 @@ test('runProgram, prints help with examples, for every command', async () => {
     ['produce'],
     ['consume'],
     ['demo'],
+    ['bench'],
+    ['bench', 'produce'],
+    ['bench', 'consume'],
+    ['bench', 'end-to-end'],
     ['completion'],
   ]
   for (const command of commands) {
@@ -46,7 +50,7 @@ test('runProgram, prints help with examples, for every command', async () => {
     assert.equal(err, '')
     for (const line of out.split('\n')) assert.ok([...line].length <= 100, line)
   }
-  for (const command of [[], ['start'], ['topic'], ['consume'], ['demo']]) {
+  for (const command of [[], ['start'], ['topic'], ['consume'], ['demo'], ['bench']]) {
     assert.match((await run(...command, '--help')).out, /Examples:\n {2}\$ millrace/)
   }
 })
