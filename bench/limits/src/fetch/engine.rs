@@ -1,4 +1,5 @@
-//! The consumers' connections in one thread: ask, receive into one buffer that all share, ask again.
+//! The consumers' connections in one thread: ask, receive into one buffer that all share, ask
+//! again.
 
 use super::consumer::Consumer;
 use super::lag::Watermark;

@@ -1,9 +1,9 @@
 //! `fetch-load`: consumers that read all partitions of a topic, each over its own connection, from
 //! one thread. They look at the headers of batches and not at records.
 //!
-//! Standard output carries one JSON object a line, as that of `produce-load` does. Exit code 0 when
-//! every consumer got gapless offsets in whole batches, and all it had to; 1 when not, 2 for a wrong
-//! command line.
+//! Standard output carries one JSON object a line, as that of `produce-load` does. Exit code 0
+//! when every consumer got gapless offsets in whole batches, and all it had to; 1 when not, 2 for
+//! a wrong command line.
 
 mod consumer;
 mod engine;
