@@ -56,12 +56,12 @@ export interface LoadResult {
   readonly problem: string | null
 }
 
-/** The last line of `fetch-load`, as far as it is used here. Counts are those of the measurement. */
+/** The last line of `fetch-load`, as far as it is used here; counts are of the measurement. */
 export interface FetchLoadResult {
   readonly event: 'result'
   readonly consumers: number
   readonly seconds: number
-  readonly stoppedBy: 'time' | 'end' | 'connections'
+  readonly stoppedBy: 'time' | 'bytes' | 'end' | 'connections'
   readonly requests: number
   /** Responses that brought nothing: the wait was over. */
   readonly emptyResponses: number

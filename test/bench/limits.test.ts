@@ -34,6 +34,18 @@ const main = join(projectFolder(), 'dist', 'main.js')
 const skipBroker = skip === false && !existsSync(main) ? 'the broker is not built' : skip
 
 const PARTITIONS = 3
+const PATIENCE_S = '25'
+/**
+ * Runs end by bytes, not by time, so that a machine that stands still for a while changes nothing:
+ * 2 MB at first, then more by `load`, of which two consumers read 4.1 MB together before they stop.
+ * A producer's bytes must be more than what its connections have under way at once, or it ends
+ * before the first answer.
+ */
+const UNTIL = ['--warm-up', '0', '--duration', PATIENCE_S, '--max-bytes']
+const FIRST = [...UNTIL, '2000000']
+const LITTLE = [...UNTIL, '300000']
+const MUCH = [...UNTIL, '3000000']
+const MEANWHILE = [...UNTIL, '4100000']
 
 interface Limit {
   readonly address: string
@@ -59,7 +71,7 @@ async function withLimit<T>(args: readonly string[], use: (limit: Limit) => Prom
 }
 
 function produce(address: string, args: readonly string[], marks: string[] = []) {
-  const common = ['--partitions', `${PARTITIONS}`, '--connections', '5', '--warm-up', '0.05']
+  const common = ['--partitions', `${PARTITIONS}`, '--connections', '5']
   return runLoad({
     address,
     args: [...common, ...args],
@@ -89,16 +101,16 @@ function ends({ byPartition }: Pick<LoadResult | FetchLoadResult, 'byPartition'>
 
 for (const writers of ['0', '1']) {
   for (const [name, load] of [
-    ['large requests', ['--request-bytes', '65536', '--in-flight', '3']],
-    ['single events', ['--events-per-request', '1', '--event-bytes', '200']],
-    ['an open loop', ['--rate', '300', '--request-bytes', '4096', '--acks', 'all']],
+    ['large requests', [...MUCH, '--request-bytes', '65536', '--in-flight', '3']],
+    ['single events', [...LITTLE, '--events-per-request', '1', '--event-bytes', '200']],
+    ['an open loop', [...LITTLE, '--rate', '300', '--request-bytes', '4096', '--acks', 'all']],
   ] as const) {
     test(`produce-load agrees with limit-server, ${name}, ${writers} writers`, {
       skip,
     }, async () => {
       await withLimit(['--writers', writers], async ({ address, dataDir }) => {
         const marks: string[] = []
-        const result = await produce(address, [...load, '--duration', '0.2'], marks)
+        const result = await produce(address, load, marks)
         assert.equal(result.problem, null)
         assert.ok(result.verified)
         assert.deepEqual(marks, ['start', 'end'])
@@ -106,7 +118,7 @@ for (const writers of ['0', '1']) {
         assert.equal(result.bytes, result.requests * result.batchBytes)
         const written = bytesIn(dataDir)
         assert.equal(written % result.batchBytes, 0)
-        assert.ok(written >= result.bytes, 'warm-up and drain are written too')
+        assert.ok(written >= result.bytes, 'the drain is written too')
       })
     })
   }
@@ -115,19 +127,19 @@ for (const writers of ['0', '1']) {
 for (const [server, load] of [
   [
     ['--writers', '0'],
-    ['--request-bytes', '65536', '--in-flight', '3'],
+    [...MUCH, '--request-bytes', '65536', '--in-flight', '3'],
   ],
   [
     ['--writers', '0', '--read-copy'],
-    ['--request-bytes', '9000'],
+    [...LITTLE, '--request-bytes', '9000'],
   ],
   [
     ['--writers', '1'],
-    ['--events-per-request', '1', '--event-bytes', '200'],
+    [...LITTLE, '--events-per-request', '1', '--event-bytes', '200'],
   ],
   [
     ['--writers', '1', '--read-copy'],
-    ['--request-bytes', '65536', '--rate', '200'],
+    [...MUCH, '--request-bytes', '65536', '--rate', '400'],
   ],
 ] as const) {
   test(`fetch-load gets from limit-server what produce-load sent, ${server.join(' ')}`, {
@@ -138,17 +150,16 @@ for (const [server, load] of [
       const tail = ['--from', 'earliest', '--consumers', '2', '--verify', '--check-crc']
       // Room for one run of batches a partition, and for two partitions in a response.
       const small = ['--partition-bytes', '1', '--max-bytes-per-fetch', '70000']
-      // There is something to read from the begin on.
-      assert.equal((await produce(address, ['--duration', '0.05'])).problem, null)
+      assert.equal((await produce(address, FIRST)).problem, null)
       const [sent, read] = await Promise.all([
-        produce(address, [...load, '--duration', '0.4']),
-        consume(address, [...tail, ...small, '--warm-up', '0', '--duration', '0.5'], marks),
+        produce(address, load),
+        consume(address, [...tail, ...small, ...MEANWHILE], marks),
       ])
       assert.equal(sent.problem, null)
       assert.equal(read.problem, null)
       assert.deepEqual(marks, ['start', 'end'])
       assert.equal(read.byConsumer.length, 2)
-      assert.ok(read.byConsumer.every((one) => one.bytes > 0))
+      assert.equal(read.stoppedBy, 'bytes')
 
       const all = await consume(address, ['--until-end', '--check-crc'])
       assert.equal(all.problem, null)
@@ -165,7 +176,7 @@ test('fetch-load says what is wrong with batches, by CRC where it checks it', {
   skip,
 }, async () => {
   await withLimit([], async ({ address, dataDir }) => {
-    const sent = await produce(address, ['--duration', '0.1', '--request-bytes', '20000'])
+    const sent = await produce(address, [...FIRST, '--request-bytes', '20000'])
     assert.equal(sent.problem, null)
     const file = join(dataDir, 'partition-1.log')
     const good = readFileSync(file)
@@ -193,7 +204,7 @@ test('fetch-load says what is wrong with batches, by CRC where it checks it', {
 
 test('fetch-load says so when nothing was read', { skip }, async () => {
   await withLimit([], async ({ address }) => {
-    assert.equal((await produce(address, ['--duration', '0.1'])).problem, null)
+    assert.equal((await produce(address, FIRST)).problem, null)
     const read = await consume(address, ['--warm-up', '0', '--duration', '0.1', '--verify'])
     assert.ok(!read.verified)
     assert.match(read.problem ?? '', /nothing was read/)
@@ -202,7 +213,7 @@ test('fetch-load says so when nothing was read', { skip }, async () => {
 
 test('sequential-reader reads every byte of the files', { skip }, async () => {
   await withLimit([], async ({ address, dataDir }) => {
-    assert.equal((await produce(address, ['--duration', '0.1'])).problem, null)
+    assert.equal((await produce(address, FIRST)).problem, null)
     const files = readdirSync(dataDir).map((name) => join(dataDir, name))
     const args = ['--files', files.join(','), '--block-bytes', '10000']
     const { stdout, status } = spawnSync(limitsProgram('sequential-reader'), args)
@@ -229,17 +240,17 @@ test('produce-load by WebSocket and fetch-load agree with the broker', {
     const websocket = ['--websocket', '--kafka', kafka]
     const config = ['--topic-config', 'flush.messages=1']
     for (const [topic, load] of [
-      ['large', ['--request-bytes', '200000', '--in-flight', '4']],
-      ['single', ['--events-per-request', '1', '--event-bytes', '100', '--acks', 'all']],
-      ['open', ['--rate', '200', '--request-bytes', '5000']],
+      ['large', [...MUCH, '--request-bytes', '100000', '--in-flight', '4']],
+      ['single', [...LITTLE, '--events-per-request', '1', '--event-bytes', '100', '--acks', 'all']],
+      ['open', [...LITTLE, '--rate', '200', '--request-bytes', '5000']],
     ] as const) {
       const named = ['--topic', topic]
-      const first = await produce(kafka, [...named, ...config, '--duration', '0.05'])
+      const first = await produce(kafka, [...named, ...config, ...FIRST])
       assert.equal(first.problem, null)
       const tail = ['--from', 'earliest', '--consumers', '2', '--verify', '--check-crc']
       const [sent, read] = await Promise.all([
-        produce(http, [...named, ...websocket, ...load, '--duration', '0.4']),
-        consume(kafka, [...named, ...tail, '--warm-up', '0', '--duration', '0.5']),
+        produce(http, [...named, ...websocket, ...load]),
+        consume(kafka, [...named, ...tail, ...MEANWHILE]),
       ])
       assert.equal(sent.problem, null)
       assert.equal(sent.protocol, 'websocket')

@@ -13,8 +13,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// Reads `arguments`. `names` take a value, `flags` take none. Only `REPEATED` may be given more
-    /// than once.
+    /// Reads `arguments`. `names` take a value, `flags` take none. Only `REPEATED` may be given
+    /// more than once.
     pub fn parse(
         arguments: impl Iterator<Item = String>,
         names: &[&str],

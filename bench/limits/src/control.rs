@@ -77,8 +77,8 @@ impl Control {
         Ok(())
     }
 
-    /// Creates the topic if it is missing, and waits until every partition has a leader. Fails where
-    /// the topic is there already and `configs` says how it is to be: it may be otherwise.
+    /// Creates the topic if it is missing, and waits until every partition has a leader. Fails
+    /// where the topic is there already and `configs` says how it is to be: it may be otherwise.
     pub fn ensure_topic(
         &mut self,
         topic: &str,

@@ -1,6 +1,6 @@
-//! Programs that bound what a broker on this machine can reach: `produce-load` sends prebuilt Produce
-//! requests over Kafka's protocol, `fetch-load` reads what is there, `limit-server` is the smallest
-//! receiver and sender of it.
+//! Programs that bound what a broker on this machine can reach: `produce-load` sends prebuilt
+//! requests, `fetch-load` reads what is there, `limit-server` is the smallest receiver and sender
+//! of it; `cold-reads`, `sequential-reader` and `write-engines` ask the disk alone.
 //!
 //! All are measuring tools for loopback. None is a Kafka client or broker for anything else.
 

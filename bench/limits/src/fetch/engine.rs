@@ -1,4 +1,5 @@
-//! The consumers' connections in one thread: ask, receive into one buffer that all share, ask again.
+//! The consumers' connections in one thread: ask, receive into one buffer that all share, ask
+//! again.
 
 use super::consumer::Consumer;
 use super::lag::Watermark;
@@ -72,6 +73,8 @@ struct Engine<'a> {
     /// Where a consumer is done; none: never.
     ends: Option<Vec<i64>>,
     responses: u64,
+    /// Of all consumers.
+    measured_bytes: u64,
     outcome: Outcome,
 }
 
@@ -108,6 +111,7 @@ pub fn run(
         phase: Phase::WarmUp,
         ends: options.until_end.then(|| ends.to_vec()),
         responses: 0,
+        measured_bytes: 0,
         outcome: Outcome {
             measured_ns: 0,
             counts: vec![Count::default(); options.consumers],
@@ -151,7 +155,8 @@ impl Engine<'_> {
                 measured_from_ns = now_ns();
             }
             let is_busy = self.consumers.iter().any(|one| one.is_asking);
-            if self.phase != Phase::Drain && (now >= end_ns || !is_busy) {
+            let is_full = self.measured_bytes >= self.options.bytes_max;
+            if self.phase != Phase::Drain && (now >= end_ns || !is_busy || is_full) {
                 if self.phase == Phase::Measure {
                     self.outcome.measured_ns = now_ns() - measured_from_ns;
                     self.outcome.client_cpu_ns = process_cpu_ns() - cpu_ns;
@@ -161,6 +166,7 @@ impl Engine<'_> {
                 self.outcome.stopped_by = match (self.outcome.broken.is_empty(), is_busy) {
                     (false, false) => "connections",
                     (true, false) => "end",
+                    (_, true) if now < end_ns => "bytes",
                     (_, true) => "time",
                 };
                 self.phase = Phase::Drain;
@@ -304,6 +310,7 @@ impl Engine<'_> {
         if self.phase == Phase::Measure {
             let count = &mut self.outcome.counts[index];
             count.bytes += now.0 - before.0;
+            self.measured_bytes += now.0 - before.0;
             count.events += now.1 - before.1;
             count.truncated_bytes += now.2 - before.2;
         }

@@ -1,9 +1,9 @@
 //! `fetch-load`: consumers that read all partitions of a topic, each over its own connection, from
 //! one thread. They look at the headers of batches and not at records.
 //!
-//! Standard output carries one JSON object a line, as that of `produce-load` does. Exit code 0 when
-//! every consumer got gapless offsets in whole batches, and all it had to; 1 when not, 2 for a wrong
-//! command line.
+//! Standard output carries one JSON object a line, as that of `produce-load` does. Exit code 0
+//! when every consumer got gapless offsets in whole batches, and all it had to; 1 when not, 2 for
+//! a wrong command line.
 
 mod consumer;
 mod engine;
@@ -22,11 +22,12 @@ const USAGE: &str = "\
 fetch-load --connect HOST:PORT [--topic NAME] [--partitions 8] [--consumers 1]
   [--from latest|earliest] [--warm-up 2] [--duration 10] [--until-end]
   [--max-bytes-per-fetch 52428800] [--partition-bytes 1048576] [--min-bytes 1]
-  [--max-wait-ms 500] [--check-crc] [--verify]
+  [--max-wait-ms 500] [--max-bytes N] [--check-crc] [--verify]
 
   Each consumer reads every partition. The topic must exist within 20 seconds.
   --until-end: from the earliest offset to where the logs end at the start, without a warm-up.
   --verify: reads on after the measurement, uncounted, to where the logs ended then.
+  --max-bytes ends the measurement early, when all consumers together have read so much in it.
   --check-crc: checks the CRC-32C of every batch. Offsets and lengths are always checked.";
 
 fn run(options: &Options) -> Result<bool, String> {

@@ -15,6 +15,8 @@ pub struct Options {
     /// `max.partition.fetch.bytes`: of one partition in a response.
     pub partition_bytes: i32,
     pub min_bytes: i32,
+    /// Batch bytes of all consumers together after which the measurement ends early.
+    pub bytes_max: u64,
     pub max_wait_ms: i32,
     /// Ends when everything has been read that was there at the start.
     pub until_end: bool,
@@ -23,7 +25,7 @@ pub struct Options {
     pub verify: bool,
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "connect",
     "topic",
     "partitions",
@@ -34,6 +36,7 @@ const NAMES: [&str; 11] = [
     "max-bytes-per-fetch",
     "partition-bytes",
     "min-bytes",
+    "max-bytes",
     "max-wait-ms",
 ];
 const FLAGS: [&str; 3] = ["until-end", "check-crc", "verify"];
@@ -67,6 +70,7 @@ impl Options {
             fetch_bytes: args.number("max-bytes-per-fetch", 50 << 20, 1, BYTES_MAX)?,
             partition_bytes: args.number("partition-bytes", 1 << 20, 1, BYTES_MAX)?,
             min_bytes: args.number("min-bytes", 1, 0, BYTES_MAX)?,
+            bytes_max: args.number("max-bytes", u64::MAX, 1, u64::MAX)?,
             max_wait_ms: args.number("max-wait-ms", 500, 0, 60_000)?,
             until_end,
             check_crc: args.flag("check-crc"),

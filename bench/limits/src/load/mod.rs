@@ -10,6 +10,7 @@ mod connection;
 mod engine;
 mod frames;
 mod kafka;
+mod messages;
 mod options;
 mod report;
 mod websocket;

@@ -80,13 +80,14 @@ pub fn print(
         })
         .collect();
     println!(
-        "{{\"event\":\"result\",\"protocol\":\"{}\",\"mode\":\"{}\",\"rate\":{},\"produceVersion\":{},\
-         \"connections\":{},\"partitions\":{},\"inFlight\":{},\"acks\":{},\"eventBytes\":{},\
-         \"eventsPerRequest\":{},\"batchBytes\":{},\"seconds\":{seconds:.6},\"stoppedBy\":\"{}\",\
+        "{{\"event\":\"result\",\"protocol\":\"{}\",\"mode\":\"{}\",\"rate\":{},\
+         \"produceVersion\":{},\"connections\":{},\"partitions\":{},\"inFlight\":{},\
+         \"acks\":{},\"eventBytes\":{},\"eventsPerRequest\":{},\"batchBytes\":{},\"seconds\":{seconds:.6},\"stoppedBy\":\"{}\",\
          \"requests\":{},\"bytes\":{bytes},\"requestsPerSecond\":{:.1},\"eventsPerSecond\":{:.1},\
          \"bytesPerSecond\":{:.0},\"latencyMicros\":{},\"serviceMicros\":{},\"offered\":{},\
-         \"overdue\":{},\"unanswered\":{},\"connectionsWithoutCredit\":{},\"errors\":{{{}}},\"brokenConnections\":{},\
-         \"clientCpuSeconds\":{:.6},\"byPartition\":[{}],\"verified\":{},\"problem\":{}}}",
+         \"overdue\":{},\"unanswered\":{},\"connectionsWithoutCredit\":{},\
+         \"errors\":{{{}}},\"brokenConnections\":{},\"clientCpuSeconds\":{:.6},\
+         \"byPartition\":[{}],\"verified\":{},\"problem\":{}}}",
         if options.websocket {
             "websocket"
         } else {

@@ -1,11 +1,13 @@
-//! Produce over `millrace.v1`, the broker's binary WebSocket protocol (src/wire/websocket/README.md):
-//! prebuilt masked messages, credits, and what else a client must answer.
+//! Produce over `millrace.v1`, the broker's binary WebSocket protocol
+//! (src/wire/websocket/README.md): prebuilt masked messages, credits, and what else a client must
+//! answer.
 
 use super::Prebuilt;
 use super::connection::Answer;
 use super::frames::{self, Frame, OPCODE_BINARY, OPCODE_CLOSE, OPCODE_PING, OPCODE_PONG};
+use super::messages::{self, with_length};
 use super::options::Options;
-use crate::msgpack::{Malformed, Reader, Writer};
+use crate::msgpack::{Malformed, Writer};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -43,11 +45,6 @@ pub fn request(options: &Options, partition: usize, batch: &[u8], mask: [u8; 4])
         body: body.to_vec(),
         credits: (message.len() + MESSAGE_COST_BYTES) as u64,
     }
-}
-
-fn with_length(envelope: &[u8], payload: &[u8]) -> Vec<u8> {
-    let length = (envelope.len() as u32).to_be_bytes();
-    [&length[..], envelope, payload].concat()
 }
 
 /// The state of one connection.
@@ -148,83 +145,14 @@ fn check_handshake(answer: &[u8]) -> Result<(), String> {
     }
 }
 
-/// What a server's message says, as far as a producer needs it.
-#[derive(Default)]
-struct Said<'a> {
-    kind: &'a str,
-    id: Option<i64>,
-    bytes: u64,
-    credits: u64,
-    kept: u64,
-    code: i64,
-    message: &'a str,
-    /// Of a `produced`.
-    error: i64,
-    base_offset: i64,
-    message_bytes_max: u64,
-    requests_max: u64,
-}
-
 fn malformed(_: Malformed) -> String {
     "sent what is no message of millrace.v1".to_string()
-}
-
-fn read_message(message: &[u8]) -> Result<Said<'_>, Malformed> {
-    let (length, rest) = message.split_first_chunk().ok_or(Malformed)?;
-    let envelope = rest.get(..u32::from_be_bytes(*length) as usize);
-    let mut reader = Reader::new(envelope.ok_or(Malformed)?);
-    let mut said = Said::default();
-    for _ in 0..reader.map()? {
-        match reader.text()? {
-            "type" => said.kind = reader.text()?,
-            "id" if reader.is_nil() => {}
-            "id" => said.id = Some(reader.integer()?),
-            "bytes" => said.bytes = not_negative(reader.integer()?)?,
-            "credits" => said.credits = not_negative(reader.integer()?)?,
-            "kept" => said.kept = not_negative(reader.integer()?)?,
-            "code" => said.code = reader.integer()?,
-            "message" => said.message = reader.text()?,
-            "partitions" => read_produced(&mut reader, &mut said)?,
-            "limits" => read_limits(&mut reader, &mut said)?,
-            _ => reader.skip()?,
-        }
-    }
-    if reader.is_at_end() {
-        Ok(said)
-    } else {
-        Err(Malformed)
-    }
-}
-
-fn not_negative(value: i64) -> Result<u64, Malformed> {
-    u64::try_from(value).map_err(|_| Malformed)
-}
-
-/// `[[errorCode, baseOffset, appendTimeMs, logStartOffset, message]]`: one partition was sent.
-fn read_produced(reader: &mut Reader, said: &mut Said) -> Result<(), Malformed> {
-    if reader.array()? != 1 || reader.array()? != 5 {
-        return Err(Malformed);
-    }
-    said.error = reader.integer()?;
-    said.base_offset = reader.integer()?;
-    (0..3).try_for_each(|_| reader.skip())
-}
-
-fn read_limits(reader: &mut Reader, said: &mut Said) -> Result<(), Malformed> {
-    for _ in 0..reader.map()? {
-        match reader.text()? {
-            "messageBytes" => said.message_bytes_max = not_negative(reader.integer()?)?,
-            "requests" => said.requests_max = not_negative(reader.integer()?)?,
-            _ => reader.skip()?,
-        }
-    }
-    Ok(())
 }
 
 impl WebSocket {
     /// Takes the server's hello.
     fn begin(&mut self, hello: &[u8]) -> Result<(), String> {
-        let said = read_message(hello).map_err(malformed)?;
+        let said = messages::read(hello).map_err(malformed)?;
         if said.kind == "error" {
             return Err(format!(
                 "the broker answered error {}: {}",
@@ -303,7 +231,7 @@ impl WebSocket {
         answers: &mut Vec<Answer>,
     ) -> Result<(), String> {
         while let Some(message) = self.next_message(received)? {
-            let said = read_message(&message).map_err(malformed)?;
+            let said = messages::read(&message).map_err(malformed)?;
             match (said.kind, said.id) {
                 ("credits", _) => self.credits += said.bytes,
                 ("recall", _) => self.give_back(said.bytes),
@@ -385,6 +313,7 @@ impl WebSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::msgpack::Reader;
 
     fn options() -> Options {
         let line = "--connect a:1 --topic t --websocket --kafka a:2 --in-flight 3";
@@ -443,7 +372,7 @@ mod tests {
             let length = usize::from(bytes[1] & 0x7f);
             let mask = bytes[2..6].try_into().unwrap();
             let message = frames::masked(&bytes[6..6 + length], mask);
-            let said = read_message(&message).unwrap();
+            let said = messages::read(&message).unwrap();
             found.push((said.kind.to_string(), said.bytes));
             bytes.drain(..6 + length);
         }

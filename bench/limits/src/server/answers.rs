@@ -1,5 +1,5 @@
-//! Requests in, responses out: Produce by the appender, the few others from what little is known. Not
-//! Fetch, which belongs to the sockets' thread.
+//! Requests in, responses out: Produce by the appender, the few others from what little is known.
+//! Not Fetch, which belongs to the sockets' thread.
 
 use super::appender::Appender;
 use super::log::Log;

@@ -2,9 +2,9 @@
 //! frames, CRC, base offset, an append to the partition's growing file, an answer after the write.
 //! And the smallest sender: Fetch is answered with stretches of those files.
 //!
-//! One thread, or with `--writers 1` two: the first moves bytes between sockets and memory or files,
-//! the second checks, stamps and writes. It keeps one topic, no index, no producer state and no
-//! recovery: it says what the machine allows, not what a broker may leave out.
+//! One thread, or with `--writers 1` two: the first moves bytes between sockets and memory or
+//! files, the second checks, stamps and writes. It keeps one topic, its index in memory alone, no
+//! producer state and no recovery: it says what the machine allows, not what a broker may leave out.
 
 mod answers;
 mod appender;
@@ -12,6 +12,7 @@ mod fetch;
 mod log;
 mod network;
 mod sender;
+mod writer;
 
 use crate::args::Args;
 use crate::time;

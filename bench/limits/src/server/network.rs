@@ -13,7 +13,8 @@ use super::answers::{Answers, Block};
 use super::appender::{Appender, make_files};
 use super::fetch::{self, Answer};
 use super::log::Log;
-use super::sender::{Sender as FileSender, Sent};
+use super::sender::{Sender, Sent};
+use super::writer::{Work, start_writer};
 use crate::net::{self, Doorbell, Epoll, Moved, READABLE, WRITABLE};
 use crate::time::now_ns;
 use crate::wire::FETCH;
@@ -21,7 +22,6 @@ use std::io::{Error, Result, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 const LISTENER: u64 = u64::MAX;
 const DOORBELL: u64 = u64::MAX - 1;
@@ -57,16 +57,6 @@ enum Fetching {
     Sends(Answer),
 }
 
-/// Where frames are handled.
-enum Work {
-    Here(Box<Answers>),
-    Writer {
-        to: Sender<Block>,
-        from: Receiver<Block>,
-        doorbell: Arc<Doorbell>,
-    },
-}
-
 struct Network {
     epoll: Epoll,
     listener: TcpListener,
@@ -81,7 +71,7 @@ struct Network {
     seen_version: u64,
     /// Connections whose fetch waits.
     fetches: Vec<usize>,
-    sender: FileSender,
+    sender: Sender,
 }
 
 pub fn serve(options: &Options) -> Result<()> {
@@ -111,62 +101,12 @@ pub fn serve(options: &Options) -> Result<()> {
         work,
         spare,
         waiting,
-        sender: FileSender::new(Arc::clone(&log), options),
+        sender: Sender::new(Arc::clone(&log), options),
         log,
         seen_version: 0,
         fetches: Vec::new(),
     }
     .run()
-}
-
-fn start_writer(answers: Answers, doorbell: Arc<Doorbell>) -> Result<Work> {
-    let (to, inbox) = channel();
-    let (outbox, from) = channel();
-    let bell = Arc::clone(&doorbell);
-    std::thread::Builder::new()
-        .name("writer-0".to_string())
-        .spawn(move || {
-            if let Err(error) = write_blocks(answers, &inbox, &outbox, &bell) {
-                // Half a server is worse than none.
-                eprintln!("limit-server: writing failed: {error}");
-                std::process::exit(1);
-            }
-        })?;
-    Ok(Work::Writer { to, from, doorbell })
-}
-
-fn write_blocks(
-    mut answers: Answers,
-    inbox: &Receiver<Block>,
-    outbox: &Sender<Block>,
-    doorbell: &Doorbell,
-) -> Result<()> {
-    let mut waiting: Vec<Block> = Vec::new();
-    while let Ok(first) = inbox.recv() {
-        let mut next = Some(first);
-        while let Some(mut block) = next {
-            answers.handle(&mut block)?;
-            waiting.push(block);
-            if answers.appender.is_flushed() || waiting.len() >= 256 {
-                answers.appender.flush()?;
-                hand_back(&mut waiting, outbox, doorbell);
-            }
-            next = inbox.try_recv().ok();
-        }
-        answers.appender.flush()?;
-        hand_back(&mut waiting, outbox, doorbell);
-    }
-    Ok(())
-}
-
-fn hand_back(waiting: &mut Vec<Block>, outbox: &Sender<Block>, doorbell: &Doorbell) {
-    if waiting.is_empty() {
-        return;
-    }
-    for block in waiting.drain(..) {
-        let _ = outbox.send(block); // The network thread is gone only when the process ends.
-    }
-    doorbell.ring();
 }
 
 impl Network {
