@@ -172,9 +172,9 @@ export function logBytes(dataDir: string): number {
 
 /** Of the one topic that a broker has at a time; some name them after it, some after its id. */
 function partitionFolders(dataDir: string): string[] {
-  return readdirSync(dataDir)
-    .filter((name) => !name.startsWith('__') && /-\d+(\..*)?$/.test(name))
-    .map((name) => join(dataDir, name))
+  return readdirSync(dataDir, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory() && /^(?!__).*-\d+(\..*)?$/.test(entry.name))
+    .map(({ name }) => join(dataDir, name))
 }
 
 async function createTopic(target: RunningTarget, topic: string, cell: Cell): Promise<void> {
