@@ -1,6 +1,6 @@
 /**
  * What a produced gigabyte, and a single event, cost the broker by the door it comes through:
- * Kafka's protocol, and WebSockets on both engines. The same batches, connections and kind of
+ * Kafka's protocol, and WebSockets on every engine. The same batches, connections and kind of
  * client. Starts and stops everything itself; loopback only.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -42,6 +42,7 @@ const WORKLOADS = [
 
 const TARGETS = [
   { name: 'Kafka', door: 'kafka', engine: 'uws' },
+  { name: 'WebSocket, native', door: 'websocket', engine: 'native' },
   { name: 'WebSocket, uWebSockets.js', door: 'websocket', engine: 'uws' },
   { name: 'WebSocket, node:http + ws', door: 'websocket', engine: 'node' },
 ] as const

@@ -245,6 +245,12 @@ pub fn tcp_send(call: &Call) -> Outcome {
     }))))
 }
 
+/// Ends what is sent; the peer may still send. A connection that is gone already is no failure.
+pub fn tcp_shutdown(call: &Call) -> Outcome {
+    unsafe { libc::shutdown(call.natural(0, "fd")?, libc::SHUT_WR) };
+    Ok(Value::Undefined)
+}
+
 fn count_or_errno(result: Result<usize, i32>) -> f64 {
     match result {
         Ok(count) => count as f64,

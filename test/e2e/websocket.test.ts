@@ -46,7 +46,7 @@ async function withTopic(
   return { client, topic }
 }
 
-for (const engine of ['uws', 'node']) {
+for (const engine of ['native', 'uws', 'node']) {
   describe(`millrace.v1 on ${engine}`, () => {
     const set = { 'millrace.http.engine': engine }
 

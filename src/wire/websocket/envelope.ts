@@ -45,7 +45,7 @@ export interface Decoded<M> {
   readonly payloadStart: number
 }
 
-/** Throws EnvelopeError. `bytes` must not be shared memory; `envelopeBytesMax` is inclusive. */
+/** Throws EnvelopeError. `envelopeBytesMax` is inclusive. */
 export function decodeClientMessage(
   bytes: Uint8Array,
   envelopeBytesMax: number,
@@ -75,7 +75,9 @@ function decode(
   if (length > envelopeBytesMax) {
     throw new EnvelopeError(`an envelope of ${length} bytes: at most ${envelopeBytesMax} are read`)
   }
-  const value = unpack(bytes.subarray(LENGTH_BYTES, payloadStart))
+  const packed = bytes.subarray(LENGTH_BYTES, payloadStart)
+  // The decoder does not take shared memory everywhere.
+  const value = unpack(packed.buffer instanceof ArrayBuffer ? packed : new Uint8Array(packed))
   if (!isMap(value)) throw new EnvelopeError('the envelope is not a map')
   const { type } = value
   const fields = typeof type === 'string' && Object.hasOwn(messages, type) ? messages[type] : null

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { encodeFrame, Opcode, WebSocketClient } from '../../support/web-socket-client.ts'
-import { BACKPRESSURE_BYTES_MAX, onBothEngines, type Recorder, withServer } from './engines.ts'
+import { BACKPRESSURE_BYTES_MAX, onEveryEngine, type Recorder, withServer } from './engines.ts'
 
 const CHUNK_BYTES = 64 * 1024
 
@@ -28,7 +28,7 @@ function flood(
   return { sends, taken: sends - 1, settled }
 }
 
-onBothEngines('WebSocket backpressure', (engine) => {
+onEveryEngine('WebSocket backpressure', (engine) => {
   test('of a client that does not read closes it at the limit, with bounded memory', async () => {
     await withServer(engine, {}, async ({ port, nextPeer }) => {
       const client = await WebSocketClient.open(port)
@@ -125,7 +125,7 @@ onBothEngines('WebSocket backpressure', (engine) => {
   })
 })
 
-onBothEngines('WebSocket send', (engine) => {
+onEveryEngine('WebSocket send', (engine) => {
   test('takes one message whole that is larger than the limit', async () => {
     await withServer(engine, {}, async ({ port, nextPeer }) => {
       const client = await WebSocketClient.open(port)

@@ -4,12 +4,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { ENGINE_NAMES, type WebEngine } from '../../../src/gateway/web/web-server.ts'
 import { type BrokerOptions, type TestBroker, withBroker } from '../../support/broker.ts'
 import { runCommand } from '../../support/command.ts'
 import { closePayload, Opcode, WebSocketClient } from '../../support/web-socket-client.ts'
-import { onBothEngines } from './engines.ts'
-
-const NAMES = { uws: 'uWebSockets.js', node: 'node:http' } as const
+import { onEveryEngine } from './engines.ts'
 
 /** Makes the package look as if it were not installed. */
 const HIDE_UWS = `
@@ -32,7 +31,7 @@ async function withoutUws(use: (environment: { NODE_OPTIONS: string }) => Promis
   }
 }
 
-async function checkReadyLine(broker: TestBroker, engine: 'uws' | 'node'): Promise<void> {
+async function checkReadyLine(broker: TestBroker, engine: WebEngine): Promise<void> {
   // Its health may be answered before this process has read its output.
   while (!/"msg":"ready.*\n/.test(broker.output())) await new Promise(setImmediate)
   const lines = broker.output().split('\n')
@@ -40,10 +39,10 @@ async function checkReadyLine(broker: TestBroker, engine: 'uws' | 'node'): Promi
   const address = broker.httpUrl.slice('http://'.length)
   assert.equal(ready.http, address)
   assert.equal(ready.httpEngine, engine)
-  assert.ok(ready.msg.includes(`http ${address} (${NAMES[engine]})`), ready.msg)
+  assert.ok(ready.msg.includes(`http ${address} (${ENGINE_NAMES[engine]})`), ready.msg)
 }
 
-onBothEngines('a broker', (engine) => {
+onEveryEngine('a broker', (engine) => {
   test('says the engine, serves health and metrics, and greets a WebSocket', async () => {
     const options: BrokerOptions = { shards: 1, set: { 'millrace.http.engine': engine } }
     await withBroker(options, async (broker) => {
@@ -58,8 +57,9 @@ onBothEngines('a broker', (engine) => {
   })
 })
 
-test('a broker without uWebSockets.js, takes node:http by itself', () =>
-  withoutUws(async (environment) => {
+test('a broker without the addon and uWebSockets.js, takes node:http by itself', () =>
+  withoutUws(async (without) => {
+    const environment = { ...without, MILLRACE_NATIVE: 'off' }
     await withBroker({ shards: 1, environment }, async (broker) => checkReadyLine(broker, 'node'))
   }))
 
