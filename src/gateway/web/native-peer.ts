@@ -92,12 +92,7 @@ export class NativePeer implements WebSocketPeer, TransportOwner, MessageSink {
     if (isShared) {
       this.#transport.sendOrCopy(framed, onSent, this.#onLeft)
     } else {
-      let isNow = true
-      this.#transport.send(framed, () => {
-        onSent()
-        if (!isNow) this.#drained()
-      })
-      isNow = false
+      this.#transmit(framed, onSent)
     }
     return this.#closeCode === null
   }
@@ -135,7 +130,7 @@ export class NativePeer implements WebSocketPeer, TransportOwner, MessageSink {
     // Who is not read cannot be heard.
     const sign = this.#lifeSigns.look(this.#isHeard || this.receiver.stalled, nowMs)
     this.#isHeard = false
-    if (sign === 'ping') this.#transport.send([encodeHead(Opcode.PING, 0)], NOTHING)
+    if (sign === 'ping') this.#transmit([encodeHead(Opcode.PING, 0)])
     else if (sign === 'dead') this.terminate()
   }
 
@@ -231,7 +226,7 @@ export class NativePeer implements WebSocketPeer, TransportOwner, MessageSink {
     if (this.#pongs.length > 0) this.#sendPongs()
     const payload = code === NO_STATUS ? Buffer.alloc(0) : Buffer.from(`\0\0${reason}`)
     if (code !== NO_STATUS) payload.writeUInt16BE(code)
-    this.#transport.send([encodeHead(Opcode.CLOSE, payload.length), payload], NOTHING)
+    this.#transmit([encodeHead(Opcode.CLOSE, payload.length), payload])
   }
 
   /**
@@ -258,7 +253,17 @@ export class NativePeer implements WebSocketPeer, TransportOwner, MessageSink {
     this.#pongs = []
     if (this.#closeCode !== null) return
     if (this.#isFlooded()) this.terminate()
-    else this.#transport.send([Buffer.concat(pongs)], this.#onLeft)
+    else this.#transmit([Buffer.concat(pongs)])
+  }
+
+  /** Sends, and tells the handler when what could not leave at once has left. */
+  #transmit(chunks: Uint8Array[], onSent = NOTHING): void {
+    let isNow = true
+    this.#transport.send(chunks, () => {
+      onSent()
+      if (!isNow) this.#drained()
+    })
+    isNow = false
   }
 
   #isFlooded(): boolean {

@@ -45,15 +45,13 @@ export class NativeUpgrades implements Upgrades {
 
   accept({ message, socket, rest, place }: AcceptedUpgrade): void {
     const { sockets, memory } = this.#receiving
-    const fd = descriptorOf(socket)
-    if (fd < 0) {
+    const address = plainAddress(socket.remoteAddress)
+    const own = this.#duplicate(socket)
+    socket.destroy() // Closes Node's descriptor at once; the connection lives on by ours.
+    if (own < 0) {
       place.leave()
-      socket.destroy()
       return
     }
-    const address = plainAddress(socket.remoteAddress)
-    const own = sockets.addon.duplicateFd(fd)
-    socket.destroy() // Closes Node's descriptor at once; the connection lives on by ours.
     const transport = new NativeTransport(sockets, own, address)
     const peer = new NativePeer({
       transport,
@@ -90,7 +88,20 @@ export class NativeUpgrades implements Upgrades {
     }
   }
 
+  /** −1 when there is no descriptor to be had, or none for a second one. */
+  #duplicate(socket: Socket): number {
+    const fd = descriptorOf(socket)
+    if (fd < 0) return -1
+    try {
+      return this.#receiving.sockets.addon.duplicateFd(fd)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EMFILE') return -1
+      throw error
+    }
+  }
+
   #resumeStalled(): void {
+    if (this.#waiting.size === 0) return
     for (const peer of [...this.#waiting]) peer.updateReading()
   }
 
