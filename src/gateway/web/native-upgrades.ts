@@ -88,10 +88,10 @@ export class NativeUpgrades implements Upgrades {
     }
   }
 
-  /** −1 when there is no descriptor to be had, or none for a second one. */
+  /** −1 when there is no descriptor to be had, or when Node has not sent all of an answer yet. */
   #duplicate(socket: Socket): number {
     const fd = descriptorOf(socket)
-    if (fd < 0) return -1
+    if (fd < 0 || socket.writableLength > 0) return -1
     try {
       return this.#receiving.sockets.addon.duplicateFd(fd)
     } catch (error) {
