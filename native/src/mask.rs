@@ -41,7 +41,7 @@ mod tests {
         let key = [0x11, 0x22, 0x44, 0x88];
         for start in 0..9 {
             for length in 0..70 {
-                let mut memory: Vec<u8> = (0..96).map(|byte| byte as u8 * 7).collect();
+                let mut memory: Vec<u8> = (0..96).map(|byte: u8| byte.wrapping_mul(7)).collect();
                 let mut expected = memory.clone();
                 for index in 0..length {
                     expected[start + index] ^= key[index % 4];

@@ -120,7 +120,7 @@ export class NativeTransport implements Transport {
     if (this.#queue.length === 0) this.#close(null)
   }
 
-  /** Ends the sending half after what is queued; the owner hears of the peer's end by `onClosed`. */
+  /** Ends the sending half after what is queued; `onClosed` follows when the peer has ended. */
   shutDown(): void {
     if (this.#isClosed) return
     this.#whenSent = 'shut down'

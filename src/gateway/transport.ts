@@ -31,7 +31,7 @@ export interface StreamReceiver {
   readonly directLength: number
   /** True when this connection sends so much at a time that little should arrive behind it. */
   readonly sendsLargeFrames: boolean
-  /** How much stands in front of a frame's payload: what `expect` wants to be received elsewhere. */
+  /** The most that stands in front of a payload: what `expect` wants to be received elsewhere. */
   readonly headBytes: number
   /**
    * Between frames: takes an extent for the next large one before its head has arrived. True when
@@ -41,8 +41,8 @@ export interface StreamReceiver {
   expect(): boolean
   /**
    * After `expect`: `count` bytes have come, the first `headBytes` of them at `bytes[at]`, the
-   * others at `directOffset`. Returns a copy of those that it has not taken, for `accept`; null when
-   * there are none.
+   * others at `directOffset`. Returns a copy of those that it has not taken, for `accept`; null
+   * when there are none.
    */
   acceptExpected(bytes: Uint8Array, at: number, count: number): Uint8Array | null
   /** `count` bytes have been received at `directOffset`. */

@@ -1,7 +1,7 @@
 /**
  * The head of a WebSocket frame (RFC 6455 §5.2), pure:
  *
- *   0 FIN 1 bit │ reserved 3 │ opcode 4 ║ 1 MASK 1 bit │ length 7 ║ 2 length, 0, 2 or 8 bytes ║ key, 4
+ *   0 FIN 1 bit │ reserved 3 │ opcode 4 ║ 1 MASK 1 bit │ length 7 ║ 2 length, 0, 2 or 8 ║ key, 4
  *
  * A length of 126 or 127 says that 2 or 8 bytes follow. Only clients mask.
  */

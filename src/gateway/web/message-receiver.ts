@@ -41,6 +41,8 @@ export const ViolationCode = { PROTOCOL: 1002, UNSUPPORTED: 1003, TOO_LARGE: 100
 
 /** From this size on a message is worth an extent before its head has arrived. */
 const LARGE_BYTES = 32 * 1024
+/** Of a frame of up to 125 bytes. */
+const SMALL_HEAD_BYTES = 6
 /** Room in front of what is received behind an expected head, for payload that came in the head. */
 const SLACK_BYTES = 8
 const EMPTY = new Uint8Array(0)
@@ -134,8 +136,10 @@ export class MessageReceiver implements StreamReceiver {
     this.#isExpecting = false
     const inHead = Math.min(count, HEAD_BYTES_MAX)
     const need = inHead < 2 ? 0 : headBytes(bytes[at + 1] as number)
-    const isLarge = need > 6 && need <= inHead && isMessageStart(bytes[at] as number)
-    if (!isLarge) return this.#decline(bytes, at, count)
+    const isBinary = ((bytes[at] as number) & OPCODE) === Opcode.BINARY
+    if (!isBinary || need <= SMALL_HEAD_BYTES || need > inHead) {
+      return this.#decline(bytes, at, count)
+    }
     if (!this.#begin(bytes, at, need)) return null
     const early = inHead - need
     this.#start -= early
@@ -172,7 +176,7 @@ export class MessageReceiver implements StreamReceiver {
     return this.#closed ? to : at // What comes after the end is of no interest.
   }
 
-  /** Tries again after memory came back; true when the receiver takes bytes again. */
+  /** Memory may have come back; true when the receiver takes bytes again. */
   retry(): boolean {
     if (!this.#stalled) return true
     this.#stalled = false
@@ -401,9 +405,4 @@ export class MessageReceiver implements StreamReceiver {
     this.#extent = -1
     this.#filled = 0
   }
-}
-
-/** A frame that begins a binary message. */
-function isMessageStart(first: number): boolean {
-  return (first & OPCODE) === Opcode.BINARY
 }

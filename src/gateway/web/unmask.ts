@@ -1,7 +1,7 @@
 /**
  * The mask of WebSocket frames (RFC 6455 §5.3), undone where the bytes lie. `key` is an int32 whose
- * highest byte belongs to the first byte: what a frame's head says, turned by `turnKey` where a piece
- * does not begin at the payload's first byte.
+ * highest byte belongs to the first byte: what a frame's head says, turned by `turnKey` where a
+ * piece does not begin at the payload's first byte.
  */
 export type Unmask = (bytes: Uint8Array, offset: number, length: number, key: number) => void
 

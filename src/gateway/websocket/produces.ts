@@ -12,8 +12,8 @@ import type { SessionLink } from './session-link.ts'
 
 /**
  * The produces of one client: their batches go to their shards as they lie in the ingress arena, or
- * are copied there first, in the order of the messages. Where the arena has no extent now, what was received waits here: credits
- * bound how much that can be. Runs on main.
+ * are copied there first, in the order of the messages. Where the arena has no extent now, what was
+ * received waits here: credits bound how much that can be. Runs on main.
  */
 type ProduceMessage = ClientMessages['produce']
 type ProduceRecordsMessage = ClientMessages['produceRecords']
