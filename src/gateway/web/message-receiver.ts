@@ -15,6 +15,7 @@ import {
   payloadLength,
   wrongStart,
 } from './frame-head.ts'
+import { type MessageSink, ViolationCode } from './message-sink.ts'
 import { turnKey, type Unmask } from './unmask.ts'
 
 /**
@@ -25,19 +26,6 @@ import { turnKey, type Unmask } from './unmask.ts'
  * grows as bytes arrive and never by a declared length, except for a connection that has completed
  * large messages, an idle connection owns no extent, and who finds no memory is `stalled`.
  */
-export interface MessageSink {
-  /**
-   * A whole binary message, valid during the call; longer for who holds `frame`, the extent that it
-   * lies in. Null: it lies in memory of the transport.
-   */
-  onMessage(bytes: Uint8Array, frame: RequestFrame | null): void
-  /** A whole control frame; `payload` is valid during the call. */
-  onControl(opcode: number, payload: Uint8Array): void
-  /** The client broke the protocol, or a limit. Nothing more is accepted. */
-  onViolation(code: number, reason: string): void
-}
-
-export const ViolationCode = { PROTOCOL: 1002, UNSUPPORTED: 1003, TOO_LARGE: 1009 } as const
 
 /** From this size on a message is worth an extent before its head has arrived. */
 const LARGE_BYTES = 32 * 1024
