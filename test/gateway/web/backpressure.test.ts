@@ -178,6 +178,38 @@ onEveryEngine('WebSocket send', (engine) => {
     })
   })
 
+  test('of shared memory to a client that does not read gives it back at once', async () => {
+    await withServer(engine, {}, async ({ port, nextPeer }) => {
+      const client = await WebSocketClient.open(port)
+      client.socket.pause()
+      const recorder = await nextPeer()
+      const { peer } = recorder
+      const shared = new Uint8Array(new SharedArrayBuffer(2 * CHUNK_BYTES))
+      let sent = 0
+      let settled = 0
+      // One more than what is buffered by the system, and one behind it.
+      for (let more = 0; more < 2 && sent < ROUNDS_MAX; sent++) {
+        shared.fill(sent)
+        const chunks = [Buffer.of(sent >> 8, sent), shared.subarray(3, CHUNK_BYTES), shared]
+        assert.ok(peer.send(chunks, () => settled++))
+        assert.equal(settled, sent + 1)
+        shared.fill(0xee) // A late read would show.
+        if (peer.bufferedBytes > 0) more++
+      }
+      client.socket.resume()
+      for (let i = 0; i < sent; i++) {
+        const message = await client.message()
+        assert.equal(message?.length, 2 + 3 * CHUNK_BYTES - 3)
+        assert.equal(message.readUInt16BE(0), i)
+        const wrong = message.subarray(2).findIndex((byte) => byte !== (i & 0xff))
+        assert.equal(wrong, -1, `message ${i}`)
+      }
+      await recorder.until(() => recorder.drains > 0 && peer.bufferedBytes === 0)
+      assert.equal(settled, sent)
+      client.destroy()
+    })
+  })
+
   test('after the close of either side sends nothing and gives memory back', async () => {
     await withServer(engine, {}, async ({ port, nextPeer }) => {
       for (const close of ['end', 'terminate', 'destroy'] as const) {
