@@ -1,6 +1,6 @@
 /**
  * What a produced gigabyte, and a single event, cost the broker by the door it comes through:
- * Kafka's protocol, and WebSockets on both engines. The same batches, connections and kind of
+ * Kafka's protocol, and WebSockets on every engine. The same batches, connections and kind of
  * client. Starts and stops everything itself; loopback only.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -61,6 +61,7 @@ const WORKLOADS = [
 
 const TARGETS = [
   { name: 'Kafka', driver: 'kafka', engine: 'uws' },
+  { name: 'WebSocket, native', driver: 'ws', engine: 'native' },
   { name: 'WebSocket, uWebSockets.js', driver: 'ws', engine: 'uws' },
   { name: 'WebSocket, node:http + ws', driver: 'ws', engine: 'node' },
 ] as const

@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { KafkaAdmin } from '../src/client/kafka-admin.ts'
+import type { WebEngine } from '../src/gateway/web/web-server.ts'
 import { projectFolder, type RunningBroker, startBroker } from './lib/broker.ts'
 import { cleanUpAtExit, deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
@@ -31,19 +32,19 @@ interface Result {
 interface Library {
   readonly name: string
   /** Of the broker's web server. */
-  readonly engine: 'uws' | 'node'
+  readonly engine: WebEngine
   readonly run: (broker: RunningBroker, events: number, eventBytes: number) => Result
 }
 
 const LIBRARIES: readonly Library[] = [
   {
     name: 'Millrace, produce()',
-    engine: 'uws',
+    engine: 'native',
     run: inNode('millrace', (b) => `ws://127.0.0.1:${b.httpPort}/ws`),
   },
   {
     name: 'Millrace, send(), a promise each',
-    engine: 'uws',
+    engine: 'native',
     run: inNode('millrace-promises', (b) => `ws://127.0.0.1:${b.httpPort}/ws`),
   },
   {

@@ -8,6 +8,7 @@ mod batch;
 mod call;
 mod errno;
 mod file;
+mod mask;
 mod memory;
 mod poller;
 mod socket;
@@ -19,7 +20,7 @@ use call::{define_functions, set_constant};
 use napi_derive::napi;
 
 /// Raised with every change of a function's meaning, so that the loader refuses a stale build.
-const ABI_VERSION: u32 = 5;
+const ABI_VERSION: u32 = 6;
 
 #[napi(module_exports)]
 pub fn exports(exports: napi::bindgen_prelude::Object, env: napi::Env) -> napi::Result<()> {
@@ -45,6 +46,7 @@ pub fn exports(exports: napi::bindgen_prelude::Object, env: napi::Env) -> napi::
         c"eventfdSignal" => thread::eventfd_signal,
         c"eventfdWait" => thread::eventfd_wait,
         c"closeFd" => thread::close_fd,
+        c"duplicateFd" => thread::duplicate_fd,
 
         c"uringOpen" => uring::open,
         c"uringFlush" => uring::flush,
@@ -66,5 +68,7 @@ pub fn exports(exports: napi::bindgen_prelude::Object, env: napi::Env) -> napi::
         c"tcpPeerAddress" => socket::tcp_peer_address,
         c"tcpReceive" => socket::tcp_receive,
         c"tcpSend" => socket::tcp_send,
+        c"tcpShutdown" => socket::tcp_shutdown,
+        c"unmask" => mask::unmask,
     })
 }

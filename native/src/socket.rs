@@ -236,13 +236,25 @@ pub fn tcp_send(call: &Call) -> Outcome {
     if used == 0 {
         return Ok(Value::Number(0.0));
     }
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    if used == 1 {
+        let only = unsafe { vectors[0].assume_init() };
+        return Ok(Value::Number(count_or_errno(retry(|| unsafe {
+            libc::send(fd, only.iov_base, only.iov_len, flags)
+        }))));
+    }
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = vectors.as_mut_ptr().cast();
     message.msg_iovlen = used;
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     Ok(Value::Number(count_or_errno(retry(|| unsafe {
         libc::sendmsg(fd, &message, flags)
     }))))
+}
+
+/// Ends what is sent; the peer may still send. A connection that is gone already is no failure.
+pub fn tcp_shutdown(call: &Call) -> Outcome {
+    unsafe { libc::shutdown(call.natural(0, "fd")?, libc::SHUT_WR) };
+    Ok(Value::Undefined)
 }
 
 fn count_or_errno(result: Result<usize, i32>) -> f64 {

@@ -129,3 +129,12 @@ pub fn close_fd(call: &Call) -> Outcome {
     }
     Ok(Value::Undefined)
 }
+
+pub fn duplicate_fd(call: &Call) -> Outcome {
+    let fd = call.natural(0, "fd")?;
+    let duplicate = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    if duplicate < 0 {
+        return Err(Failure::last("fcntl"));
+    }
+    Ok(Value::Number(f64::from(duplicate)))
+}

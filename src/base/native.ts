@@ -50,6 +50,8 @@ export interface NativeAddon {
    *  At most 60,000 ms a call. */
   eventfdWait(fd: number, timeoutMs: number): boolean
   closeFd(fd: number): void
+  /** Another descriptor of the same file or socket, which the first one's close leaves open. */
+  duplicateFd(fd: number): number
 
   // —— io_uring: flushes and cold reads off the shard's thread; null when it is refused ——
   // A ring, like a poller, belongs to the thread that opened it: elsewhere its number means
@@ -117,10 +119,16 @@ export interface NativeAddon {
   /** One gathering send of chunks[from…], `skip` bytes into the first, at most 64 chunks; count, or
    *  minus errno. */
   tcpSend(fd: number, chunks: Uint8Array[], from: number, skip: number): number
+  /** Ends the sending half; never fails. */
+  tcpShutdown(fd: number): void
+  /**
+   * XORs bytes[offset, offset + length) with the four bytes of `key` (an int32, its highest byte
+   *  first) again and again. In JavaScript: gateway/web/native/unmask.ts. */
+  unmask(bytes: Uint8Array, offset: number, length: number, key: number): void
 }
 
 /** What this program expects of the addon's `abiVersion`; raised in both places together. */
-const ABI_VERSION = 5
+const ABI_VERSION = 6
 
 /**
  * Overrides where the addon comes from: 'off' for none, or an absolute path. Unset, it is

@@ -8,7 +8,7 @@ import { MetadataImage, type Topic } from '../metadata/image.ts'
 import type { MetadataRecord } from '../metadata/records.ts'
 import type { Logger } from '../metrics/logger.ts'
 import { Arena } from '../ring/arena.ts'
-import { allocateArena } from '../ring/arena-layout.ts'
+import { type ArenaMemory, allocateArena } from '../ring/arena-layout.ts'
 import { allocateWaitCell, WaitAsyncParker, type WaitCell } from '../ring/doorbell.ts'
 import type { ControlReply, OpenPartition, ShardEvent } from '../shard/control.ts'
 import { chooseTier, type ShardHost, startShards } from '../shard/shard-host.ts'
@@ -40,6 +40,7 @@ export interface StartedBroker {
 export interface StartOptions {
   readonly config: BrokerConfig
   readonly logger: Logger
+  readonly ground: BrokerGround
   /** Makes what wakes main when a shard answers; null for `Atomics.waitAsync`. */
   readonly makeWaker: (parts: WakerParts) => HubWaker | null
   /** A shard died: the process cannot go on. */
@@ -57,6 +58,23 @@ export interface WakerParts {
   readonly inRound: (round: () => void) => void
 }
 
+/** What doors need before the broker has started. */
+export interface BrokerGround {
+  readonly tier: Tier
+  readonly tierReason: string
+  readonly ingress: ArenaMemory
+  /** Of `ingress`: main allocates, every shard sees it. */
+  readonly arena: Arena
+}
+
+/** Throws when the configured tier is not there. */
+export function prepareBroker(config: BrokerConfig): BrokerGround {
+  const { tier, reason } = chooseTier(config.get('millrace.native.tier'))
+  const ingress = allocateArena(config.get('millrace.arena.ingress.bytes'))
+  const arena = new Arena(ingress, { poison: process.env.MILLRACE_CHECK_MEMORY === '1' })
+  return { tier, tierReason: reason, ingress, arena }
+}
+
 /** Kafka's id of the metadata topic. */
 const METADATA_TOPIC_ID: Uuid = 'AAAAAAAAAAAAAAAAAAAAAQ'
 const METADATA_DIRECTORY = '__cluster_metadata-0'
@@ -66,7 +84,7 @@ const PARTITION_DIRECTORY = /^([0-9a-f]{32})-\d+$/
 
 export async function startBroker(options: StartOptions): Promise<StartedBroker> {
   const { config, logger } = options
-  const { tier, reason } = chooseTier(config.get('millrace.native.tier'))
+  const { tier, tierReason, ingress, arena } = options.ground
   const shards = config.get('millrace.shards') || Math.max(1, availableParallelism() - 1)
   const files = new NodeFiles()
   const directories = openLogDirectories(files, config.logDirs, {
@@ -74,7 +92,6 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     onWarning: (message) => logger.warn({}, message),
   })
   const mainCell = allocateWaitCell()
-  const ingress = allocateArena(config.get('millrace.arena.ingress.bytes'))
   const progress = new RecoveryProgress(logger)
   const host: ShardHost = startShards({
     shards,
@@ -105,7 +122,6 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
       inRound: (round) => hub.inRound(round),
     }) ?? waitAsyncWaker(new WaitAsyncParker(mainCell, allEmpty), hub.pump),
   )
-  const arena = new Arena(ingress, { poison: process.env.MILLRACE_CHECK_MEMORY === '1' })
   const store = new MetadataStore({
     image: new MetadataImage(),
     shard: host.proxies[0]!,
@@ -129,7 +145,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   return {
     broker,
     tier,
-    tierReason: reason,
+    tierReason,
     shards,
     stop: () => stopShards(host, directories),
   }

@@ -55,9 +55,9 @@ export const BROKER_OPTIONS = {
     'HOST:PORT of health, metrics and everything else over HTTP; "off" for none.',
   ),
   'millrace.http.engine': oneOf(
-    ['auto', 'uws', 'node'],
+    ['auto', 'native', 'uws', 'node'],
     'auto',
-    'Who serves HTTP and WebSockets; auto takes uWebSockets.js where it loads, else Node itself.',
+    'Who serves HTTP and WebSockets: the addon, uWebSockets.js, Node; auto takes the first there is.',
   ),
   'millrace.http.allowed.origins': list(
     '',

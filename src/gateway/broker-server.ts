@@ -1,7 +1,10 @@
+import { systemClock } from '../base/clock.ts'
 import { loadNative } from '../base/native.ts'
 import type { Broker } from '../broker/broker.ts'
 import {
+  type BrokerGround,
   type HubWaker,
+  prepareBroker,
   type StartedBroker,
   startBroker,
   type WakerParts,
@@ -16,6 +19,7 @@ import { httpRoutes } from './http-routes.ts'
 import { KafkaListener, type Listen } from './kafka-listener.ts'
 import { NativeSockets } from './native-sockets.ts'
 import { listenNet } from './net-transport.ts'
+import { ReceiveMemory } from './receive-memory.ts'
 import { ENGINE_NAMES, type WebServer } from './web/web-server.ts'
 import { IDLE_TIMEOUT_MS, openWebDoor, PING_INTERVAL_MS } from './web-door.ts'
 import { WebSocketDoor } from './websocket/websocket-door.ts'
@@ -68,16 +72,21 @@ export class BrokerServer {
 
   /** Opens the doors and says so; `startedMs` is when that began. Throws when it cannot. */
   async start(startedMs: number): Promise<BrokerAddresses> {
-    const http = await this.#openWeb()
+    const ground = prepareBroker(this.#config)
+    const memory = new ReceiveMemory(ground.arena, () => systemClock.monotonicMs())
+    this.#sockets = this.#openSockets(ground)
+    const http = await this.#openWeb(memory)
     const httpEngine = this.#web?.engine ?? null
     const started = await startBroker({
       config: this.#config,
       logger: this.#logger,
+      ground,
       makeWaker: (parts) => this.#makeWaker(parts),
       onCrash: (shard, error) => this.#onFailure(`shard ${shard} failed`, error),
     })
     this.#started = started
-    const listeners = await this.#openKafka(started.broker)
+    started.broker.hub.onPumped(() => memory.freed())
+    const listeners = await this.#openKafka(started.broker, memory)
     this.#webSockets = new WebSocketDoor({
       broker: started.broker,
       complaints: this.#complaints,
@@ -129,9 +138,10 @@ export class BrokerServer {
     this.#logger.info({}, 'stopped: every log is closed in order')
   }
 
-  async #openWeb(): Promise<string | null> {
+  async #openWeb(memory: ReceiveMemory): Promise<string | null> {
     const at = this.#config.httpListener
     if (at === null) return null
+    const sockets = this.#sockets
     this.#web = await openWebDoor({
       at,
       config: this.#config,
@@ -139,6 +149,7 @@ export class BrokerServer {
       onError: (error) => this.#onWebError(error),
       // Null before the broker serves, and when it stops.
       accept: (peer) => this.#webSockets?.accept(peer) ?? null,
+      native: sockets === null ? null : { sockets, memory },
     })
     return formatEndpoint({ host: at.host, port: await this.#web.listen() })
   }
@@ -152,12 +163,11 @@ export class BrokerServer {
     this.#logger.warn({ err: error }, 'an HTTP request failed')
   }
 
-  async #openKafka(broker: Broker): Promise<string[]> {
-    const kafka = new KafkaListener(broker, this.#complaints)
+  async #openKafka(broker: Broker, memory: ReceiveMemory): Promise<string[]> {
+    const kafka = new KafkaListener(broker, memory, this.#complaints)
     this.#kafka = kafka
     const bound: string[] = []
     const sockets = this.#sockets
-    sockets?.useArena(broker.arena)
     const listen: Listen =
       sockets === null ? listenNet : (host, port, onAccept) => sockets.listen(host, port, onAccept)
     for (const { name, host, port } of this.#config.listeners) {
@@ -172,11 +182,17 @@ export class BrokerServer {
     return bound
   }
 
-  #makeWaker(parts: WakerParts): HubWaker | null {
-    const addon = parts.tier === 'portable' ? null : loadNative()
+  /** Null in the portable tier. */
+  #openSockets({ tier, arena }: BrokerGround): NativeSockets | null {
+    const addon = tier === 'portable' ? null : loadNative()
     if (addon === null) return null
-    this.#sockets = new NativeSockets(addon, (errno) => this.#complainOfAccept(errno))
-    return this.#sockets.waker(parts)
+    const sockets = new NativeSockets(addon, (errno) => this.#complainOfAccept(errno))
+    sockets.useArena(arena)
+    return sockets
+  }
+
+  #makeWaker(parts: WakerParts): HubWaker | null {
+    return this.#sockets?.waker(parts) ?? null
   }
 
   /** Clients wait in the listener's backlog meanwhile. */

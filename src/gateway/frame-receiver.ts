@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts'
 import { copyOf } from '../base/bytes.ts'
 import type { Arena } from '../ring/arena.ts'
 import { type ReceiveMemory, SMALL_BYTES } from './receive-memory.ts'
+import type { StreamReceiver } from './transport.ts'
 
 /**
  * Cuts one connection's byte stream into length-prefixed frames, each contiguous in one extent of
@@ -28,7 +29,8 @@ export const PREFIX_BYTES = 4
 /** From this size on a frame is worth an extent before its length has arrived. */
 const LARGE_FRAME_BYTES = 32 * 1024
 
-export class FrameReceiver {
+export class FrameReceiver implements StreamReceiver {
+  readonly headBytes = PREFIX_BYTES
   readonly #memory: ReceiveMemory
   readonly #arena: Arena
   readonly #sink: FrameSink
@@ -62,7 +64,6 @@ export class FrameReceiver {
     return this.#extent < 0 ? 0 : this.#capacity
   }
 
-  /** True when this connection sends frames so large that little should arrive behind one. */
   get sendsLargeFrames(): boolean {
     return this.#trustedBytes >= LARGE_FRAME_BYTES
   }
@@ -72,7 +73,6 @@ export class FrameReceiver {
     return this.#declared < 0 && this.#prefixBytes === 0
   }
 
-  /** Where the bytes of the frame under way may be received directly; length 0 when nowhere. */
   get directOffset(): number {
     return this.#extent + this.#filled
   }
@@ -83,11 +83,6 @@ export class FrameReceiver {
     return Math.min(this.#capacity, length) - this.#filled
   }
 
-  /**
-   * Between frames: takes an extent for the next large one before its prefix has arrived. True when
-   * it has: then receive a prefix elsewhere, what follows it at `directOffset`, and call
-   * `acceptExpected` at once, whatever came.
-   */
   expect(): boolean {
     if (!this.sendsLargeFrames || !this.isIdle || this.#closed || !this.#sink.mayTake())
       return false
@@ -97,11 +92,6 @@ export class FrameReceiver {
     return true
   }
 
-  /**
-   * After `expect`: `count` bytes have come, the first PREFIX_BYTES of them at `bytes[at]`, the
-   * others at `directOffset`. Returns a copy of those that belong behind the frame, for `accept`;
-   * null when there are none.
-   */
   acceptExpected(bytes: Uint8Array, at: number, count: number): Uint8Array | null {
     assert(this.#extent >= 0 && this.#declared < 0 && count <= PREFIX_BYTES + this.directLength)
     const extent = this.#extent
@@ -121,7 +111,6 @@ export class FrameReceiver {
     return rest
   }
 
-  /** `count` bytes have been received at `directOffset`. */
   advance(count: number): void {
     assert(count <= this.directLength)
     this.#filled += count
@@ -129,11 +118,7 @@ export class FrameReceiver {
     else if (this.#filled === this.#capacity) this.#grow()
   }
 
-  /**
-   * Takes bytes[from, to) in order and returns the index of the first byte not taken: `to`, or less
-   * when the receiver has stalled or closed, or the sink has enough. The caller keeps the rest and
-   * offers it again later.
-   */
+  /** Takes less than all when it has stalled or closed, or when the sink has enough. */
   accept(bytes: Uint8Array, from: number, to: number): number {
     let at = from
     while (at < to && !this.#stalled && !this.#closed) {

@@ -3,7 +3,7 @@ import { connectionsMax, descriptorLimit } from '../broker/descriptor-limit.ts'
 import { handlersOf } from '../broker/handlers/index.ts'
 import type { Complaints } from './complaints.ts'
 import { KafkaConnection } from './kafka-connection.ts'
-import { ReceiveMemory } from './receive-memory.ts'
+import type { ReceiveMemory } from './receive-memory.ts'
 import type { AcceptHandler, Transport, TransportListener, TransportOwner } from './transport.ts'
 
 /**
@@ -37,15 +37,14 @@ export class KafkaListener {
   readonly #connectionsMax = connectionsMax(descriptorLimit())
   #nextId = 1
 
-  constructor(broker: Broker, complaints: Complaints) {
+  /** `memory` is shared with every other door that receives into the ingress arena. */
+  constructor(broker: Broker, memory: ReceiveMemory, complaints: Complaints) {
     this.#broker = broker
     this.#complaints = complaints
     this.#handlers = handlersOf(broker)
-    this.#memory = new ReceiveMemory(broker.arena, () => broker.clock.monotonicMs())
-    broker.hub.onPumped(() => {
-      this.#sendReady()
-      this.#resumeStalled()
-    })
+    this.#memory = memory
+    broker.hub.onPumped(() => this.#sendReady())
+    memory.onFreed(() => this.#resumeStalled())
     this.#sweep = setInterval(() => this.#closeSlow(), SWEEP_MS)
     this.#sweep.unref()
   }
@@ -106,8 +105,8 @@ export class KafkaListener {
     const left = (this.#byAddress.get(address) ?? 1) - 1
     if (left === 0) this.#byAddress.delete(address)
     else this.#byAddress.set(address, left)
-    // What it held may be what others wait for.
-    if (this.#waiting.size > 0) setImmediate(() => this.#resumeStalled())
+    // What it held may be what others wait for, behind whatever door.
+    setImmediate(() => this.#memory.freed())
   }
 
   /** Sending may let a connection go on, so that more responses are ready at its end. */

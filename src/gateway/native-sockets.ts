@@ -143,10 +143,25 @@ export class NativeSockets implements StreamHost {
     for (let i = 0; i < ACCEPTS_PER_EVENT; i++) {
       const accepted = this.addon.tcpAccept(fd)
       if (accepted < 0) return -accepted
-      const transport = new NativeTransport(this, accepted)
+      const address = this.#peerAddress(accepted)
+      if (address === null) {
+        this.addon.closeFd(accepted)
+        continue
+      }
+      const transport = new NativeTransport(this, accepted, address)
       transport.start(onAccept(transport))
     }
     return 0
+  }
+
+  /** Without the port, since limits count by address; null when the peer is gone already. */
+  #peerAddress(fd: number): string | null {
+    try {
+      return this.addon.tcpPeerAddress(fd).replace(/:\d+$/, '')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOTCONN') return null
+      throw error
+    }
   }
 }
 

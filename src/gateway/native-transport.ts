@@ -1,5 +1,4 @@
 import { copyOf } from '../base/bytes.ts'
-import { PREFIX_BYTES } from './frame-receiver.ts'
 import { BROKEN, READABLE, SPILL_BYTES, type StreamHost, WRITABLE } from './native-events.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 
@@ -8,9 +7,8 @@ import type { Transport, TransportOwner } from './transport.ts'
  * it into the shared spill, from where it is copied. Runs on main.
  */
 interface QueuedSend {
-  readonly chunks: Uint8Array[]
-  readonly onSent: () => void
-  readonly bytes: number
+  chunks: Uint8Array[]
+  onSent: () => void
 }
 
 /** Receives in a row from one stream before others get their turn. */
@@ -29,18 +27,18 @@ export class NativeTransport implements Transport {
   #reading = true
   #wantsWritable = false
   #isClosed = false
-  #endWhenSent = false
+  /** What follows when everything queued has been sent. */
+  #whenSent: 'go on' | 'shut down' | 'close' = 'go on'
   readonly #queue: QueuedSend[] = []
   /** First chunk of the first queued send that has not left whole, and how much of it has. */
   #chunk = 0
   #skip = 0
   #queuedBytes = 0
 
-  constructor(sockets: StreamHost, fd: number) {
+  constructor(sockets: StreamHost, fd: number, remoteAddress: string) {
     this.#sockets = sockets
     this.#fd = fd
-    // Limits count by address: the peer's port goes.
-    this.remoteAddress = sockets.addon.tcpPeerAddress(fd).replace(/:\d+$/, '')
+    this.remoteAddress = remoteAddress
     this.#id = sockets.watch(fd, { onEvents: (events) => this.#onEvents(events) })
   }
 
@@ -53,8 +51,17 @@ export class NativeTransport implements Transport {
     return this.#queuedBytes
   }
 
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
   get hasUntaken(): boolean {
     return this.#left !== null
+  }
+
+  /** `bytes` came before this transport had the socket: `drainReceived` offers them. */
+  prepend(bytes: Uint8Array): void {
+    if (bytes.length > 0) this.#left = bytes
   }
 
   pause(): void {
@@ -84,11 +91,24 @@ export class NativeTransport implements Transport {
       onSent()
       return
     }
-    let bytes = 0
-    for (const chunk of chunks) bytes += chunk.length
-    this.#queue.push({ chunks, onSent, bytes })
-    this.#queuedBytes += bytes
-    if (!this.#wantsWritable) this.#sendQueued()
+    this.#enqueue({ chunks, onSent })
+  }
+
+  /**
+   * As `send`, but what the system does not take now is copied, so that nobody's memory waits for
+   * the client. `onSent` runs before this returns, `onLeft` later, when the copy has left: not at
+   * all when there was none.
+   */
+  sendOrCopy(chunks: Uint8Array[], onSent: () => void, onLeft: () => void): void {
+    if (!this.#isClosed) {
+      const send: QueuedSend = { chunks, onSent: () => {} }
+      this.#enqueue(send)
+      if (this.#queue.lastIndexOf(send) >= 0) {
+        this.#keepRest(send)
+        send.onSent = onLeft
+      }
+    }
+    onSent()
   }
 
   destroy(): void {
@@ -96,8 +116,34 @@ export class NativeTransport implements Transport {
   }
 
   end(): void {
-    this.#endWhenSent = true
+    this.#whenSent = 'close'
     if (this.#queue.length === 0) this.#close(null)
+  }
+
+  /** Ends the sending half after what is queued; `onClosed` follows when the peer has ended. */
+  shutDown(): void {
+    if (this.#isClosed) return
+    this.#whenSent = 'shut down'
+    if (this.#queue.length === 0) this.#sockets.addon.tcpShutdown(this.#fd)
+  }
+
+  #enqueue(send: QueuedSend): void {
+    for (const chunk of send.chunks) this.#queuedBytes += chunk.length
+    this.#queue.push(send)
+    if (!this.#wantsWritable) this.#sendQueued()
+  }
+
+  /** Replaces what of `send`, which is in the queue, has not left by a copy. */
+  #keepRest(send: QueuedSend): void {
+    const isFirst = this.#queue[0] === send
+    const from = isFirst ? this.#chunk : 0
+    const rest = send.chunks.slice(from)
+    if (isFirst) {
+      rest[0] = (rest[0] as Uint8Array).subarray(this.#skip)
+      this.#chunk = 0
+      this.#skip = 0
+    }
+    send.chunks = [Buffer.concat(rest)]
   }
 
   #onEvents(events: number): void {
@@ -113,7 +159,7 @@ export class NativeTransport implements Transport {
     const { addon, arena, spillOffset } = this.#sockets
     const { receiver } = owner
     for (let i = 0; i < RECEIVES_PER_EVENT && this.#reading && !this.#isClosed; i++) {
-      const head = receiver.expect() ? PREFIX_BYTES : 0
+      const head = receiver.expect() ? receiver.headBytes : 0
       const direct = receiver.directLength
       const spill = receiver.sendsLargeFrames ? SMALL_SPILL_BYTES : SPILL_BYTES
       const at = direct > 0 ? receiver.directOffset : spillOffset
@@ -173,7 +219,8 @@ export class NativeTransport implements Transport {
     }
     if (this.#isClosed) return
     this.#wantWritable(false)
-    if (this.#endWhenSent) this.#close(null)
+    if (this.#whenSent === 'close') this.#close(null)
+    else if (this.#whenSent === 'shut down') this.#sockets.addon.tcpShutdown(this.#fd)
   }
 
   /** Moves past `count` sent bytes; true when all chunks have left. */
@@ -210,8 +257,8 @@ export class NativeTransport implements Transport {
     this.#left = null
     this.#sockets.unwatch(this.#id, this.#fd)
     this.#sockets.addon.closeFd(this.#fd)
-    for (const send of this.#queue.splice(0)) send.onSent()
     this.#queuedBytes = 0
+    for (const send of this.#queue.splice(0)) send.onSent()
     this.#owner?.onClosed(error)
   }
 }

@@ -19,6 +19,7 @@ export class ReceiveMemory {
   #holder: object | null = null
   #heldSinceMs = 0
   readonly #nowMs: () => number
+  readonly #onFreed: (() => void)[] = []
 
   constructor(arena: Arena, nowMs: () => number) {
     this.arena = arena
@@ -57,5 +58,15 @@ export class ReceiveMemory {
   /** `owner` has finished or given up its request. */
   done(owner: object): void {
     if (this.#holder === owner) this.#holder = null
+  }
+
+  /** `callback` runs when memory may have come back, for whoever waits for some. */
+  onFreed(callback: () => void): void {
+    this.#onFreed.push(callback)
+  }
+
+  /** Memory came back from somebody, whichever door he uses. */
+  freed(): void {
+    for (const callback of this.#onFreed) callback()
   }
 }

@@ -1,5 +1,3 @@
-import type { FrameReceiver } from './frame-receiver.ts'
-
 /**
  * One accepted byte stream, as the protocol code sees it: `node:net` and the addon's sockets both
  * implement it. Runs on main.
@@ -26,9 +24,39 @@ export interface Transport {
   end(): void
 }
 
+/** Takes the bytes of one stream, some of them where they are to lie. */
+export interface StreamReceiver {
+  /** Where the bytes of what is under way may be received directly; length 0 when nowhere. */
+  readonly directOffset: number
+  readonly directLength: number
+  /** True when this connection sends so much at a time that little should arrive behind it. */
+  readonly sendsLargeFrames: boolean
+  /** The most that stands in front of a payload: what `expect` wants to be received elsewhere. */
+  readonly headBytes: number
+  /**
+   * Between frames: takes an extent for the next large one before its head has arrived. True when
+   * it has: then receive `headBytes` elsewhere, what follows them at `directOffset`, and call
+   * `acceptExpected` at once, whatever came.
+   */
+  expect(): boolean
+  /**
+   * After `expect`: `count` bytes have come, the first `headBytes` of them at `bytes[at]`, the
+   * others at `directOffset`. Returns a copy of those that it has not taken, for `accept`; null
+   * when there are none.
+   */
+  acceptExpected(bytes: Uint8Array, at: number, count: number): Uint8Array | null
+  /** `count` bytes have been received at `directOffset`. */
+  advance(count: number): void
+  /**
+   * Takes bytes[from, to) in order and returns the index of the first byte not taken. The caller
+   * keeps the rest and offers it again later.
+   */
+  accept(bytes: Uint8Array, from: number, to: number): number
+}
+
 /** What owns a transport: it receives the bytes and learns of the end. */
 export interface TransportOwner {
-  readonly receiver: FrameReceiver
+  readonly receiver: StreamReceiver
   /** The receiver has taken what it could; it may be stalled. */
   onReceived(): void
   onClosed(reason: Error | null): void

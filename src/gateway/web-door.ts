@@ -1,6 +1,7 @@
 import type { BrokerConfig } from '../config/broker-config.ts'
 import type { Endpoint } from '../config/listeners.ts'
 import { SUBPROTOCOL } from '../wire/websocket/messages.ts'
+import type { NativeReceiving } from './web/native-upgrades.ts'
 import { openWebServer } from './web/open-web-server.ts'
 import type { WebServer, WebServerParts, WebSocketParts } from './web/web-server.ts'
 import { messageBytesMax } from './websocket/websocket-door.ts'
@@ -13,6 +14,8 @@ export interface WebDoorParts extends Pick<WebServerParts, 'onRequest' | 'onErro
   readonly at: Endpoint
   readonly config: BrokerConfig
   readonly accept: WebSocketParts['accept']
+  /** Null where there is no addon, or no use of it. */
+  readonly native: NativeReceiving | null
 }
 
 const MIB = 1024 * 1024
@@ -29,9 +32,10 @@ const BODY_BYTES_MAX = 4 * MIB
 const REQUEST_TIMEOUT_MS = 30_000
 
 /** Rejects when the configured engine does not load. */
-export function openWebDoor({ at, config, accept, ...handlers }: WebDoorParts): Promise<WebServer> {
+export function openWebDoor(parts: WebDoorParts): Promise<WebServer> {
+  const { at, config, accept, native, ...handlers } = parts
   const perAddress = config.get('millrace.http.max.connections.per.ip')
-  return openWebServer(config.get('millrace.http.engine'), {
+  const server: WebServerParts = {
     host: at.host,
     port: at.port,
     ...handlers,
@@ -51,5 +55,6 @@ export function openWebDoor({ at, config, accept, ...handlers }: WebDoorParts): 
       bodyBytesMax: BODY_BYTES_MAX,
       requestTimeoutMs: REQUEST_TIMEOUT_MS,
     },
-  })
+  }
+  return openWebServer(config.get('millrace.http.engine'), server, native)
 }

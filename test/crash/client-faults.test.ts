@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { loadNative, nativeLoadError } from '../../src/base/native.ts'
 import { loadUws, uwsLoadError } from '../../src/gateway/web/uws-library.ts'
 import { testSeed } from '../support/seed.ts'
 import { TROUBLES } from './client-plan.ts'
@@ -12,9 +13,14 @@ import { clientRound } from './client-rounds.ts'
 const seed = testSeed()
 const rerun = `MILLRACE_SEED=${seed} npm test -- crash/client-faults`
 
-for (const engine of ['uws', 'node'] as const) {
-  const isMissing = engine === 'uws' && loadUws() === null
-  const skip = isMissing && !process.env.CI ? `uWebSockets.js: ${uwsLoadError()}` : false
+const missing = {
+  native: loadNative() === null ? `the addon: ${nativeLoadError()}` : false,
+  uws: loadUws() === null ? `uWebSockets.js: ${uwsLoadError()}` : false,
+  node: false,
+} as const
+
+for (const engine of ['native', 'uws', 'node'] as const) {
+  const skip = process.env.CI ? false : missing[engine]
   for (const [index, trouble] of TROUBLES.entries()) {
     const name = `a client, with trouble "${trouble}", on ${engine}, loses nothing (${rerun})`
     test(name, { skip }, async () => {

@@ -98,7 +98,7 @@ async function check(places: Places, events: Events, port: number): Promise<void
   for (const values of read) assert.ok(values.length > 0, 'each partition has events')
 }
 
-for (const engine of ['uws', 'node']) {
+for (const engine of ['native', 'uws', 'node']) {
   describe(`a page in Chromium, on ${engine}`, { skip, timeout: TIMEOUT_MS }, () => {
     const set = { 'millrace.http.engine': engine }
 

@@ -55,7 +55,7 @@ function openSilently(port: number): Promise<Socket> {
   })
 }
 
-for (const engine of ['uws', 'node']) {
+for (const engine of ['native', 'uws', 'node']) {
   describe(`hostile clients of millrace.v1 on ${engine}`, () => {
     const set = { 'millrace.http.engine': engine }
 

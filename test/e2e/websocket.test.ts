@@ -1,9 +1,15 @@
-/** `millrace.v1` against a real broker, on both HTTP engines. */
+/** `millrace.v1` against a real broker, on every HTTP engine. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { decodeBatch } from '../../src/record/batch.ts'
 import { BatchBuilder } from '../../src/record/batch-builder.ts'
-import { CloseCode, OFFSET_EARLIEST, OFFSET_LATEST } from '../../src/wire/websocket/messages.ts'
+import { encodeEnvelope } from '../../src/wire/websocket/envelope.ts'
+import {
+  CloseCode,
+  OFFSET_EARLIEST,
+  OFFSET_LATEST,
+  type ServerMessages,
+} from '../../src/wire/websocket/messages.ts'
 import { type TestBroker, withBroker } from '../support/broker.ts'
 import { WebSocketTestClient } from '../support/websocket-client.ts'
 
@@ -46,7 +52,7 @@ async function withTopic(
   return { client, topic }
 }
 
-for (const engine of ['uws', 'node']) {
+for (const engine of ['native', 'uws', 'node']) {
   describe(`millrace.v1 on ${engine}`, () => {
     const set = { 'millrace.http.engine': engine }
 
@@ -121,6 +127,54 @@ for (const engine of ['uws', 'node']) {
         const live = await client.takeType('batches')
         assert.deepEqual(await valuesOf(live.payload), [{ offset: 2, value: 'a2' }])
         await client.ask('done', { type: 'unsubscribe', id: client.nextId(), subscription: 7 })
+        await client.close()
+      })
+    })
+
+    test('stores large batches of several partitions, whole or in fragments, as they are', async () => {
+      await withBroker({ set }, async (broker) => {
+        const { client, topic } = await withTopic(broker, 3)
+        client.send({ type: 'requestCredits', bytes: 6_000_000 })
+        await client.takeType('credits')
+        const sent: string[][] = [[], [], []]
+        const answers: Promise<{ partitions: readonly (readonly unknown[])[] }>[] = []
+        for (let id = 1000; id < 1012; id++) {
+          const batches = sent.map((values, partition) => {
+            const mine = Array.from({ length: 60 }, (_, i) => `${id}-${partition}-`.padEnd(i * 50))
+            values.push(...mine)
+            return batchOf(mine)
+          })
+          const partitions = batches.map(({ length }, i): [string, number, number] => {
+            return [topic, i, length]
+          })
+          const envelope = encodeEnvelope({ type: 'produce', id, acks: -1, partitions })
+          const message = Buffer.concat([envelope, ...batches])
+          const cut = id % 3 === 0 ? message.length : Math.floor(message.length / 3) + id
+          for (let at = 0; at < message.length; at += cut) {
+            client.socket.send(message.subarray(at, at + cut), { fin: at + cut >= message.length })
+          }
+          const taken = client.take(({ message: { type, ...rest } }) => {
+            return type === 'produced' && 'id' in rest && rest.id === id
+          })
+          answers.push(taken.then((one) => one.message as ServerMessages['produced']))
+        }
+        for (const { partitions } of await Promise.all(answers)) {
+          assert.deepEqual(
+            partitions.map(([code]) => code),
+            [0, 0, 0],
+          )
+        }
+        for (const [partition, values] of sent.entries()) {
+          const where = { topic, partition, credits: 10_000_000, offset: OFFSET_EARLIEST }
+          const [id, subscription] = [client.nextId(), partition]
+          await client.ask('subscribed', { type: 'subscribe', id, subscription, ...where })
+          const read: string[] = []
+          while (read.length < values.length) {
+            const pushed = await client.takeType('batches')
+            read.push(...(await valuesOf(pushed.payload)).map(({ value }) => value))
+          }
+          assert.deepEqual(read, values)
+        }
         await client.close()
       })
     })

@@ -60,3 +60,42 @@ test('NativeSockets, out of descriptors, leaves the listener alone for a while',
   t.mock.timers.tick(1000)
   assert.deepEqual(interests, [false, true, false], 'a closed listener is not watched again')
 })
+
+test('NativeSockets, a peer that is gone before it is asked for its address, is passed over', async () => {
+  let onReady = (): void => {}
+  let watchedId = -1
+  const closed: number[] = []
+  const waiting = [20, 21]
+  const addon = {
+    pollerOpen: (callback: () => void) => {
+      onReady = callback
+      return 1
+    },
+    pollerAdd: (_poller: number, fd: number, id: number) => {
+      if (fd === LISTENER) watchedId = id
+    },
+    pollerRemove: () => {},
+    pollerWait: (_poller: number, events: Int32Array) => {
+      events[0] = watchedId
+      events[1] = READABLE
+      return 1
+    },
+    closeFd: (fd: number) => closed.push(fd),
+    tcpListen: () => LISTENER,
+    tcpLocalPort: () => 9092,
+    tcpAccept: () => waiting.shift() ?? -EAGAIN,
+    tcpPeerAddress: (fd: number) => {
+      if (fd === 20) throw Object.assign(new Error('gone'), { code: 'ENOTCONN' })
+      return '127.0.0.1:50000'
+    },
+  } as unknown as NativeAddon
+  const sockets = new NativeSockets(addon, () => {})
+  const addresses: string[] = []
+  await sockets.listen('127.0.0.1', 9092, ({ remoteAddress }) => {
+    addresses.push(remoteAddress)
+    return null
+  })
+  onReady()
+  assert.deepEqual(addresses, ['127.0.0.1'])
+  assert.deepEqual(closed, [20, 21])
+})

@@ -202,3 +202,33 @@ test('pollerModify without interest is silent while bytes wait', { skip }, async
     addon.closeFd(other)
   })
 })
+
+test('tcpShutdown ends what is sent and not what is received', { skip }, async () => {
+  await withPair(async ({ addon, events, fd, peer }) => {
+    peer.allowHalfOpen = true
+    addon.tcpShutdown(fd)
+    addon.tcpShutdown(fd) // Nor does a second time fail.
+    peer.resume()
+    await once(peer, 'end')
+    peer.write('still')
+    await events.until(1, 1)
+    assert.equal(addon.tcpReceive(fd, new Uint8Array(8), 0, 8, 0, 0, 0), 5)
+  })
+})
+
+test('duplicateFd keeps a connection that its first descriptor leaves', { skip }, async () => {
+  await withPair(async ({ addon, listener, peer }) => {
+    const second = connect(addon.tcpLocalPort(listener), '127.0.0.1')
+    await once(second, 'connect')
+    const first = addon.tcpAccept(listener)
+    const own = addon.duplicateFd(first)
+    addon.closeFd(first)
+    assert.throws(() => addon.duplicateFd(first), { code: 'EBADF', syscall: 'fcntl' })
+    assert.equal(addon.tcpSend(own, [Buffer.from('here')], 0, 0), 4)
+    const [received] = await once(second, 'data')
+    assert.equal(String(received), 'here')
+    addon.closeFd(own)
+    await once(second, 'close')
+    assert.ok(!peer.destroyed)
+  })
+})

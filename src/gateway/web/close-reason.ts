@@ -18,7 +18,7 @@ export function closeReason(code: number, reason: string): string {
 }
 
 /** RFC 6455 §7.4: 1004, 1005, 1006 and 1015 never stand in a frame. */
-function isSendable(code: number): boolean {
+export function isSendable(code: number): boolean {
   if (code >= 3000) return code <= 4999
   return code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)
 }

@@ -112,7 +112,7 @@ export class NodePeer implements WebSocketPeer {
 
   #onMessage(data: Buffer, isBinary: boolean): void {
     if (this.#closeCode !== null) return
-    if (isBinary) this.#handler?.onMessage(data)
+    if (isBinary) this.#handler?.onMessage(data, null)
     else this.end(1003, 'only binary messages are understood')
   }
 

@@ -1,28 +1,22 @@
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { WebSocketServer } from 'ws'
 import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
-import { AddressTally } from './address-tally.ts'
+import { ConnectionPlaces, type Place } from './connection-places.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
-import { startTicking } from './life-signs.ts'
-import { NodePeer } from './node-peer.ts'
 import { plainAddress } from './plain-address.ts'
-import { tooManyConnections, tooManyFromAddress } from './responses.ts'
 import { refuseUpgrade } from './upgrade-rules.ts'
+import type { Upgrades } from './upgrades.ts'
 import {
   HEADER_BYTES_MAX,
   HEADERS_TIMEOUT_MS,
   KEEP_ALIVE_TIMEOUT_MS,
+  type WebEngine,
   type WebResponse,
   type WebServer,
   type WebServerParts,
-  type WebSocketParts,
 } from './web-server.ts'
-
-/** Connections over the limit that may wait for their refusal; more are closed without one. */
-const REFUSED_MAX = 100
 
 /** How often node looks for requests that take too long. */
 const TIMEOUT_CHECK_MS = 1000
@@ -30,25 +24,20 @@ const TIMEOUT_CHECK_MS = 1000
 /** A client that takes nothing of its answer for so long is closed, as uWebSockets.js does. */
 const ANSWER_TIMEOUT_MS = 10_000
 
-/** How long a client may take to answer our close frame. */
-const CLOSE_TIMEOUT_MS = 10_000
-
-/** The server on node:http and ws: for where uWebSockets.js does not load. */
+/** The server on node:http; its WebSockets are somebody else's. */
 export class NodeServer implements WebServer {
-  readonly engine = 'node'
+  readonly engine: WebEngine
   readonly #parts: WebServerParts
   readonly #server: Server
-  readonly #webSockets: WebSocketServer
-  readonly #peers = new Set<NodePeer>()
-  readonly #tally: AddressTally
-  /** Connections that are refused as soon as they ask for something. */
-  readonly #refused = new WeakMap<Duplex, WebResponse>()
-  #connections = 0
-  #ticker: NodeJS.Timeout | undefined
+  readonly #upgrades: Upgrades
+  readonly #places: ConnectionPlaces
+  readonly #placeOf = new WeakMap<Duplex, Place>()
 
-  constructor(parts: WebServerParts) {
+  constructor(engine: WebEngine, parts: WebServerParts, upgrades: Upgrades) {
+    this.engine = engine
     this.#parts = parts
-    this.#tally = new AddressTally(parts.limits.connectionsPerAddressMax)
+    this.#upgrades = upgrades
+    this.#places = new ConnectionPlaces(parts.limits)
     this.#server = createServer({
       headersTimeout: Math.min(HEADERS_TIMEOUT_MS, parts.limits.requestTimeoutMs),
       requestTimeout: parts.limits.requestTimeoutMs,
@@ -56,20 +45,19 @@ export class NodeServer implements WebServer {
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
       maxHeaderSize: HEADER_BYTES_MAX,
     })
-    this.#webSockets = new WebSocketServer(webSocketOptions(parts.webSocket))
     this.#server.on('connection', (socket: Socket) => this.#onConnection(socket))
     this.#server.on('request', (request, response) => this.#onRequest(request, response))
     this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
   }
 
   listen(): Promise<number> {
-    const { host, port, webSocket } = this.#parts
+    const { host, port } = this.#parts
     return new Promise((resolve, reject) => {
       this.#server.once('error', (error) => {
         reject(new BrokerError(ErrorCode.UNKNOWN_SERVER_ERROR, `listen on ${host}:${port}`, error))
       })
       this.#server.listen({ port, ...(host === '' ? {} : { host }) }, () => {
-        this.#ticker = startTicking(this.#peers, webSocket)
+        this.#upgrades.start()
         const address = this.#server.address()
         resolve(typeof address === 'object' && address !== null ? address.port : port)
       })
@@ -77,32 +65,22 @@ export class NodeServer implements WebServer {
   }
 
   close(): Promise<void> {
-    clearInterval(this.#ticker)
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve())
     })
     this.#server.closeAllConnections()
-    const peers = [...this.#peers]
-    for (const peer of peers) peer.end(1001, 'the broker stops')
-    // A turn later, so that what the sockets take at once is sent before they are destroyed.
-    setImmediate(() => {
-      for (const peer of peers) peer.terminate()
-    })
+    this.#upgrades.close()
     return closed
   }
 
   #onConnection(socket: Socket): void {
-    const { connectionsMax } = this.#parts.limits
-    const address = plainAddress(socket.remoteAddress)
-    const isCounted = this.#tally.tryTake(address)
-    this.#connections++
-    socket.once('close', () => {
-      this.#connections--
-      if (isCounted) this.#tally.release(address)
-    })
-    if (this.#connections > connectionsMax + REFUSED_MAX) socket.destroy()
-    else if (this.#connections > connectionsMax) this.#refused.set(socket, tooManyConnections())
-    else if (!isCounted) this.#refused.set(socket, tooManyFromAddress())
+    const place = this.#places.take(plainAddress(socket.remoteAddress))
+    if (place === null) {
+      socket.destroy()
+      return
+    }
+    this.#placeOf.set(socket, place)
+    socket.once('close', () => place.leave())
   }
 
   #onRequest(message: IncomingMessage, response: ServerResponse): void {
@@ -117,7 +95,7 @@ export class NodeServer implements WebServer {
       if (!response.writableFinished) request.abort()
     })
     const refusal =
-      this.#refused.get(message.socket) ??
+      this.#placeOf.get(message.socket)?.refusal ??
       refuseHead(head.headers, limits.bodyBytesMax) ??
       (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
     const respond = (answer: WebResponse): void => {
@@ -140,34 +118,18 @@ export class NodeServer implements WebServer {
       this.#onRequest(message, plainResponse(message, socket as Socket))
       return
     }
+    const place = this.#placeOf.get(socket)
+    if (place === undefined) return // It is being destroyed.
     const refusal =
-      this.#refused.get(socket) ??
+      place.refusal ??
       refuseHead(head.headers, 0) ??
       refuseUpgrade({ method: head.method, header }, webSocket)
     if (refusal !== null) {
       write(plainResponse(message, socket as Socket), refusal)
       return
     }
-    this.#webSockets.handleUpgrade(message, socket, rest, (opened) => {
-      const peer = new NodePeer(opened, socket as Socket, webSocket)
-      this.#peers.add(peer)
-      socket.once('close', () => this.#peers.delete(peer))
-      peer.open()
-    })
+    this.#upgrades.accept({ message, socket: socket as Socket, rest, place: place.move() })
   }
-}
-
-function webSocketOptions(parts: WebSocketParts): ConstructorParameters<typeof WebSocketServer>[0] {
-  const options = {
-    noServer: true,
-    maxPayload: parts.messageBytesMax,
-    perMessageDeflate: false,
-    clientTracking: false,
-    autoPong: false,
-    closeTimeout: CLOSE_TIMEOUT_MS,
-    handleProtocols: () => parts.protocol,
-  }
-  return options
 }
 
 function readHead(message: IncomingMessage): RequestHead {

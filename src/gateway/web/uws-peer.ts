@@ -58,7 +58,7 @@ export class UwsPeer implements WebSocketPeer {
 
   message(bytes: ArrayBuffer, isBinary: boolean): void {
     this.#isHeard = true
-    if (isBinary) this.#handler?.onMessage(new Uint8Array(bytes))
+    if (isBinary) this.#handler?.onMessage(new Uint8Array(bytes), null)
     else this.end(1003, 'only binary messages are understood')
   }
 

@@ -1,13 +1,16 @@
-/**
- * The HTTP and WebSocket server as the rest of the gateway sees it. There are two, which one test
- * suite holds alike: `uws-server.ts` on uWebSockets.js, `node-server.ts` on node:http and ws. Both
- * run on main. Neither ever pauses a socket: who is sent more than he takes is closed.
- */
+import type { RequestFrame } from '../../broker/request-frame.ts'
 
-export type WebEngine = 'uws' | 'node'
+/**
+ * The HTTP and WebSocket server as the rest of the gateway sees it. There are three, which one test
+ * suite holds alike: `native`, node:http with WebSockets on the addon's sockets; `uws`,
+ * uWebSockets.js; `node`, node:http and ws. All run on main. Who is sent more than he takes is
+ * closed.
+ */
+export type WebEngine = 'native' | 'uws' | 'node'
 
 /** What people are told about an engine. */
 export const ENGINE_NAMES: Readonly<Record<WebEngine, string>> = {
+  native: 'native',
   uws: 'uWebSockets.js',
   node: 'node:http',
 }
@@ -66,8 +69,11 @@ export interface WebSocketPeer {
 
 /** What the protocol above a connection does. Nothing is called after `onClose`. */
 export interface WebSocketHandler {
-  /** A binary message; `bytes` are valid during the call only. */
-  onMessage(bytes: Uint8Array): void
+  /**
+   * A binary message. `bytes`, which may be shared memory, are valid during the call, and longer
+   * only for who holds `frame`: the extent of the ingress arena that they lie in, null for none.
+   */
+  onMessage(bytes: Uint8Array, frame: RequestFrame | null): void
   /** `bufferedBytes` has fallen, not necessarily to 0. */
   onDrain(): void
   /** Runs exactly once. 1006 when there was no orderly close, else the code of who closed first. */

@@ -11,16 +11,18 @@ import { type ClientMessages, CloseCode } from '../../wire/websocket/messages.ts
 import type { SessionLink } from './session-link.ts'
 
 /**
- * The produces of one client: their batches go into the ingress arena and to their shards, in the
- * order of the messages. Where the arena has no extent now, what was received waits here: credits
- * bound how much that can be. Runs on main.
+ * The produces of one client: their batches go to their shards as they lie in the ingress arena, or
+ * are copied there first, in the order of the messages. Where the arena has no extent now, what was
+ * received waits here: credits bound how much that can be. Runs on main.
  */
 type ProduceMessage = ClientMessages['produce']
 type ProduceRecordsMessage = ClientMessages['produceRecords']
 
 export interface Received {
-  /** Record batches; valid only during the call, with `produce`. */
+  /** Record batches; valid during the call, and for who holds `frame`. With `produce`. */
   readonly payload: Uint8Array
+  /** The extent that the payload lies in; null when it lies elsewhere. */
+  readonly frame: RequestFrame | null
   readonly cost: number
 }
 
@@ -28,8 +30,11 @@ export interface Received {
 interface Waiting {
   readonly bytes: Uint8Array
   readonly cost: number
-  readonly start: (frame: RequestFrame) => void
+  readonly start: StartAppends
 }
+
+/** Begins appends whose batches lie in `frame`, the first one at `offset` of the arena. */
+type StartAppends = (frame: RequestFrame, offset: number) => void
 
 export class Produces {
   readonly #session: SessionLink
@@ -61,12 +66,12 @@ export class Produces {
       const frame = this.#place([bytes], bytes.length)
       if (frame === null) return
       this.#waiting.shift() // Before it starts: that may end in `close`.
-      start(frame)
+      start(frame, frame.offset)
       frame.release()
     }
   }
 
-  #produceBatches(message: ProduceMessage, { payload, cost }: Received): void {
+  #produceBatches(message: ProduceMessage, { payload, frame: own, cost }: Received): void {
     let bytes = 0
     for (const [, , length] of message.partitions) bytes += length
     if (bytes !== payload.length) {
@@ -81,9 +86,9 @@ export class Produces {
       this.#end(cost)
       return
     }
-    this.#append([payload], { bytes, cost }, (frame) => {
+    const start: StartAppends = (frame, first) => {
       const job = new AppendJob(this.#session.broker, frame)
-      let { offset } = frame
+      let offset = first
       for (const [topic, partition, length] of message.partitions) {
         const handle = this.#session.broker.topicByName(topic)?.handles[partition]
         if (handle === undefined) job.refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
@@ -91,7 +96,13 @@ export class Produces {
         offset += length
       }
       job.start(() => this.#produced(message, job.results, cost))
-    })
+    }
+    // Not while earlier ones wait: an extent that waits behind them would be memory that they want.
+    if (own !== null && this.#waiting.length === 0) {
+      start(own, payload.byteOffset - own.bytes.byteOffset)
+    } else {
+      this.#append([payload], { bytes, cost }, start)
+    }
   }
 
   #produced(message: ProduceMessage, results: readonly AppendedBatch[], cost: number): void {
@@ -148,9 +159,9 @@ export class Produces {
     }
     const chunks = plan.batches.map((batch) => batch.bytes)
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
-    this.#append(chunks, { bytes, cost }, (frame) => {
+    this.#append(chunks, { bytes, cost }, (frame, first) => {
       const job = new AppendJob(session.broker, frame)
-      let { offset } = frame
+      let offset = first
       for (const { handle, bytes: batch } of plan.batches) {
         job.append(handle, { offset, length: batch.length })
         offset += batch.length
@@ -174,11 +185,11 @@ export class Produces {
   #append(
     chunks: readonly Uint8Array[],
     { bytes, cost }: { bytes: number; cost: number },
-    start: (frame: RequestFrame) => void,
+    start: StartAppends,
   ): void {
     const frame = this.#waiting.length === 0 ? this.#place(chunks, bytes) : null
     if (frame !== null) {
-      start(frame)
+      start(frame, frame.offset)
       frame.release()
       return
     }

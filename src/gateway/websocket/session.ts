@@ -1,6 +1,7 @@
 import { assert } from '../../base/assert.ts'
 import type { Broker } from '../../broker/broker.ts'
 import { isForeignFailure } from '../../broker/request.ts'
+import type { RequestFrame } from '../../broker/request-frame.ts'
 import { SendTurns } from '../../broker/send-turns.ts'
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
 import {
@@ -87,11 +88,11 @@ export class Session implements WebSocketHandler, SessionLink {
     return this.#recalledMs
   }
 
-  onMessage(bytes: Uint8Array): void {
+  onMessage(bytes: Uint8Array, frame: RequestFrame | null): void {
     if (this.#isClosed || this.#isEnding) return
     try {
       const { envelope, payloadStart } = decodeClientMessage(bytes, this.limits.envelopeBytes)
-      this.#serve(envelope, bytes, payloadStart)
+      this.#serve(envelope, { bytes, frame }, payloadStart)
     } catch (error) {
       if (!(error instanceof EnvelopeError)) throw error
       this.violate(CloseCode.MALFORMED, error.message)
@@ -191,7 +192,7 @@ export class Session implements WebSocketHandler, SessionLink {
     if (!this.#isClosed) this.peer.end(code, reason.slice(0, CLOSE_REASON_MAX))
   }
 
-  #serve(message: ClientMessage, bytes: Uint8Array, payloadStart: number): void {
+  #serve(message: ClientMessage, { bytes, frame }: Arrived, payloadStart: number): void {
     switch (message.type) {
       case 'produce':
       case 'produceRecords': {
@@ -202,7 +203,7 @@ export class Session implements WebSocketHandler, SessionLink {
           return
         }
         this.#lastSpentMs = this.broker.clock.monotonicMs()
-        this.#produces.produce(message, { payload: bytes.subarray(payloadStart), cost })
+        this.#produces.produce(message, { payload: bytes.subarray(payloadStart), frame, cost })
         return
       }
       case 'requestCredits':
@@ -289,6 +290,12 @@ export class Session implements WebSocketHandler, SessionLink {
   endSilently(id: number): void {
     this.#end(id)
   }
+}
+
+/** A message as the web server hands it over. */
+interface Arrived {
+  readonly bytes: Uint8Array
+  readonly frame: RequestFrame | null
 }
 
 /** So much of a large answer may be unread when the next one is begun. */

@@ -1,5 +1,4 @@
 import { Packr, Unpackr } from 'msgpackr'
-import { viewOf } from '../../base/bytes.ts'
 import { checkMessagePack } from './check-msgpack.ts'
 import {
   CLIENT_MESSAGES,
@@ -34,7 +33,11 @@ export class EnvelopeError extends Error {
 export function encodeEnvelope(envelope: ClientMessage | ServerMessage): Uint8Array {
   const packed = packr.pack(envelope)
   const head = new Uint8Array(LENGTH_BYTES + packed.length)
-  viewOf(head).setUint32(0, packed.length)
+  // Byte by byte, here and below: a DataView costs more than all else of a short envelope.
+  head[0] = packed.length >>> 24
+  head[1] = packed.length >>> 16
+  head[2] = packed.length >>> 8
+  head[3] = packed.length
   head.set(packed, LENGTH_BYTES)
   return head
 }
@@ -45,7 +48,7 @@ export interface Decoded<M> {
   readonly payloadStart: number
 }
 
-/** Throws EnvelopeError. `bytes` must not be shared memory; `envelopeBytesMax` is inclusive. */
+/** Throws EnvelopeError. `envelopeBytesMax` is inclusive. */
 export function decodeClientMessage(
   bytes: Uint8Array,
   envelopeBytesMax: number,
@@ -67,7 +70,8 @@ function decode(
   messages: Readonly<Record<string, Fields>>,
 ): Decoded<unknown> {
   if (bytes.length < LENGTH_BYTES) throw new EnvelopeError('the message has no envelope')
-  const length = viewOf(bytes).getUint32(0)
+  const high = ((bytes[0] as number) << 24) | ((bytes[1] as number) << 16)
+  const length = (high | ((bytes[2] as number) << 8) | (bytes[3] as number)) >>> 0
   const payloadStart = LENGTH_BYTES + length
   if (payloadStart > bytes.length) {
     throw new EnvelopeError(`an envelope of ${length} bytes in a message of ${bytes.length}`)
@@ -75,7 +79,9 @@ function decode(
   if (length > envelopeBytesMax) {
     throw new EnvelopeError(`an envelope of ${length} bytes: at most ${envelopeBytesMax} are read`)
   }
-  const value = unpack(bytes.subarray(LENGTH_BYTES, payloadStart))
+  const packed = bytes.subarray(LENGTH_BYTES, payloadStart)
+  // The decoder does not take shared memory everywhere.
+  const value = unpack(packed.buffer instanceof ArrayBuffer ? packed : new Uint8Array(packed))
   if (!isMap(value)) throw new EnvelopeError('the envelope is not a map')
   const { type } = value
   const fields = typeof type === 'string' && Object.hasOwn(messages, type) ? messages[type] : null

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { encodeFrame, Opcode, WebSocketClient } from '../../support/web-socket-client.ts'
-import { BACKPRESSURE_BYTES_MAX, onBothEngines, type Recorder, withServer } from './engines.ts'
+import { BACKPRESSURE_BYTES_MAX, onEveryEngine, type Recorder, withServer } from './engines.ts'
 
 const CHUNK_BYTES = 64 * 1024
 
@@ -28,7 +28,7 @@ function flood(
   return { sends, taken: sends - 1, settled }
 }
 
-onBothEngines('WebSocket backpressure', (engine) => {
+onEveryEngine('WebSocket backpressure', (engine) => {
   test('of a client that does not read closes it at the limit, with bounded memory', async () => {
     await withServer(engine, {}, async ({ port, nextPeer }) => {
       const client = await WebSocketClient.open(port)
@@ -125,7 +125,7 @@ onBothEngines('WebSocket backpressure', (engine) => {
   })
 })
 
-onBothEngines('WebSocket send', (engine) => {
+onEveryEngine('WebSocket send', (engine) => {
   test('takes one message whole that is larger than the limit', async () => {
     await withServer(engine, {}, async ({ port, nextPeer }) => {
       const client = await WebSocketClient.open(port)
@@ -174,6 +174,38 @@ onBothEngines('WebSocket send', (engine) => {
         assert.equal(message?.length, 199_005)
         assert.ok(message.every((byte) => byte === round))
       }
+      client.destroy()
+    })
+  })
+
+  test('of shared memory to a client that does not read gives it back at once', async () => {
+    await withServer(engine, {}, async ({ port, nextPeer }) => {
+      const client = await WebSocketClient.open(port)
+      client.socket.pause()
+      const recorder = await nextPeer()
+      const { peer } = recorder
+      const shared = new Uint8Array(new SharedArrayBuffer(2 * CHUNK_BYTES))
+      let sent = 0
+      let settled = 0
+      // One more than what is buffered by the system, and one behind it.
+      for (let more = 0; more < 2 && sent < ROUNDS_MAX; sent++) {
+        shared.fill(sent)
+        const chunks = [Buffer.of(sent >> 8, sent), shared.subarray(3, CHUNK_BYTES), shared]
+        assert.ok(peer.send(chunks, () => settled++))
+        assert.equal(settled, sent + 1)
+        shared.fill(0xee) // A late read would show.
+        if (peer.bufferedBytes > 0) more++
+      }
+      client.socket.resume()
+      for (let i = 0; i < sent; i++) {
+        const message = await client.message()
+        assert.equal(message?.length, 2 + 3 * CHUNK_BYTES - 3)
+        assert.equal(message.readUInt16BE(0), i)
+        const wrong = message.subarray(2).findIndex((byte) => byte !== (i & 0xff))
+        assert.equal(wrong, -1, `message ${i}`)
+      }
+      await recorder.until(() => recorder.drains > 0 && peer.bufferedBytes === 0)
+      assert.equal(settled, sent)
       client.destroy()
     })
   })

@@ -4,12 +4,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { loadNative, nativeLoadError } from '../../../src/base/native.ts'
+import { loadUws } from '../../../src/gateway/web/uws-library.ts'
+import { ENGINE_NAMES, type WebEngine } from '../../../src/gateway/web/web-server.ts'
 import { type BrokerOptions, type TestBroker, withBroker } from '../../support/broker.ts'
 import { runCommand } from '../../support/command.ts'
 import { closePayload, Opcode, WebSocketClient } from '../../support/web-socket-client.ts'
-import { onBothEngines } from './engines.ts'
-
-const NAMES = { uws: 'uWebSockets.js', node: 'node:http' } as const
+import { onEveryEngine } from './engines.ts'
 
 /** Makes the package look as if it were not installed. */
 const HIDE_UWS = `
@@ -32,7 +33,7 @@ async function withoutUws(use: (environment: { NODE_OPTIONS: string }) => Promis
   }
 }
 
-async function checkReadyLine(broker: TestBroker, engine: 'uws' | 'node'): Promise<void> {
+async function checkReadyLine(broker: TestBroker, engine: WebEngine): Promise<void> {
   // Its health may be answered before this process has read its output.
   while (!/"msg":"ready.*\n/.test(broker.output())) await new Promise(setImmediate)
   const lines = broker.output().split('\n')
@@ -40,10 +41,10 @@ async function checkReadyLine(broker: TestBroker, engine: 'uws' | 'node'): Promi
   const address = broker.httpUrl.slice('http://'.length)
   assert.equal(ready.http, address)
   assert.equal(ready.httpEngine, engine)
-  assert.ok(ready.msg.includes(`http ${address} (${NAMES[engine]})`), ready.msg)
+  assert.ok(ready.msg.includes(`http ${address} (${ENGINE_NAMES[engine]})`), ready.msg)
 }
 
-onBothEngines('a broker', (engine) => {
+onEveryEngine('a broker', (engine) => {
   test('says the engine, serves health and metrics, and greets a WebSocket', async () => {
     const options: BrokerOptions = { shards: 1, set: { 'millrace.http.engine': engine } }
     await withBroker(options, async (broker) => {
@@ -58,21 +59,51 @@ onBothEngines('a broker', (engine) => {
   })
 })
 
-test('a broker without uWebSockets.js, takes node:http by itself', () =>
-  withoutUws(async (environment) => {
+const skip = loadNative() === null ? `the addon: ${nativeLoadError()}` : false
+
+test('a broker with the addon, takes it for WebSockets by itself', { skip }, async () => {
+  await withBroker({ shards: 1 }, async (broker) => checkReadyLine(broker, 'native'))
+})
+
+test('a broker in the portable tier, does not take the addon for WebSockets', {
+  skip,
+}, async () => {
+  const portable = { 'millrace.native.tier': 'portable' }
+  await withBroker({ shards: 1, set: portable }, async (broker) => {
+    await checkReadyLine(broker, loadUws() === null ? 'node' : 'uws')
+  })
+  await refusesToStart(
+    ['millrace.http.engine=native', 'millrace.native.tier=portable'],
+    /Cannot serve HTTP with millrace\.http\.engine=native .*the tier is portable/,
+  )
+})
+
+test('a broker without the addon and uWebSockets.js, takes node:http by itself', () =>
+  withoutUws(async (without) => {
+    const environment = { ...without, MILLRACE_NATIVE: 'off' }
     await withBroker({ shards: 1, environment }, async (broker) => checkReadyLine(broker, 'node'))
   }))
 
 test('a broker without uWebSockets.js, refuses to start when told to take it', () =>
   withoutUws(async (environment) => {
-    const directory = mkdtempSync(join(tmpdir(), 'millrace-web-'))
-    try {
-      const args = ['start', '--kafka', '127.0.0.1:0', '--http', '127.0.0.1:0']
-      const set = ['--set', 'millrace.http.engine=uws', '--data-dir', directory]
-      const { code, output } = await runCommand([...args, ...set], environment)
-      assert.equal(code, 1, output)
-      assert.match(output, /Cannot serve HTTP with millrace\.http\.engine=uws .*not installed/)
-    } finally {
-      rmSync(directory, { recursive: true, force: true })
-    }
+    const text = /Cannot serve HTTP with millrace\.http\.engine=uws .*not installed/
+    await refusesToStart(['millrace.http.engine=uws'], text, environment)
   }))
+
+async function refusesToStart(
+  settings: readonly string[],
+  text: RegExp,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'millrace-web-'))
+  try {
+    const args = ['start', '--kafka', '127.0.0.1:0', '--http', '127.0.0.1:0']
+    const set = settings.flatMap((setting) => ['--set', setting])
+    const all = [...args, ...set, '--data-dir', directory]
+    const { code, output } = await runCommand(all, environment)
+    assert.equal(code, 1, output)
+    assert.match(output, text)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}

@@ -3,14 +3,14 @@ import { test } from 'node:test'
 import type { WebEngine, WebRequest, WebResponse } from '../../../src/gateway/web/web-server.ts'
 import { RawHttp, rawRequest } from '../../support/raw-http.ts'
 import { Opcode, upgradeRequest, WebSocketClient } from '../../support/web-socket-client.ts'
-import { onBothEngines, withServer } from './engines.ts'
+import { onEveryEngine, withServer } from './engines.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
 /** Some wait for pings, and each has a server of its own. */
 const CONCURRENT = { concurrency: 3 }
 
-onBothEngines('connections', connectionTests, CONCURRENT)
+onEveryEngine('connections', connectionTests, CONCURRENT)
 
 function connectionTests(engine: WebEngine): void {
   test('that are idle, a thousand of them, are served while another is', async () => {

@@ -1,5 +1,5 @@
 /**
- * What the two engines do differently, as the README of the folder says. Nothing of it is wanted:
+ * What the engines do differently, as the README of the folder says. Nothing of it is wanted:
  * when a new version of a library changes a line here, the README is to follow.
  */
 import assert from 'node:assert/strict'
@@ -13,9 +13,9 @@ import {
   upgradeRequest,
   WebSocketClient,
 } from '../../support/web-socket-client.ts'
-import { MESSAGE_BYTES_MAX, onBothEngines, withServer } from './engines.ts'
+import { MESSAGE_BYTES_MAX, onEveryEngine, withServer } from './engines.ts'
 
-onBothEngines('differences', (engine) => {
+onEveryEngine('differences', (engine) => {
   test('a message that is too large', async () => {
     await withServer(engine, {}, async ({ port, nextPeer }) => {
       const client = await WebSocketClient.open(port)
@@ -61,6 +61,48 @@ onBothEngines('differences', (engine) => {
       assert.deepEqual(recorder.messages.map(String), engine === 'uws' ? ['firstsecond'] : [])
       assert.deepEqual(recorder.closes, engine === 'uws' ? [] : [1002])
       client.destroy()
+    })
+  })
+
+  test('a length that is written wider than it needs', async () => {
+    await withServer(engine, {}, async ({ port, nextPeer }) => {
+      for (const lengthBits of [16, 64] as const) {
+        const client = await WebSocketClient.open(port)
+        client.send(Opcode.BINARY, 'wide', { lengthBits })
+        const recorder = await nextPeer()
+        await recorder.until(() => recorder.messages.length > 0)
+        assert.deepEqual(recorder.messages.map(String), engine === 'native' ? [] : ['wide'])
+        assert.deepEqual(recorder.closes, engine === 'native' ? [1002] : [])
+        client.destroy()
+      }
+    })
+  })
+
+  test('a message of more than 16,384 fragments', async () => {
+    await withServer(engine, {}, async ({ port, nextPeer }) => {
+      const client = await WebSocketClient.open(port)
+      const fragment = encodeFrame(Opcode.CONTINUATION, '', { fin: false })
+      client.send(Opcode.BINARY, '', { fin: false })
+      client.write(Buffer.concat(Array.from({ length: 16_384 }, () => fragment)))
+      client.send(Opcode.CONTINUATION, 'end')
+      const recorder = await nextPeer()
+      await recorder.until(() => recorder.messages.length > 0)
+      assert.deepEqual(recorder.messages.map(String), engine === 'node' ? [] : ['end'])
+      assert.deepEqual(recorder.closes, engine === 'node' ? [1008] : [])
+      client.destroy()
+    })
+  })
+
+  test('text', async () => {
+    await withServer(engine, {}, async ({ port, nextPeer }) => {
+      const client = await WebSocketClient.open(port)
+      const half = encodeFrame(Opcode.TEXT, 'half of it').subarray(0, 8)
+      client.write(half)
+      const recorder = await nextPeer()
+      if (engine === 'native') assert.equal(await recorder.closed, 1003)
+      else assert.deepEqual(recorder.closes, [], 'judged when it is whole')
+      client.destroy()
+      await recorder.closed
     })
   })
 

@@ -1,8 +1,13 @@
 /**
- * Runs every test of this folder on both servers. Where uWebSockets.js does not load its tests are
- * skipped and say so; in CI they fail.
+ * Runs every test of this folder on every server. Where uWebSockets.js or the addon does not load
+ * the tests on it are skipped and say so; in CI they fail.
  */
+import assert from 'node:assert/strict'
 import { describe } from 'node:test'
+import { loadNative, nativeLoadError } from '../../../src/base/native.ts'
+import { SPILL_BYTES } from '../../../src/gateway/native-events.ts'
+import { NativeSockets } from '../../../src/gateway/native-sockets.ts'
+import { ReceiveMemory } from '../../../src/gateway/receive-memory.ts'
 import { openWebServer } from '../../../src/gateway/web/open-web-server.ts'
 import { jsonResponse } from '../../../src/gateway/web/responses.ts'
 import { loadUws, uwsLoadError } from '../../../src/gateway/web/uws-library.ts'
@@ -15,21 +20,29 @@ import type {
   WebSocketParts,
   WebSocketPeer,
 } from '../../../src/gateway/web/web-server.ts'
+import { Arena } from '../../../src/ring/arena.ts'
+import { allocateArena } from '../../../src/ring/arena-layout.ts'
 
 /** A test that hangs ends by this; nothing is measured with it. */
 export const HANG_MS = 60_000
 
-export function onBothEngines(
+export function onEveryEngine(
   name: string,
   define: (engine: WebEngine) => void,
   options: { readonly concurrency?: number } = {},
 ): void {
   const timeout = 2 * HANG_MS
   describe(`${name}, node:http`, { timeout, ...options }, () => define('node'))
-  const isMissing = loadUws() === null
-  if (isMissing && process.env.CI) throw new Error(`uWebSockets.js: ${uwsLoadError()}`)
-  const skip = isMissing ? `SKIPPED: uWebSockets.js: ${uwsLoadError()}` : false
-  describe(`${name}, uWebSockets.js`, { timeout, skip, ...options }, () => define('uws'))
+  const uws = skipped('uWebSockets.js', loadUws() !== null, uwsLoadError)
+  describe(`${name}, uWebSockets.js`, { timeout, skip: uws, ...options }, () => define('uws'))
+  const native = skipped('the addon', loadNative() !== null, nativeLoadError)
+  describe(`${name}, native`, { timeout, skip: native, ...options }, () => define('native'))
+}
+
+function skipped(what: string, isThere: boolean, why: () => string | null): string | false {
+  if (isThere) return false
+  if (process.env.CI) throw new Error(`${what}: ${why()}`)
+  return `SKIPPED: ${what}: ${why()}`
 }
 
 /** What happened to one accepted peer, in order. */
@@ -85,6 +98,10 @@ export interface TestServer {
   /** The next peer that is accepted, or one that nobody has asked for yet. */
   nextPeer(): Promise<Recorder>
   readonly errors: unknown[]
+  /** What the native engine receives into; null for the others. */
+  readonly memory: ReceiveMemory | null
+  /** A server on the same engine, to be closed by the test. */
+  openAnother(parts: WebServerParts): Promise<WebServer>
 }
 
 export interface TestOptions {
@@ -93,10 +110,13 @@ export interface TestOptions {
   readonly limits?: Partial<WebLimits>
   /** By default what comes back is a Recorder. */
   readonly makeHandler?: (peer: WebSocketPeer) => WebSocketHandler | null
+  /** What the native engine receives into. */
+  readonly arenaBytes?: number
 }
 
 export const MESSAGE_BYTES_MAX = 200_000
 export const BACKPRESSURE_BYTES_MAX = 256 * 1024
+const ARENA_BYTES = 16 * 1024 * 1024
 
 /** Runs `use` with a server that is closed afterwards. */
 export async function withServer(
@@ -115,7 +135,8 @@ export async function withServer(
     else wake(recorder)
     return recorder
   }
-  const server = await openWebServer(engine, {
+  const receiving = engine === 'native' ? openReceiving(options.arenaBytes ?? ARENA_BYTES) : null
+  const parts: WebServerParts = {
     host: '127.0.0.1',
     port: 0,
     onRequest: options.onRequest ?? (() => jsonResponse(200, { ok: true })),
@@ -138,7 +159,8 @@ export async function withServer(
       requestTimeoutMs: HANG_MS,
       ...options.limits,
     },
-  })
+  }
+  const server = await openWebServer(engine, parts, receiving)
   const port = await server.listen()
   const nextPeer = (): Promise<Recorder> => {
     const recorder = accepted.shift()
@@ -146,8 +168,24 @@ export async function withServer(
     return new Promise((resolve) => waiting.push(resolve))
   }
   try {
-    await use({ server, port, nextPeer, errors })
+    const openAnother = (other: WebServerParts): Promise<WebServer> =>
+      openWebServer(engine, other, receiving)
+    const memory = receiving?.memory ?? null
+    await use({ server, port, nextPeer, errors, memory, openAnother })
   } finally {
     await server.close()
+    receiving?.sockets.close()
   }
+  if (receiving !== null) {
+    const { bytesInUse } = receiving.memory.arena
+    assert.equal(bytesInUse, SPILL_BYTES, 'a closed connection owns no memory')
+  }
+}
+
+/** The addon's sockets, and an arena where a late reader of freed memory is found. */
+function openReceiving(arenaBytes: number): { sockets: NativeSockets; memory: ReceiveMemory } {
+  const arena = new Arena(allocateArena(arenaBytes), { poison: true })
+  const sockets = new NativeSockets(loadNative()!, () => {})
+  sockets.useArena(arena)
+  return { sockets, memory: new ReceiveMemory(arena, () => performance.now()) }
 }

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import type { Random } from '../../../src/base/random.ts'
 import { withSeed } from '../../support/seed.ts'
 import { encodeFrame, type FrameOptions, WebSocketClient } from '../../support/web-socket-client.ts'
-import { MESSAGE_BYTES_MAX, onBothEngines, type Recorder, withServer } from './engines.ts'
+import { MESSAGE_BYTES_MAX, onEveryEngine, type Recorder, withServer } from './engines.ts'
 
 const ROUNDS = 60
 const LENGTHS = [0, 1, 2, 3, 124, 125, 126, 127, 1000, 65_535, 65_536, MESSAGE_BYTES_MAX]
@@ -45,7 +45,7 @@ function randomPieces(random: Random): Buffer[] {
   return pieces
 }
 
-onBothEngines('hostile clients', (engine) => {
+onEveryEngine('hostile clients', (engine) => {
   test('end one by one, while whoever behaves is served', () =>
     withSeed('gateway/web/hostile', async (random) => {
       await withServer(engine, {}, async ({ port, nextPeer, errors }) => {

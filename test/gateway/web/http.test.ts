@@ -5,7 +5,7 @@ import { jsonResponse } from '../../../src/gateway/web/responses.ts'
 import type { WebEngine, WebRequest, WebResponse } from '../../../src/gateway/web/web-server.ts'
 import { MetricsRegistry } from '../../../src/metrics/registry.ts'
 import { RawHttp, rawRequest } from '../../support/raw-http.ts'
-import { onBothEngines, withServer } from './engines.ts'
+import { onEveryEngine, withServer } from './engines.ts'
 
 const HOST = 'Host: localhost\r\n'
 
@@ -20,7 +20,7 @@ function errorOf(body: string): unknown {
 /** Some wait for timeouts, and each has a server of its own. */
 const CONCURRENT = { concurrency: 8 }
 
-onBothEngines('HTTP', httpTests, CONCURRENT)
+onEveryEngine('HTTP', httpTests, CONCURRENT)
 
 function httpTests(engine: WebEngine): void {
   test('health and metrics are served with GET and HEAD, and nothing else is', async () => {
@@ -289,11 +289,9 @@ function httpTests(engine: WebEngine): void {
   })
 
   test('listen fails on a port that is taken, and says where', async () => {
-    await withServer(engine, {}, async ({ port }) => {
-      const onRequest = (): WebResponse => jsonResponse(200, {})
-      const { openWebServer } = await import('../../../src/gateway/web/open-web-server.ts')
-      const parts = partsAt(port, onRequest)
-      await assert.rejects((await openWebServer(engine, parts)).listen(), {
+    await withServer(engine, {}, async ({ port, openAnother }) => {
+      const parts = partsAt(port, () => jsonResponse(200, {}))
+      await assert.rejects((await openAnother(parts)).listen(), {
         name: 'BrokerError',
         message: new RegExp(`^Cannot listen on 127.0.0.1:${port}: `),
       })

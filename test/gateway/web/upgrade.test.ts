@@ -11,7 +11,7 @@ import {
   upgradeRequest,
   WebSocketClient,
 } from '../../support/web-socket-client.ts'
-import { onBothEngines, withServer } from './engines.ts'
+import { onEveryEngine, withServer } from './engines.ts'
 
 test('isOriginAllowed, own host, loopback and the list are, everything else is not', () => {
   const host = 'broker.example:8080'
@@ -61,7 +61,7 @@ test('plainAddress, writes every address in one way', () => {
   for (const [text, expected] of cases) assert.equal(plainAddress(text), expected, text)
 })
 
-onBothEngines('upgrade of /ws', (engine) => {
+onEveryEngine('upgrade of /ws', (engine) => {
   const refusals: [string, UpgradeOptions, number, string][] = [
     ['without Upgrade', { headers: { upgrade: null } }, 426, 'UPGRADE_REQUIRED'],
     ['without Connection', { headers: { connection: 'keep-alive' } }, 426, 'UPGRADE_REQUIRED'],

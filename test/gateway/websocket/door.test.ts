@@ -42,7 +42,7 @@ class Client implements WebSocketPeer {
   }
 
   say(message: ClientMessage, payload = new Uint8Array(0)): void {
-    this.handler?.onMessage(Buffer.concat([encodeEnvelope(message), payload]))
+    this.handler?.onMessage(Buffer.concat([encodeEnvelope(message), payload]), null)
   }
 
   get credits(): number {
