@@ -42,6 +42,9 @@ export interface SessionParts {
   readonly onViolation: (session: Session, reason: string) => void
 }
 
+/** From this size on a message is worth waking its shard at once. */
+const LARGE_MESSAGE_BYTES = 32 * 1024
+
 export class Session implements WebSocketHandler, SessionLink {
   readonly broker: Broker
   readonly peer: WebSocketPeer
@@ -97,7 +100,8 @@ export class Session implements WebSocketHandler, SessionLink {
       if (!(error instanceof EnvelopeError)) throw error
       this.violate(CloseCode.MALFORMED, error.message)
     }
-    this.broker.hub.flush()
+    if (bytes.length >= LARGE_MESSAGE_BYTES) this.broker.hub.flush()
+    else this.broker.hub.flushSoon()
   }
 
   onDrain(): void {
