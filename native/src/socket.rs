@@ -8,6 +8,7 @@ use napi::sys;
 
 use crate::call::{Call, Failure, Outcome, Value, check};
 use crate::errno::retry;
+use crate::memory::Range;
 
 /// Pieces of one gathering send; more are left to the next.
 const CHUNKS_MAX: usize = 64;
@@ -187,9 +188,10 @@ pub fn tcp_receive(call: &Call) -> Outcome {
     if direct.length + spill_length == 0 {
         return Err(Failure::Range("length")); // The answer 0 would read as the end of the stream.
     }
-    let received = if spill_length == 0 {
-        let pointer = direct.pointer.cast();
-        retry(|| unsafe { libc::recv(fd, pointer, direct.length, libc::MSG_DONTWAIT) })
+    let received = if let Some(only) = only_range([&head, &direct, &spill]) {
+        // A single range needs no message header, which the kernel would have to fetch and check.
+        let pointer = only.pointer.cast();
+        retry(|| unsafe { libc::recv(fd, pointer, only.length, libc::MSG_DONTWAIT) })
     } else {
         let mut vectors = [head.iovec(), direct.iovec(), spill.iovec()];
         let used = if head_length == 0 {
@@ -203,6 +205,13 @@ pub fn tcp_receive(call: &Call) -> Outcome {
         retry(|| unsafe { libc::recvmsg(fd, &mut message, libc::MSG_DONTWAIT) })
     };
     Ok(Value::Number(count_or_errno(received)))
+}
+
+/// The one of these that is not empty, if the others are.
+fn only_range(ranges: [&Range; 3]) -> Option<&Range> {
+    let mut filled = ranges.into_iter().filter(|range| range.length > 0);
+    let first = filled.next();
+    if filled.next().is_some() { None } else { first }
 }
 
 pub fn tcp_send(call: &Call) -> Outcome {

@@ -3,10 +3,21 @@
  * and the licences of what it contains. Fails when anything in it needs Node, or what a strict
  * Content-Security-Policy refuses.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { bin, filesBelow, hashOf, readText, root, run, StepError, say, timed } from './prepare.mjs'
+import {
+  bin,
+  filesBelow,
+  hashOf,
+  licencesOf,
+  readText,
+  root,
+  run,
+  StepError,
+  say,
+  timed,
+} from './prepare.mjs'
 
 const FOLDER = 'dist/browser'
 const CONFIG = 'tsconfig.browser.json'
@@ -100,17 +111,4 @@ function refuseForbidden(text) {
     const around = text.slice(Math.max(0, found.index - 60), found.index + 60)
     throw new StepError(`the bundle for browsers contains ${found[0]}: … ${around} …`)
   }
-}
-
-function licencesOf(inputs) {
-  const names = new Set()
-  for (const path of inputs) {
-    const name = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]
-    if (name !== undefined) names.add(name)
-  }
-  const texts = [['millrace', readFileSync(join(root, 'LICENSE'), 'utf8')]]
-  for (const name of [...names].sort()) {
-    texts.push([name, readFileSync(join(root, 'node_modules', name, 'LICENSE'), 'utf8')])
-  }
-  return texts.map(([name, text]) => `${name}\n\n${text.trim()}\n`).join('\n\n')
 }

@@ -162,7 +162,8 @@ export async function prepareTypeScript(target) {
     existsSync(join(root, path)),
   )
   const compiler = JSON.parse(readText('node_modules/typescript/package.json')).version
-  const stamp = hashOf([...options, ...sources], `typescript ${compiler}`)
+  const bundled = target === 'dist' ? ['scripts/lib/command-bundle.mjs', 'package-lock.json'] : []
+  const stamp = hashOf([...options, ...sources, ...bundled], `typescript ${compiler}`)
   const stampPath = join(target, '.stamp')
   if (readText(stampPath) === stamp) return
 
@@ -177,16 +178,35 @@ export async function prepareTypeScript(target) {
     })
     if (code !== 0) throw new StepError(`TypeScript finds errors:\n${output.trimEnd()}`)
     removeOrphans(target, base)
-    if (target === 'dist') chmodSync(join(root, 'dist/main.js'), 0o755)
+    if (target === 'dist') {
+      const { bundleCommand } = await import('./command-bundle.mjs')
+      await bundleCommand()
+      chmodSync(join(root, 'dist/main.js'), 0o755)
+    }
     writeFileSync(join(root, stampPath), stamp)
   })
+}
+
+/** The licences of what a bundle contains, by the files that went into it. */
+export function licencesOf(inputs) {
+  const names = new Set()
+  for (const path of inputs) {
+    const name = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]
+    if (name !== undefined) names.add(name)
+  }
+  const texts = [['millrace', readFileSync(join(root, 'LICENSE'), 'utf8')]]
+  for (const name of [...names].sort()) {
+    texts.push([name, readFileSync(join(root, 'node_modules', name, 'LICENSE'), 'utf8')])
+  }
+  return texts.map(([name, text]) => `${name}\n\n${text.trim()}\n`).join('\n\n')
 }
 
 /** Removes outputs whose source is gone: a deleted test must not go on running. */
 function removeOrphans(target, base) {
   const isOutput = (name) => /\.(js|js\.map|d\.ts)$/.test(name)
   for (const path of filesBelow(target, isOutput)) {
-    if (path.startsWith(join('dist', 'browser', '/'))) continue // `browser-bundle.mjs` owns it.
+    // Their bundles own them.
+    if (/^dist[/\\](browser|command)[/\\]/.test(path)) continue
     const source = relative(target, path).replace(/\.(js|js\.map|d\.ts)$/, '.ts')
     if (!existsSync(join(root, base, source))) rmSync(join(root, path))
   }

@@ -28,14 +28,14 @@ export const ExitCode = { DONE: 0, FAILED: 1, USAGE: 2 } as const
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode]
 
 function version(): string {
-  // package.json lies one level above dist/, two above build/src/.
-  for (const path of ['../../package.json', '../../../package.json']) {
+  // Seen from dist/main.js where the command is bundled, from dist/cli/ and from build/src/cli/.
+  for (const path of ['../package.json', '../../package.json', '../../../package.json']) {
     try {
       const text = readFileSync(new URL(path, import.meta.url), 'utf8')
       const manifest: { name?: unknown; version?: unknown } = JSON.parse(text)
       if (manifest.name === 'millrace') return String(manifest.version)
     } catch {
-      // The other one.
+      // Another one.
     }
   }
   return 'unknown'

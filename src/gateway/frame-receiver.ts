@@ -231,5 +231,7 @@ function copy(
     for (let i = 0; i < count; i++) target[targetAt + i] = source[sourceAt + i] as number
     return
   }
-  target.set(source.subarray(sourceAt, sourceAt + count), targetAt)
+  // The spill lies in the same arena as the extents.
+  if (source === target) target.copyWithin(targetAt, sourceAt, sourceAt + count)
+  else target.set(source.subarray(sourceAt, sourceAt + count), targetAt)
 }

@@ -302,8 +302,10 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   sendReady(): void {
     this.#isReadyListed = false
     if (this.#slots.length === 0 || !(this.#slots[0] as Slot).isReady) return
-    const chunks: Uint8Array[] = []
-    const releases: (() => void)[] = []
+    const first = this.#slots.shift() as Slot
+    this.#waitingBytes -= first.bytes
+    const { chunks } = first
+    const releases = first.release === undefined ? [] : [first.release]
     while (this.#slots.length > 0 && (this.#slots[0] as Slot).isReady) {
       const slot = this.#slots.shift() as Slot
       this.#waitingBytes -= slot.bytes

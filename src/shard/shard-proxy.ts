@@ -255,7 +255,7 @@ export class ShardProxy {
         return
       case layout.WRITTEN: {
         const pending = this.#appends.get(token)
-        assert(pending !== undefined, `written token ${token} is unknown`)
+        assert(pending !== undefined, 'a written token that nobody waits for')
         pending.sink.onWritten(pending.index)
         return
       }
@@ -283,7 +283,7 @@ export class ShardProxy {
 
   #onAppended(token: number, at: number): void {
     const pending = this.#appends.take(token)
-    assert(pending !== undefined, `append token ${token} is unknown`)
+    assert(pending !== undefined, 'an append token that nobody waits for')
     const view = this.#answers.view
     const result = this.#appended
     result.errorCode = view.getInt32(at + 4, true)
@@ -295,7 +295,7 @@ export class ShardProxy {
 
   #onReadDone(token: number, at: number): void {
     const pending = this.#reads.get(token)
-    assert(pending !== undefined, `read token ${token} is unknown`)
+    assert(pending !== undefined, 'a read token that nobody waits for')
     const view = this.#answers.view
     const result = this.#read
     result.errorCode = view.getInt32(at + 4, true)
