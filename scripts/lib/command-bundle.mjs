@@ -8,7 +8,6 @@
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { licencesOf, root, say } from './prepare.mjs'
 
 const FOLDER = 'dist/command'
 
@@ -27,7 +26,8 @@ const APART = [
 const REQUIRE =
   "import { createRequire as requireOf } from 'node:module'; const require = requireOf(import.meta.url);"
 
-export async function bundleCommand() {
+/** `licencesOf`: the text for the files that went into a bundle. */
+export async function bundleCommand({ root, say, licencesOf }) {
   rmSync(join(root, FOLDER), { recursive: true, force: true })
   let esbuild
   try {

@@ -180,7 +180,7 @@ export async function prepareTypeScript(target) {
     removeOrphans(target, base)
     if (target === 'dist') {
       const { bundleCommand } = await import('./command-bundle.mjs')
-      await bundleCommand()
+      await bundleCommand({ root, say, licencesOf })
       chmodSync(join(root, 'dist/main.js'), 0o755)
     }
     writeFileSync(join(root, stampPath), stamp)
