@@ -187,6 +187,17 @@ export async function prepareTypeScript(target) {
   })
 }
 
+/** A package's licence: its text, or at least its name. */
+function licenceOf(folder) {
+  for (const file of ['LICENSE', 'LICENSE.md', 'LICENSE.txt', 'LICENCE', 'License', 'license']) {
+    const text = readText(join(folder, file))
+    if (text !== '') return text
+  }
+  const { license, author } = JSON.parse(readText(join(folder, 'package.json')))
+  if (typeof license !== 'string') throw new StepError(`${folder} says nothing of its licence`)
+  return `${license}\n${typeof author === 'object' ? author?.name : (author ?? '')}`
+}
+
 /** The licences of what a bundle contains, by the files that went into it. */
 export function licencesOf(inputs) {
   const names = new Set()
@@ -196,7 +207,7 @@ export function licencesOf(inputs) {
   }
   const texts = [['millrace', readFileSync(join(root, 'LICENSE'), 'utf8')]]
   for (const name of [...names].sort()) {
-    texts.push([name, readFileSync(join(root, 'node_modules', name, 'LICENSE'), 'utf8')])
+    texts.push([name, licenceOf(join('node_modules', name))])
   }
   return texts.map(([name, text]) => `${name}\n\n${text.trim()}\n`).join('\n\n')
 }
