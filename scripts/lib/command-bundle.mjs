@@ -29,6 +29,7 @@ const REQUIRE =
 /** `licencesOf`: the text for the files that went into a bundle. */
 export async function bundleCommand({ root, say, licencesOf }) {
   rmSync(join(root, FOLDER), { recursive: true, force: true })
+  mkdirSync(join(root, FOLDER), { recursive: true })
   let esbuild
   try {
     esbuild = await import('esbuild')
@@ -52,6 +53,5 @@ export async function bundleCommand({ root, say, licencesOf }) {
     metafile: true,
     logLevel: 'silent',
   })
-  mkdirSync(join(root, FOLDER), { recursive: true })
   writeFileSync(join(root, FOLDER, 'LICENSES.txt'), licencesOf(Object.keys(metafile.inputs)))
 }

@@ -162,11 +162,13 @@ export async function prepareTypeScript(target) {
     existsSync(join(root, path)),
   )
   const compiler = JSON.parse(readText('node_modules/typescript/package.json')).version
-  const bundled = target === 'dist' ? ['scripts/lib/command-bundle.mjs', 'package-lock.json'] : []
-  const stamp = hashOf([...options, ...sources, ...bundled], `typescript ${compiler}`)
+  const stamp = hashOf([...options, ...sources], `typescript ${compiler}`)
   const stampPath = join(target, '.stamp')
-  if (readText(stampPath) === stamp) return
+  if (readText(stampPath) !== stamp) await compile(target, { config, base, stamp, stampPath })
+  if (target === 'dist') await prepareCommand(sources)
+}
 
+async function compile(target, { config, base, stamp, stampPath }) {
   await timed(`compiling TypeScript (${target}/)`, async () => {
     // Without a stamp nothing says that the outputs still stand: the compiler must not skip any.
     if (readText(stampPath) === '') {
@@ -178,13 +180,22 @@ export async function prepareTypeScript(target) {
     })
     if (code !== 0) throw new StepError(`TypeScript finds errors:\n${output.trimEnd()}`)
     removeOrphans(target, base)
-    if (target === 'dist') {
-      const { bundleCommand } = await import('./command-bundle.mjs')
-      await bundleCommand({ root, say, licencesOf })
-      chmodSync(join(root, 'dist/main.js'), 0o755)
-    }
+    // The compiler has put a module in the bundle's place.
+    if (target === 'dist') rmSync(join(root, COMMAND_STAMP), { force: true })
     writeFileSync(join(root, stampPath), stamp)
   })
+}
+
+const COMMAND_STAMP = 'dist/command/.stamp'
+
+/** Bundles the command when the compiler has run, or when what goes in has changed. */
+async function prepareCommand(sources) {
+  const stamp = hashOf(['scripts/lib/command-bundle.mjs', 'package-lock.json', ...sources], '')
+  if (readText(COMMAND_STAMP) === stamp) return
+  const { bundleCommand } = await import('./command-bundle.mjs')
+  await bundleCommand({ root, say, licencesOf })
+  chmodSync(join(root, 'dist/main.js'), 0o755)
+  writeFileSync(join(root, COMMAND_STAMP), stamp)
 }
 
 /** A package's licence: its text, or at least its name. */

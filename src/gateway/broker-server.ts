@@ -35,6 +35,12 @@ export interface BrokerAddresses {
   readonly http: string | null
 }
 
+/** Waits for both, also when one fails: what the other has started can then be stopped. */
+async function bothSettled<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([first, second])
+  return [await first, await second]
+}
+
 /** Between two complaints that connections cannot be accepted. */
 const ACCEPT_COMPLAINT_MS = 1000
 
@@ -75,16 +81,19 @@ export class BrokerServer {
     const ground = prepareBroker(this.#config)
     const memory = new ReceiveMemory(ground.arena, () => systemClock.monotonicMs())
     this.#sockets = this.#openSockets(ground)
-    const http = await this.#openWeb(memory)
-    const httpEngine = this.#web?.engine ?? null
-    const started = await startBroker({
+    // The shards' threads start while main loads its web server.
+    const starting = startBroker({
       config: this.#config,
       logger: this.#logger,
       ground,
       makeWaker: (parts) => this.#makeWaker(parts),
       onCrash: (shard, error) => this.#onFailure(`shard ${shard} failed`, error),
+    }).then((started) => {
+      this.#started = started
+      return started
     })
-    this.#started = started
+    const [started, http] = await bothSettled(starting, this.#openWeb(memory))
+    const httpEngine = this.#web?.engine ?? null
     started.broker.hub.onPumped(() => memory.freed())
     const listeners = await this.#openKafka(started.broker, memory)
     this.#webSockets = new WebSocketDoor({

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import {
   cpSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -184,7 +185,7 @@ describe('a broker', () => {
       const copy = mkdtempSync(join(packageRoot(), '.cache/planted-'))
       try {
         cpSync(dirname(brokerMain()), copy, { recursive: true })
-        plant(join(copy, 'shard/shard.js'), batch.length)
+        plant(shardCode(copy), batch.length)
         const broker = await startBroker({ dataDirs: [directory], main: join(copy, 'main.js') })
         try {
           const client = await RawClient.open(broker.port)
@@ -205,6 +206,16 @@ describe('a broker', () => {
         assert.equal((await values(client, { topic: 'planted', partition: 2 })).length, 1)
       })
     }))
+
+  /** The file that the shard's code is in: one of the bundle's, or its own where there is none. */
+  function shardCode(folder: string): string {
+    const bundled = existsSync(join(folder, 'command')) ? readdirSync(join(folder, 'command')) : []
+    const files = bundled.filter((name) => name.endsWith('.js')).map((name) => `command/${name}`)
+    const holds = (file: string) => /^ *#onAppend\(at\) \{$/m.test(readFileSync(file, 'utf8'))
+    const found = [...files, 'shard/shard.js'].map((name) => join(folder, name)).find(holds)
+    assert.ok(found !== undefined, 'the shard is nowhere')
+    return found
+  }
 
   /** An append of exactly so many bytes fails inside the shard. */
   function plant(path: string, bytes: number): void {

@@ -187,6 +187,7 @@ function putBundler(code: string): void {
     'node_modules/esbuild/main.js',
     `import { appendFileSync } from 'node:fs'
      export async function build({ absWorkingDir, outfile }) {
+       if (outfile === undefined) return { metafile: { inputs: {} } } // The command's bundle.
        appendFileSync('calls', 'esbuild\\n')
        const text = ${JSON.stringify(code)}
        const file = { path: absWorkingDir + '/' + outfile, text, contents: Buffer.from(text) }
