@@ -86,6 +86,7 @@ class Bench {
           this.#pumped = callback
         },
         flush: () => {},
+        flushSoon: () => {},
       },
       nodeId: 1,
       clusterId: 'cluster',
