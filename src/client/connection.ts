@@ -344,7 +344,7 @@ export class Connection {
   }
 
   #recall(bytes: number): void {
-    // Also who waits gives: too little for a message is of no use here, and the place in line stays.
+    // Also who waits gives: too little for a message is of no use, and the place in line stays.
     const given = this.#credits.yieldUpTo(bytes)
     this.#write({ type: 'yieldCredits', bytes: given })
     if (given === 0) return

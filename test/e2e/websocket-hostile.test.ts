@@ -34,7 +34,7 @@ async function produce(client: WebSocketTestClient, partition: number, bytes: nu
   assert.equal(answer.partitions[0]?.[0], 0)
 }
 
-/** Two messages, each when there are credits for it; asks again only after the server has kept some. */
+/** Two messages, each when there are credits for it; asks again when it has lost some. Closes. */
 async function produceTwice(client: WebSocketTestClient, batch: Uint8Array): Promise<void> {
   const partitions: [string, number, number][] = [[TOPIC, 0, batch.length]]
   const cost = batch.length + 1024 // With an envelope, and what each message costs beside.
@@ -62,6 +62,7 @@ async function produceTwice(client: WebSocketTestClient, batch: Uint8Array): Pro
     credits -= answer.kept ?? 0
     if (answer.kept !== undefined) client.send({ type: 'requestCredits', bytes: 2 * cost })
   }
+  await client.close() // It would have to answer recalls.
 }
 
 /** A handshake and silence. */
@@ -118,7 +119,6 @@ for (const engine of ['native', 'uws', 'node']) {
           Array.from({ length: 64 }, () => WebSocketTestClient.open(broker.httpUrl)),
         )
         await Promise.all(producers.map((one) => produceTwice(one, batch)))
-        for (const one of producers) await one.close()
         await client.close()
       })
     })

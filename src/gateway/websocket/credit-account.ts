@@ -107,7 +107,7 @@ export class CreditAccount {
     return kept
   }
 
-  /** The client gives credits back. In line it keeps its place; else it wants no more than it keeps. */
+  /** The client gives credits back: keeps its place in line, or wants no more than is left. */
   yield(bytes: number): void {
     const given = Math.min(bytes, this.#inHand)
     if (given === 0) return
@@ -154,7 +154,7 @@ export class CreditAccount {
     this.#noteLine()
   }
 
-  /** Who has something under way gets that back first; a loan could not be one for a whole message. */
+  /** Who has something under way gets that back first: a loan is for a whole message. */
   #noteLine(): void {
     if (this.#underWay === 0 && this.#inHand < this.#lineTarget) this.#pool.lineUp(this)
     else this.#pool.leaveLine(this)

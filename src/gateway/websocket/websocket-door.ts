@@ -157,7 +157,7 @@ export class WebSocketDoor {
     this.#parts.broker.hub.flush()
   }
 
-  /** Credits that lie idle are asked back when somebody has less than his share; so are old loans. */
+  /** Asks idle credits back when somebody has less than his share; old loans when one waits. */
   #recall(): void {
     const now = this.#parts.broker.clock.monotonicMs()
     for (const session of [...this.#sessions]) {

@@ -238,7 +238,7 @@ class ProduceConnection implements RequestConnection {
     this.#events.room()
   }
 
-  /** Others wait: what is beyond the next request goes back, or all if that is not enough for it. */
+  /** Others wait: what is beyond the next request goes back; all, if it is too little for it. */
   #giveBack(bytes: number): void {
     const needed = this.#credits < this.#costMax ? 0 : this.#costMax
     const spare = Math.min(bytes, this.#credits - needed)
