@@ -328,7 +328,9 @@ export class Connection {
       this.#fail(`an answer to a request ${id} that was not made`)
       return
     }
-    this.#credits.restore(pending.cost, 'kept' in message ? (message.kept ?? 0) : 0)
+    const kept = 'kept' in message ? (message.kept ?? 0) : 0
+    this.#credits.restore(pending.cost, kept)
+    if (kept > 0) this.#asked = 0 // The server has forgotten what was asked for.
     if (message.type === 'error') pending.handler.failed(serverError(message))
     else pending.handler.answered(message, payload)
     this.#roomAgain()
@@ -342,9 +344,12 @@ export class Connection {
   }
 
   #recall(bytes: number): void {
-    // Who waits for credits has none to spare.
-    const given = this.#turns.hasWaiters ? 0 : this.#credits.yieldUpTo(bytes)
+    // Also who waits gives: too little for a message is of no use, and the place in line stays.
+    const given = this.#credits.yieldUpTo(bytes)
     this.#write({ type: 'yieldCredits', bytes: given })
+    if (given === 0) return
+    this.#asked = 0 // Whoever waits asks again at once.
+    this.#turns.wake()
   }
 
   /** Lets those go on who waited. */

@@ -34,6 +34,37 @@ async function produce(client: WebSocketTestClient, partition: number, bytes: nu
   assert.equal(answer.partitions[0]?.[0], 0)
 }
 
+/** Two messages, each when there are credits for it; asks again when it has lost some. Closes. */
+async function produceTwice(client: WebSocketTestClient, batch: Uint8Array): Promise<void> {
+  const partitions: [string, number, number][] = [[TOPIC, 0, batch.length]]
+  const cost = batch.length + 1024 // With an envelope, and what each message costs beside.
+  let credits = client.hello.credits
+  client.send({ type: 'requestCredits', bytes: 2 * cost })
+  for (let sent = 0; sent < 2; sent++) {
+    while (credits < cost) {
+      const { message } = await client.take(({ message: { type } }) => {
+        return type === 'credits' || type === 'recall'
+      })
+      if (message.type === 'credits') credits += message.bytes
+      if (message.type !== 'recall') continue
+      const bytes = Math.min(message.bytes, credits)
+      credits -= bytes
+      client.send({ type: 'yieldCredits', bytes })
+      client.send({ type: 'requestCredits', bytes: 2 * cost })
+    }
+    const id = client.nextId()
+    const answer = await client.ask(
+      'produced',
+      { type: 'produce', id, acks: -1, partitions },
+      batch,
+    )
+    assert.equal(answer.partitions[0]?.[0], 0)
+    credits -= answer.kept ?? 0
+    if (answer.kept !== undefined) client.send({ type: 'requestCredits', bytes: 2 * cost })
+  }
+  await client.close() // It would have to answer recalls.
+}
+
 /** A handshake and silence. */
 function openSilently(port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
@@ -74,6 +105,20 @@ for (const engine of ['native', 'uws', 'node']) {
         assert.ok(perConnection < 40_000, `${perConnection} bytes for each idle connection`)
         for (const socket of idle) socket.destroy()
         await produce(client, 0, 1000)
+        await client.close()
+      })
+    })
+
+    test('64 producers of 1 MB messages, more than there are credits for, all get theirs', async () => {
+      await withBroker({ set }, async (broker) => {
+        const client = await withTopic(broker)
+        const builder = new BatchBuilder()
+        builder.append(1_700_000_000_000, null, new Uint8Array(MB))
+        const batch = builder.buildSync()
+        const producers = await Promise.all(
+          Array.from({ length: 64 }, () => WebSocketTestClient.open(broker.httpUrl)),
+        )
+        await Promise.all(producers.map((one) => produceTwice(one, batch)))
         await client.close()
       })
     })

@@ -39,11 +39,14 @@ export interface SessionParts {
   readonly onClosed: (session: Session) => void
   /** Credits have come back to the pool. */
   readonly onCreditsFreed: () => void
+  /** A client may be first in line for a loan now. */
+  readonly onLinedUp: () => void
   readonly onViolation: (session: Session, reason: string) => void
 }
 
 /** From this size on a message is worth waking its shard at once. */
 const LARGE_MESSAGE_BYTES = 32 * 1024
+const LOAN_RECALLS_MAX = 3
 
 export class Session implements WebSocketHandler, SessionLink {
   readonly broker: Broker
@@ -65,6 +68,10 @@ export class Session implements WebSocketHandler, SessionLink {
   #holdsTurn = false
   /** When the client last spent credits or was asked about them, monotonic. */
   #lastSpentMs: number
+  /** How often it was asked for the rest of a loan, in vain, while it waits for another one. */
+  #loanRecalls = 0
+  /** When it was lent credits, or was asked about them since, monotonic. */
+  #lentMs = 0
   /** When it was asked to give credits back and has not answered yet; Infinity: never. */
   #recalledMs = Infinity
 
@@ -85,6 +92,10 @@ export class Session implements WebSocketHandler, SessionLink {
 
   get lastSpentMs(): number {
     return this.#lastSpentMs
+  }
+
+  get lentMs(): number {
+    return this.#lentMs
   }
 
   get recalledMs(): number {
@@ -212,12 +223,15 @@ export class Session implements WebSocketHandler, SessionLink {
       }
       case 'requestCredits':
         this.#grant(this.account.want(message.bytes))
+        this.#linedUp()
         return
       case 'yieldCredits':
         this.#recalledMs = Infinity
         this.#lastSpentMs = this.broker.clock.monotonicMs() // Not asked again at once.
+        this.#lentMs = this.#lastSpentMs
         this.account.yield(message.bytes)
         this.#parts.onCreditsFreed()
+        this.#linedUp()
         return
       case 'flow':
         this.#subscriptions.grant(message.subscription, message.credits)
@@ -254,6 +268,29 @@ export class Session implements WebSocketHandler, SessionLink {
     this.#grant(this.account.grow())
   }
 
+  /** It may be in line now. */
+  #linedUp(): void {
+    this.#parts.onLinedUp()
+    const { isInLine, borrowed } = this.account
+    if (!isInLine || borrowed === 0) {
+      this.#loanRecalls = 0
+    } else if (this.#recalledMs === Infinity) {
+      // An answer may have crossed other messages: only who refuses again and again is closed.
+      if (this.#loanRecalls++ < LOAN_RECALLS_MAX) this.recall(borrowed)
+      else this.violate(CloseCode.TOO_SLOW, 'it waits and does not give its last loan back')
+    }
+  }
+
+  /** Lends it what it lacks for one message, if it is its turn; false: not now. */
+  lend(): boolean {
+    const lent = this.account.borrow()
+    if (lent === 0) return false
+    this.#lentMs = this.broker.clock.monotonicMs()
+    this.#lastSpentMs = this.#lentMs // It could not spend before.
+    this.#grant(lent)
+    return true
+  }
+
   #grant(bytes: number): void {
     if (bytes > 0) this.send({ type: 'credits', bytes })
   }
@@ -288,6 +325,7 @@ export class Session implements WebSocketHandler, SessionLink {
   endCost(cost: number): number {
     const kept = this.account.restore(cost)
     if (kept > 0) this.#parts.onCreditsFreed()
+    else this.#linedUp()
     return kept
   }
 

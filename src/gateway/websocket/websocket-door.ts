@@ -9,8 +9,8 @@ import { Session } from './session.ts'
 import type { SessionLimits } from './session-link.ts'
 
 /**
- * All clients that speak `millrace.v1`: greets them, shares credits among them, and takes back what
- * idle ones hold while others wait. Runs on main.
+ * All clients that speak `millrace.v1`: greets them, shares and lends credits among them, and takes
+ * back what idle ones hold while others wait. Runs on main.
  */
 export interface DoorParts {
   readonly broker: Broker
@@ -30,11 +30,15 @@ const PUSH_BYTES_MAX = 256 * 1024 * 1024
 const FIRST_CREDITS = 4096
 /** No client's window takes more than this part of all credits. */
 const WINDOW_SHARE = 4
+/** So much of all credits is lent only; as much as a window, for no message is larger than that. */
+const RESERVE_SHARE = WINDOW_SHARE
 /** Beside a batch: an envelope that names it. */
 const ENVELOPE_ROOM_BYTES = 64 * 1024
 const SWEEP_MS = 1000
 /** Credits that were not used for so long are asked back while others wait. */
 const IDLE_CREDITS_MS = 2000
+/** A loan that has not been paid back by then is asked back while others wait for one. */
+const LOAN_MS = 2000
 /** A recall that is not answered by then costs the connection. */
 const RECALL_PATIENCE_MS = 10_000
 
@@ -50,8 +54,12 @@ export class WebSocketDoor {
 
   constructor(parts: DoorParts) {
     this.#parts = parts
-    this.#pool = new CreditPool(creditsTotal(parts.broker.config))
     this.#windowMax = windowMax(parts.broker.config)
+    this.#pool = new CreditPool({
+      bytesTotal: creditsTotal(parts.broker.config),
+      reserveBytes: Math.floor(creditsTotal(parts.broker.config) / RESERVE_SHARE),
+      messageCostMax: messageBytesMax(parts.broker.config) + MESSAGE_COST_BYTES,
+    })
     this.#limits = {
       envelopeBytes: messageBytesMax(parts.broker.config),
       requests: REQUESTS_MAX,
@@ -87,6 +95,7 @@ export class WebSocketDoor {
         this.#growWindows()
       },
       onCreditsFreed: () => this.#growWindows(),
+      onLinedUp: () => this.#lend(),
       onViolation: (closed, reason) => complaints.closed(closed.peer.remoteAddress, reason),
     })
     this.#sessions.add(session)
@@ -122,11 +131,21 @@ export class WebSocketDoor {
 
   /** Gives what the pool has to those who asked for more: first who has less than his share. */
   #growWindows(): void {
-    if (this.#pool.bytesFree === 0) return
-    for (const account of this.#pool.short) this.#sessionOf.get(account)?.growWindow()
-    for (const session of this.#sessions) {
-      if (this.#pool.bytesFree === 0) return
-      if (session.account.isWaiting) session.growWindow()
+    if (this.#pool.sharedFree > 0) {
+      for (const account of this.#pool.short) this.#sessionOf.get(account)?.growWindow()
+      for (const session of this.#sessions) {
+        if (this.#pool.sharedFree === 0) break
+        if (session.account.isWaiting) session.growWindow()
+      }
+    }
+    this.#lend()
+  }
+
+  /** Gives those who wait longest enough for one message, as far as the reserve goes. */
+  #lend(): void {
+    for (;;) {
+      const first = this.#pool.firstInLine
+      if (first === null || this.#sessionOf.get(first)?.lend() !== true) return
     }
   }
 
@@ -138,7 +157,7 @@ export class WebSocketDoor {
     this.#parts.broker.hub.flush()
   }
 
-  /** Credits that lie idle are asked back when somebody has less than his share. */
+  /** Asks idle credits back when somebody has less than his share; old loans when one waits. */
   #recall(): void {
     const now = this.#parts.broker.clock.monotonicMs()
     for (const session of [...this.#sessions]) {
@@ -146,11 +165,14 @@ export class WebSocketDoor {
       session.violate(CloseCode.TOO_SLOW, 'it does not give credits back')
     }
     this.#growWindows()
-    if (!this.#pool.isShort) return
+    const someoneWaits = this.#pool.firstInLine !== null
+    if (!this.#pool.isShort && !someoneWaits) return
     for (const session of this.#sessions) {
-      const spare = session.account.inHand - FIRST_CREDITS
+      const { inHand, borrowed } = session.account
       const isIdle = now - session.lastSpentMs > IDLE_CREDITS_MS
-      if (spare > 0 && isIdle && session.recalledMs === Infinity) session.recall(spare)
+      const isLate = someoneWaits && now - session.lentMs > LOAN_MS
+      const spare = isIdle ? inHand - FIRST_CREDITS : isLate ? Math.min(inHand, borrowed) : 0
+      if (spare > 0 && session.recalledMs === Infinity) session.recall(spare)
     }
   }
 }

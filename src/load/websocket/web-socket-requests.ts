@@ -31,8 +31,8 @@ import { MessageSocket } from './message-socket.ts'
 const ENVELOPE_BYTES_MAX = 1024 * 1024
 /** Whoever is short of credits asks again so often: nothing says that the first was heard. */
 const ASK_AGAIN_MS = 1000
-/** So often, with nothing under way, and it will not get better. */
-const VAIN_ASKS_MAX = 5
+/** So often, with nothing under way, and the wait for one's turn is all that would be measured. */
+const VAIN_ASKS_MAX = 30
 /** A frame's head and mask, at most. */
 const FRAME_HEAD_BYTES = 14
 
@@ -162,8 +162,8 @@ class ProduceConnection implements RequestConnection {
   }
 
   /**
-   * A server shares its memory among all: with too many who want much, nobody has enough for one
-   * message, and nothing moves any more.
+   * A server shares its memory among all: with very many who want much, one's turn may be further
+   * away than a measurement is worth.
    */
   #askedInVain(): void {
     this.#askTimer = null
@@ -226,6 +226,7 @@ class ProduceConnection implements RequestConnection {
 
   #answered(slot: number, kept: number, baseOffset: number, refusal: string | null): void {
     this.#credits += (this.#costs[slot] ?? 0) - kept
+    if (kept > 0) this.#askedMs = -Infinity // The server has forgotten what was asked for.
     this.#costs[slot] = 0
     this.#events.answered(slot, baseOffset, refusal)
   }
@@ -237,9 +238,10 @@ class ProduceConnection implements RequestConnection {
     this.#events.room()
   }
 
-  /** Others wait: what is beyond the next request goes back. */
+  /** Others wait: what is beyond the next request goes back; all, if it is too little for it. */
   #giveBack(bytes: number): void {
-    const spare = Math.max(0, Math.min(bytes, this.#credits - this.#costMax))
+    const needed = this.#credits < this.#costMax ? 0 : this.#costMax
+    const spare = Math.min(bytes, this.#credits - needed)
     this.#credits -= spare
     this.#say({ type: 'yieldCredits', bytes: spare })
   }

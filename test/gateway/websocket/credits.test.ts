@@ -4,9 +4,14 @@ import { CreditAccount } from '../../../src/gateway/websocket/credit-account.ts'
 import { CreditPool } from '../../../src/gateway/websocket/credit-pool.ts'
 import { withSeed } from '../../support/seed.ts'
 
+/** Without a reserve where none is named. */
+function poolOf(bytesTotal: number, reserveBytes = 0, messageCostMax = 0): CreditPool {
+  return new CreditPool({ bytesTotal, reserveBytes, messageCostMax })
+}
+
 test('CreditAccount, whatever clients do, the pool knows every byte that is granted', async () => {
   await withSeed('gateway/websocket/credits', (random) => {
-    const pool = new CreditPool(10_000)
+    const pool = poolOf(10_000, 2500, 2000)
     interface Client {
       readonly account: CreditAccount
       /** What the client believes that it may send. */
@@ -31,7 +36,7 @@ test('CreditAccount, whatever clients do, the pool knows every byte that is gran
       } else if (random.chance(0.2)) {
         client.believed += account.want(random.below(5000))
       } else if (random.chance(0.1)) {
-        client.believed += account.grow()
+        client.believed += random.chance(0.5) ? account.grow() : account.borrow()
       } else if (random.chance(0.3)) {
         const cost = random.between(1, 1500)
         const mayAfford = cost <= client.believed
@@ -43,8 +48,9 @@ test('CreditAccount, whatever clients do, the pool knows every byte that is gran
       } else if (random.chance(0.5)) {
         const cost = underWay.pop()
         if (cost !== undefined) {
+          const own = Math.min(account.window - account.borrowed, pool.fairShare)
           const kept = account.restore(cost)
-          assert.ok(kept === 0 || account.window >= pool.fairShare, 'nobody loses his share')
+          assert.ok(kept === 0 || account.window >= own, 'nobody loses his share')
           client.believed += cost - kept
         }
       } else if (random.chance(0.25)) {
@@ -70,7 +76,7 @@ test('CreditAccount, whatever clients do, the pool knows every byte that is gran
 })
 
 test('CreditAccount, busy clients, give up what they have above a fair share', () => {
-  const pool = new CreditPool(9000)
+  const pool = poolOf(9000)
   const busy = [0, 1, 2].map(() => new CreditAccount(pool, 4500))
   for (const account of busy) account.want(4500)
   assert.deepEqual(
@@ -100,7 +106,7 @@ test('CreditAccount, busy clients, give up what they have above a fair share', (
 })
 
 test('CreditAccount, a client that yields, does not want it back at once', () => {
-  const pool = new CreditPool(1000)
+  const pool = poolOf(1000)
   const account = new CreditAccount(pool, 1000)
   assert.equal(account.want(800), 800)
   account.yield(700)
@@ -109,4 +115,41 @@ test('CreditAccount, a client that yields, does not want it back at once', () =>
   account.yield(5000)
   assert.equal(account.inHand, 0, 'more than it has is what it has')
   assert.equal(pool.bytesFree, 1000)
+})
+
+type Six = [A, A, A, A, A, A]
+type A = CreditAccount
+
+test('CreditAccount, shares too small for a message, take turns by loans', () => {
+  const pool = poolOf(4000, 1000, 1000)
+  const all = [0, 1, 2, 3, 4, 5].map(() => new CreditAccount(pool, 1000))
+  for (const account of all) account.begin(500)
+  for (const account of all) account.want(1000)
+  assert.equal(pool.sharedFree, 0)
+  const [a, b, c, d, e, f] = all as Six
+  assert.deepEqual([b.borrow(), a.borrow(), b.borrow()], [0, 500, 500], 'in turn')
+  assert.equal(c.borrow(), 0, 'the reserve has no more')
+  assert.ok(a.spend(1000))
+  assert.equal(a.restore(1000), 500, 'the loan')
+  a.want(1000)
+  assert.equal(a.borrow(), 0, 'at the end of the line')
+  assert.equal(c.borrow(), 500)
+  d.yield(0)
+  b.yield(400)
+  assert.equal(b.borrowed, 100)
+  assert.equal(d.borrow(), 0, 'not a part of what it lacks')
+  assert.ok(b.spend(600))
+  b.close()
+  b.settle(600)
+  assert.equal(d.borrow(), 500, 'who gives nothing keeps its place')
+  for (const one of [c, d]) {
+    one.spend(1000)
+    one.restore(1000)
+  }
+  assert.deepEqual([e.borrow(), f.borrow(), a.borrow()], [500, 500, 0])
+  assert.ok(f.spend(100))
+  for (const one of all) if (one !== f && one !== b) one.close()
+  assert.equal(f.restore(100), 0, 'a loan is kept while nobody waits for it')
+  f.close()
+  assert.equal(pool.bytesFree, 4000)
 })

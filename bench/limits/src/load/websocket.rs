@@ -268,10 +268,12 @@ impl WebSocket {
         self.has_asked &= kept == 0;
     }
 
-    /// Gives what is not needed for the messages that may still be sent.
+    /// Gives what is not needed for the messages that may still be sent; and what is too little
+    /// for one, which keeps the place in line.
     fn give_back(&mut self, asked: u64) {
-        let needed = self.in_flight.saturating_sub(self.under_way) as u64 * self.cost;
-        let given = asked.min(self.credits.saturating_sub(needed));
+        let messages = self.in_flight.saturating_sub(self.under_way) as u64;
+        let needed = messages.min(self.credits / self.cost) * self.cost;
+        let given = asked.min(self.credits - needed);
         self.credits -= given;
         self.has_asked &= given == 0;
         self.send_credits("yieldCredits", given);
