@@ -57,7 +57,8 @@ export interface Files {
   flushNow(file: FileId): void
 
   /** Hints: each may do nothing, none may fail. Positions and lengths in bytes. */
-  startWriteback(file: FileId, position: number, bytes: number): void
+  /** False when the disk has enough to do and `mayWait` is not given: ask again later. */
+  startWriteback(file: FileId, position: number, bytes: number, mayWait: boolean): boolean
   dropCached(file: FileId, position: number, bytes: number): void
   /** Reserves space so that the file can grow to `bytes` without changing its size. */
   preallocate(file: FileId, bytes: number): void

@@ -126,17 +126,25 @@ export class NativeFiles extends NodeFiles {
   }
 
   /**
-   * The call waits while the device has a full queue, so the ring makes it; but not many: where the
-   * disk is slower than the producers, this thread is what has to wait.
+   * The call waits while the device has a full queue, so the ring makes it where there is one, a
+   * few at a time.
    */
-  override startWriteback(file: FileId, position: number, bytes: number): void {
-    if (this.#ring !== null && this.#writebacks < WRITEBACKS_MAX) {
-      if (this.#addon.uringWriteback(this.#ring, file, position, bytes)) {
+  override startWriteback(
+    file: FileId,
+    position: number,
+    bytes: number,
+    mayWait: boolean,
+  ): boolean {
+    if (this.#ring !== null) {
+      const isFree = this.#writebacks < WRITEBACKS_MAX
+      if (isFree && this.#addon.uringWriteback(this.#ring, file, position, bytes)) {
         this.#writebacks++
-        return
+        return true
       }
+      if (!mayWait) return false
     }
     this.#addon.syncFileRange(file, position, bytes)
+    return true
   }
 
   override dropCached(file: FileId, position: number, bytes: number): void {

@@ -192,7 +192,9 @@ export class NodeFiles implements Files {
     }
   }
 
-  startWriteback(_file: FileId, _position: number, _bytes: number): void {}
+  startWriteback(_file: FileId, _position: number, _bytes: number, _mayWait: boolean): boolean {
+    return true
+  }
 
   dropCached(_file: FileId, _position: number, _bytes: number): void {}
 

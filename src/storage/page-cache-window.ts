@@ -6,6 +6,12 @@
 import type { Files } from './files.ts'
 import { NO_FILE, type Segment } from './segment.ts'
 
+/**
+ * A disk that is behind is not waited for until so many steps of a log have not been started: the
+ * page cache takes a burst. One that stays too slow then makes its producers wait, a step at a time.
+ */
+const STEPS_BEHIND_MAX = 8
+
 export class PageCacheWindow {
   readonly #files: Files
   #segment: Segment | null = null
@@ -25,10 +31,12 @@ export class PageCacheWindow {
     const pending = segment.bytes - this.#startedTo
     // One write may roll so many segments that the first of them are closed again.
     if (pending < stepBytes || segment.file === NO_FILE) return
-    this.#files.startWriteback(segment.file, this.#startedTo, pending)
-    this.#startedTo = segment.bytes
-    this.#dropPrevious(segment.bytes, windowBytes)
-    const dropTo = segment.bytes - windowBytes
+    const mayWait = pending >= STEPS_BEHIND_MAX * stepBytes
+    const bytes = mayWait ? stepBytes : pending
+    if (!this.#files.startWriteback(segment.file, this.#startedTo, bytes, mayWait)) return
+    this.#startedTo += bytes
+    this.#dropPrevious(this.#startedTo, windowBytes)
+    const dropTo = this.#startedTo - windowBytes
     if (dropTo - this.#droppedTo < stepBytes) return
     this.#files.dropCached(segment.file, this.#droppedTo, dropTo - this.#droppedTo)
     this.#droppedTo = dropTo
@@ -42,7 +50,9 @@ export class PageCacheWindow {
   #move(segment: Segment): void {
     const before = this.#segment
     if (before !== null && before.file !== NO_FILE && before.bytes > this.#startedTo) {
-      this.#files.startWriteback(before.file, this.#startedTo, before.bytes - this.#startedTo)
+      // Refused, it is left to the kernel and to the flush that a rolled segment gets.
+      const rest = before.bytes - this.#startedTo
+      this.#files.startWriteback(before.file, this.#startedTo, rest, false)
     }
     this.#previous = before
     this.#previousDroppedTo = this.#droppedTo

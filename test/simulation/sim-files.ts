@@ -266,8 +266,9 @@ export class SimFiles implements Files {
     node.flushNow()
   }
 
-  startWriteback(file: FileId): void {
+  startWriteback(file: FileId): boolean {
     this.#file(file).node.writeBack(this.#disk.random)
+    return true
   }
 
   dropCached(file: FileId): void {

@@ -106,7 +106,7 @@ class Session {
     if (choice <= 8 && mode !== 'read') return this.#write(file, position)
     if (choice === 9) return this.#names()
     if (choice === 10) return this.#flush(file)
-    files.startWriteback(file, position, random.below(10_000))
+    files.startWriteback(file, position, random.below(10_000), random.below(2) === 0)
     files.dropCached(file, position, random.below(10_000))
     return files.preallocate(file, position)
   }

@@ -19,6 +19,7 @@ function watchHints(files: MemoryFiles): Hint[] {
   const note = (kind: Hint['kind']) => (file: FileId, from: number, length: number) => {
     assert(files.size(file) >= 0 && from >= 0 && length > 0)
     hints.push({ kind, file, from, to: from + length })
+    return true
   }
   const disk: Files = files
   disk.startWriteback = note('write')
@@ -56,6 +57,34 @@ describe('PageCacheWindow.advance', () => {
     bench.flush(log)
     log.close()
     assert.equal(bench.files.openFiles, 0)
+  })
+
+  test('a disk that is behind is asked again at the next step, and waited for after eight', () => {
+    const files = new MemoryFiles()
+    const asked: { from: number; to: number; mayWait: boolean }[] = []
+    let isBusy = true
+    const disk: Files = files
+    disk.startWriteback = (_file, from, length, mayWait) => {
+      asked.push({ from, to: from + length, mayWait })
+      return !isBusy || mayWait
+    }
+    const dropped: number[] = []
+    disk.dropCached = (_file, from, length) => dropped.push(from + length)
+    const window = new PageCacheWindow(files)
+    const segment = segmentOf(files, 0, 0)
+    for (segment.bytes = 0; segment.bytes <= 800; segment.bytes += 100) {
+      window.advance(segment, 100, 300)
+      if (segment.bytes < 800) assert.deepEqual(dropped, [], 'what is not written stays')
+    }
+    assert.deepEqual(
+      asked.map(({ from, to, mayWait }) => [from, to, mayWait]),
+      [...[100, 200, 300, 400, 500, 600, 700].map((to) => [0, to, false]), [0, 100, true]],
+    )
+    isBusy = false
+    window.advance(segment, 100, 300)
+    assert.deepEqual(asked.at(-1), { from: 100, to: 200, mayWait: true })
+    window.advance(segment, 100, 300)
+    assert.deepEqual(asked.at(-1), { from: 200, to: 900, mayWait: false })
   })
 
   test('starts and drops each byte once, in order, also across a roll', () => {

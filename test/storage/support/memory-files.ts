@@ -214,7 +214,9 @@ export class MemoryFiles implements Files {
     inode.durable = inode.content.slice()
   }
 
-  startWriteback(): void {}
+  startWriteback(): boolean {
+    return true
+  }
   dropCached(): void {}
 
   preallocate(): void {}
