@@ -8,7 +8,7 @@ import { NO_FILE, type Segment } from './segment.ts'
 
 /**
  * A disk that is behind is not waited for until so many steps of a log have not been started: the
- * page cache takes a burst. One that stays too slow then makes its producers wait, a step at a time.
+ * page cache takes a burst. One that stays too slow makes its producers wait, a step at a time.
  */
 const STEPS_BEHIND_MAX = 8
 
