@@ -19,7 +19,7 @@ import {
 } from './lib/measurement-options.ts'
 import { reportSection } from './lib/measurement-report.ts'
 import { type Run, runOnce } from './lib/measurement-run.ts'
-import { MemoryGroup } from './lib/memory-group.ts'
+import { whyNoMemoryGroups } from './lib/memory-group.ts'
 import { formatNumber } from './lib/statistics.ts'
 
 function say(text: string): void {
@@ -39,13 +39,9 @@ function progressLine(run: Run): string {
 /** Whether cgroups work here, found out before the first run; if not, all runs go without. */
 function usableMemory(options: MeasurementOptions): { memory: (number | null)[]; note?: string } {
   if (options.memory.every((bytes) => bytes === null)) return { memory: [null] }
-  const name = `millrace-bench-${process.pid}-probe`
-  const group = MemoryGroup.create(name, 64 * 2 ** 20, options.cgroupParent)
-  if (typeof group !== 'string') {
-    group.removeNow()
-    return { memory: [...options.memory] }
-  }
-  const note = `**Without memory cgroups**: ${group}. The page cache was bounded only by the machine, so absolute numbers are not comparable with runs in a cgroup.`
+  const why = whyNoMemoryGroups(options.cgroupParent)
+  if (why === null) return { memory: [...options.memory] }
+  const note = `**Without memory cgroups**: ${why}. The page cache was bounded only by the machine, so absolute numbers are not comparable with runs in a cgroup.`
   return { memory: [null], note }
 }
 

@@ -11,6 +11,7 @@ import { projectFolder } from './lib/broker.ts'
 import { cleanUpAtExit, track } from './lib/children.ts'
 import { installKafka, kafkaClassPath, kafkaVersion } from './lib/kafka-broker.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
+import { numberOption, UsageError } from './lib/number-option.ts'
 import { sampleProcess, useBetween } from './lib/process-sample.ts'
 import { formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 import { parseConsumer, parseEndToEnd, parseProducer, type ToolResult } from './lib/tool-output.ts'
@@ -123,11 +124,16 @@ async function main(): Promise<void> {
     process.stdout.write(`${USAGE}\n`)
     return
   }
+  const count = { low: 1, high: 1e9, whole: true }
+  const rounds = numberOption(values.rounds, 'rounds', { ...count, high: 100 })
+  for (const name of ['records', 'record-size', 'pings'] as const) {
+    numberOption(values[name], name, count)
+  }
+  const memory = numberOption(values['memory-gb'], 'memory-gb', { low: 0, high: 10_000 })
   installKafka()
   const dataParent = join(projectFolder(), '.cache', 'bench')
   mkdirSync(dataParent, { recursive: true })
   const machine = describeMachine(dataParent)
-  const memory = Number(values['memory-gb'])
   const profile = profileFor(machine.cores)
   const targets = new Targets({
     memoryBytes: memory > 0 ? memory * 2 ** 30 : null,
@@ -144,7 +150,7 @@ async function main(): Promise<void> {
   const tools = toolsFor(values)
   const runs: Run[] = []
   try {
-    for (let round = 0; round < Number(values.rounds); round++) {
+    for (let round = 0; round < rounds; round++) {
       const order: TargetName[] = round % 2 === 0 ? ['millrace', 'kafka'] : ['kafka', 'millrace']
       for (const name of order) {
         const target = await targets.get(name, 1)
@@ -184,4 +190,10 @@ async function main(): Promise<void> {
 }
 
 cleanUpAtExit()
-await main()
+try {
+  await main()
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error
+  process.stderr.write(`${error.message}\n\n${USAGE}\n`)
+  process.exitCode = 2
+}

@@ -10,6 +10,7 @@ import { projectFolder } from './lib/broker.ts'
 import { cleanUpAtExit, sleep } from './lib/children.ts'
 import { installKafka, kafkaVersion } from './lib/kafka-broker.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
+import { numberOption, UsageError } from './lib/number-option.ts'
 import { kafkaDialect, natsDialect, redisDialect } from './lib/peer-dialects.ts'
 import { AnswerLoad } from './lib/peer-load.ts'
 import { type Peer, startKafkaPeer, startMillracePeer, startNats, startRedis } from './lib/peers.ts'
@@ -102,18 +103,23 @@ async function main(): Promise<void> {
     process.stdout.write(`${USAGE}\n`)
     return
   }
+  const whole = { low: 1, high: 10_000, whole: true }
+  const rounds = numberOption(values.rounds, 'rounds', whole)
+  const seconds = numberOption(values.seconds, 'seconds', { low: 0.5, high: 3600 })
+  const connections = numberOption(values.connections, 'connections', whole)
+  const eventBytes = numberOption(values['event-bytes'], 'event-bytes', { ...whole, high: 1e6 })
   installKafka()
   const parent = join(projectFolder(), '.cache', 'bench')
   mkdirSync(parent, { recursive: true })
   const machine = describeMachine(parent)
   const runs: Run[] = []
-  for (let round = 0; round < Number(values.rounds); round++) {
+  for (let round = 0; round < rounds; round++) {
     for (const target of round % 2 === 0 ? TARGETS : TARGETS.toReversed()) {
       const run = await runOnce(target, {
         round,
-        seconds: Number(values.seconds),
-        connections: Number(values.connections),
-        eventBytes: Number(values['event-bytes']),
+        seconds,
+        connections,
+        eventBytes,
         parent,
       })
       runs.push(run)
@@ -136,4 +142,10 @@ async function main(): Promise<void> {
 }
 
 cleanUpAtExit()
-await main()
+try {
+  await main()
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error
+  process.stderr.write(`${error.message}\n\n${USAGE}\n`)
+  process.exitCode = 2
+}

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import type { MemoryGroup } from './memory-group.ts'
 
 const running = new Set<ChildProcess>()
@@ -115,6 +115,18 @@ export function freePort(): Promise<number> {
         else reject(new Error('the system gave no port'))
       })
     })
+  })
+}
+
+/** Whether somebody listens on a port of loopback. */
+export function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
   })
 }
 

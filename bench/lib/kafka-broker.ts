@@ -5,10 +5,17 @@
  */
 import { type ChildProcess, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import { projectFolder } from './broker.ts'
-import { freePort, hasEnded, sleep, startProcess, stopProcess, tailOf } from './children.ts'
+import {
+  accepts,
+  freePort,
+  hasEnded,
+  sleep,
+  startProcess,
+  stopProcess,
+  tailOf,
+} from './children.ts'
 import type { MemoryGroup } from './memory-group.ts'
 
 /** The options of the JVM that Kafka's own start script gives. */
@@ -111,6 +118,7 @@ export async function startKafka(options: KafkaOptions): Promise<RunningKafka> {
   const args = [...KAFKA_JVM, quiet, '-cp', classPath, 'kafka.Kafka', file]
   const child = startProcess({ command: 'java', args, logFile, group, cpus })
   const deadlineMs = startedMs + READY_TIMEOUT_MS
+  // Kafka opens its clients' listener when it can serve them.
   while (!(await accepts(port))) {
     if (hasEnded(child) || performance.now() > deadlineMs) {
       await stopProcess(child, 1000)
@@ -120,16 +128,4 @@ export async function startKafka(options: KafkaOptions): Promise<RunningKafka> {
   }
   const readyMs = performance.now() - startedMs
   return { child, pid: child.pid as number, kafkaPort: port, dataDir, readyMs }
-}
-
-/** Kafka opens its clients' listener when it can serve them. */
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port })
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(false))
-  })
 }

@@ -2,6 +2,7 @@
  * What the first measurement runs: its command line, its workloads and the order of its runs. Pure.
  */
 import { parseArgs } from 'node:util'
+import { numberOption, UsageError } from './number-option.ts'
 import { parseBytes } from './statistics.ts'
 
 export interface Workload {
@@ -67,7 +68,7 @@ export interface MeasurementOptions {
   readonly out: string | undefined
 }
 
-export class UsageError extends Error {}
+export { UsageError }
 
 export const USAGE = `node build/bench/first-measurement.js [options]
 
@@ -177,12 +178,7 @@ function workloadNamed(name: string): Workload {
 }
 
 function number(text: string, name: string, low: number, high: number, whole = false): number {
-  const value = Number(text)
-  const isGood = text.trim() !== '' && value >= low && value <= high
-  if (isGood && (!whole || Number.isInteger(value))) return value
-  throw new UsageError(
-    `--${name} ${text}: must be a ${whole ? 'whole ' : ''}number ${low} to ${high}`,
-  )
+  return numberOption(text, name, { low, high, whole })
 }
 
 /**

@@ -3,22 +3,20 @@
  * the target used meanwhile, and everything gone again.
  */
 import { type ChildProcess, spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { startBroker } from './broker.ts'
 import {
   deleteFolder,
   deleteGroup,
-  freePort,
-  hasEnded,
   ownFolder,
   ownGroup,
   sleep,
-  startProcess,
   stopProcess,
   tailOf,
 } from './children.ts'
-import { type LoadResult, limitsProgram, runLoad } from './limits.ts'
+import { startLimitServer } from './limit-server.ts'
+import { type LoadResult, runLoad } from './limits.ts'
 import { freeDiskBytes } from './machine.ts'
 import {
   LIMIT_TARGETS,
@@ -162,19 +160,14 @@ async function startTarget(
     })
     return { child: broker.child, address: `127.0.0.1:${broker.kafkaPort}` }
   }
-  mkdirSync(dataDir)
-  const address = `127.0.0.1:${await freePort()}`
-  const seconds = Math.ceil(options.warmUpSeconds + options.seconds + 90)
-  const args = ['--listen', address, '--data-dir', dataDir, '--partitions', String(PARTITIONS)]
-  args.push('--max-seconds', String(seconds), ...(LIMIT_TARGETS[plan.target] ?? []))
-  const child = startProcess({ command: limitsProgram('limit-server'), args, logFile, group, cpus })
-  const deadline = performance.now() + 5000
-  while (!readFileSync(logFile, 'utf8').includes('listening')) {
-    if (hasEnded(child) || performance.now() > deadline) {
-      await stopProcess(child)
-      throw new Error(`limit-server did not start:\n${tailOf(logFile)}`)
-    }
-    await sleep(5)
-  }
-  return { child, address }
+  const { child, port } = await startLimitServer({
+    dataDir,
+    logFile,
+    partitions: PARTITIONS,
+    secondsMax: options.warmUpSeconds + options.seconds + 90,
+    args: LIMIT_TARGETS[plan.target] ?? [],
+    group,
+    cpus,
+  })
+  return { child, address: `127.0.0.1:${port}` }
 }

@@ -130,3 +130,11 @@ export class MemoryGroup {
     }
   }
 }
+
+/** Why memory cgroups cannot be made here, found out by making one; null when they can. */
+export function whyNoMemoryGroups(parent: string | undefined): string | null {
+  const group = MemoryGroup.create(`millrace-bench-${process.pid}-probe`, 64 * 2 ** 20, parent)
+  if (typeof group === 'string') return group
+  group.removeNow()
+  return null
+}

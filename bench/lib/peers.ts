@@ -2,10 +2,10 @@
 import type { ChildProcess } from 'node:child_process'
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync } from 'node:fs'
-import { connect } from 'node:net'
 import { join } from 'node:path'
 import { projectFolder, startBroker } from './broker.ts'
 import {
+  accepts,
   deleteFolder,
   deleteGroup,
   freePort,
@@ -118,15 +118,4 @@ async function startServer(
     await sleep(10)
   }
   return { child, port: at.port }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host: '127.0.0.1', port })
-    socket.once('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-    socket.once('error', () => resolve(false))
-  })
 }

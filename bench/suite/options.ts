@@ -4,6 +4,7 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { projectFolder } from '../lib/broker.ts'
+import { numberOption, UsageError } from '../lib/number-option.ts'
 import { parseBytes } from '../lib/statistics.ts'
 import { type Profile, parseProfile, profileFor } from './profile.ts'
 import { ROWS, SUITES } from './rows.ts'
@@ -37,7 +38,7 @@ export interface SuiteOptions {
   readonly report: string | undefined
 }
 
-export class UsageError extends Error {}
+export { UsageError }
 
 export const USAGE = `npm run bench -- [options]          (or node build/bench/suite/suite.js after a build)
 
@@ -173,9 +174,5 @@ function list(text: string): string[] {
 }
 
 function number(text: string, name: string, low: number, high: number, whole = false): number {
-  const value = Number(text)
-  const isGood = text.trim() !== '' && value >= low && value <= high
-  if (isGood && (!whole || Number.isInteger(value))) return value
-  const kind = whole ? 'whole number' : 'number'
-  throw new UsageError(`--${name} ${text}: must be a ${kind} ${low} to ${high}`)
+  return numberOption(text, name, { low, high, whole })
 }

@@ -9,7 +9,7 @@ import { cleanUpAtExit } from '../lib/children.ts'
 import { installKafka, kafkaVersion } from '../lib/kafka-broker.ts'
 import { buildLimits } from '../lib/limits.ts'
 import { describeMachine } from '../lib/machine.ts'
-import { MemoryGroup } from '../lib/memory-group.ts'
+import { whyNoMemoryGroups } from '../lib/memory-group.ts'
 import { median } from '../lib/statistics.ts'
 import { parseSuiteOptions, type SuiteOptions, USAGE, UsageError } from './options.ts'
 import type { Profile } from './profile.ts'
@@ -76,13 +76,9 @@ function maximumOf(runs: readonly CellRun[], cell: Cell, target: TargetName): nu
 /** Whether cgroups work here, found out before the first run; if not, all runs go without. */
 function usableMemory(options: SuiteOptions): { memoryBytes: number | null; note: string | null } {
   if (options.memoryBytes === null) return { memoryBytes: null, note: null }
-  const name = `millrace-suite-${process.pid}-probe`
-  const group = MemoryGroup.create(name, 64 * 2 ** 20, options.cgroupParent)
-  if (typeof group !== 'string') {
-    group.removeNow()
-    return { memoryBytes: options.memoryBytes, note: null }
-  }
-  const note = `**Without memory cgroups**: ${group}. The page cache was bounded only by the machine.`
+  const why = whyNoMemoryGroups(options.cgroupParent)
+  if (why === null) return { memoryBytes: options.memoryBytes, note: null }
+  const note = `**Without memory cgroups**: ${why}. The page cache was bounded only by the machine.`
   return { memoryBytes: null, note }
 }
 

@@ -4,23 +4,19 @@
  * started for every run.
  */
 import type { ChildProcess } from 'node:child_process'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { startBroker } from '../lib/broker.ts'
 import {
   deleteFolder,
   deleteGroup,
-  freePort,
   hasEnded,
   ownFolder,
   ownGroup,
-  sleep,
-  startProcess,
   stopProcess,
-  tailOf,
 } from '../lib/children.ts'
 import { startKafka } from '../lib/kafka-broker.ts'
-import { limitsProgram } from '../lib/limits.ts'
+import { startLimitServer } from '../lib/limit-server.ts'
 import { MemoryGroup } from '../lib/memory-group.ts'
 import type { TargetName } from './rows.ts'
 
@@ -160,38 +156,19 @@ export class Targets {
         isBroker: true,
       }
     }
-    return startLimit(name, { dataDir, logFile, group, cpus, partitions })
+    const { child, port } = await startLimitServer({
+      dataDir,
+      logFile,
+      partitions,
+      secondsMax: LIMIT_SECONDS,
+      args: name === 'limit-two-threads' ? ['--writers', '1'] : [],
+      group,
+      cpus,
+    })
+    const pid = child.pid as number
+    return { name, child, pid, port, httpPort: null, dataDir, group, logFile, isBroker: false }
   }
 }
 
 /** Long enough for any cell; the program ends by itself after it. */
 const LIMIT_SECONDS = 900
-
-async function startLimit(
-  name: TargetName,
-  at: {
-    dataDir: string
-    logFile: string
-    group: MemoryGroup | undefined
-    cpus: string | undefined
-    partitions: number
-  },
-): Promise<RunningTarget> {
-  const { dataDir, logFile, group, cpus, partitions } = at
-  mkdirSync(dataDir)
-  const port = await freePort()
-  const args = ['--listen', `127.0.0.1:${port}`, '--data-dir', dataDir]
-  args.push('--partitions', String(partitions), '--max-seconds', String(LIMIT_SECONDS))
-  if (name === 'limit-two-threads') args.push('--writers', '1')
-  const child = startProcess({ command: limitsProgram('limit-server'), args, logFile, group, cpus })
-  const deadlineMs = performance.now() + 5000
-  while (!readFileSync(logFile, 'utf8').includes('listening')) {
-    if (hasEnded(child) || performance.now() > deadlineMs) {
-      await stopProcess(child)
-      throw new Error(`limit-server did not start:\n${tailOf(logFile)}`)
-    }
-    await sleep(5)
-  }
-  const pid = child.pid as number
-  return { name, child, pid, port, httpPort: null, dataDir, group, logFile, isBroker: false }
-}

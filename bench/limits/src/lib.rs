@@ -16,6 +16,7 @@ pub mod load;
 pub mod msgpack;
 pub mod net;
 pub mod page_cache;
+pub mod program;
 pub mod sequential;
 pub mod server;
 pub mod time;

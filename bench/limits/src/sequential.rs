@@ -4,7 +4,8 @@
 use crate::args::Args;
 use crate::histogram::Histogram;
 use crate::page_cache::{cached_bytes, drop_file};
-use crate::time::{bound_lifetime, now_ns, process_cpu_ns};
+use crate::program::Program;
+use crate::time::{now_ns, process_cpu_ns};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
@@ -90,23 +91,12 @@ fn run(options: &Options) -> Result<(), String> {
 }
 
 pub fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--help") {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
+    Program {
+        name: "sequential-reader",
+        usage: USAGE,
+        parse: parse,
+        seconds_max: |options| options.seconds_max,
+        run: |options| run(options).map(|()| true),
     }
-    let options = match parse(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("sequential-reader: {problem}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    bound_lifetime(options.seconds_max);
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("sequential-reader: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    .main()
 }

@@ -10,7 +10,7 @@ mod engine;
 mod table;
 
 use crate::args::Args;
-use crate::time::bound_lifetime;
+use crate::program::Program;
 use engine::Engine;
 use std::process::ExitCode;
 
@@ -94,27 +94,18 @@ fn run(options: &Options) -> Result<(), String> {
 }
 
 pub fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--help") {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
+    Program {
+        name: "write-engines",
+        usage: USAGE,
+        parse: Options::parse,
+        seconds_max: |options| {
+            let cells = (options.engines.len() * options.sizes.len()) as f64;
+            // Flushing may take longer than writing did.
+            (cells * (10.0 * options.seconds + 60.0)) as u32
+        },
+        run: |options| run(options).map(|()| true),
     }
-    let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("write-engines: {problem}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    let cells = (options.engines.len() * options.sizes.len()) as f64;
-    // Flushing may take longer than writing did.
-    bound_lifetime((cells * (10.0 * options.seconds + 60.0)) as u32);
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("write-engines: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    .main()
 }
 
 #[cfg(test)]

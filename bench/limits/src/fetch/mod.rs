@@ -13,7 +13,7 @@ mod report;
 mod stream;
 
 use crate::control::{Control, EARLIEST};
-use crate::time;
+use crate::program::Program;
 use crate::wire::FETCH;
 use options::Options;
 use std::process::ExitCode;
@@ -45,24 +45,12 @@ fn run(options: &Options) -> Result<bool, String> {
 }
 
 pub fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--help") {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
+    Program {
+        name: "fetch-load",
+        usage: USAGE,
+        parse: Options::parse,
+        seconds_max: |options| (options.warm_up_s + options.duration_s) as u32 + 90,
+        run: run,
     }
-    let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("fetch-load: {problem}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    time::bound_lifetime((options.warm_up_s + options.duration_s) as u32 + 90);
-    match run(&options) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(problem) => {
-            eprintln!("fetch-load: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    .main()
 }

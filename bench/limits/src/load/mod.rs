@@ -17,6 +17,7 @@ mod websocket;
 
 use crate::batch;
 use crate::control::Control;
+use crate::program::Program;
 use crate::time;
 use crate::wire::{CREATE_TOPICS, PRODUCE};
 use options::Options;
@@ -110,24 +111,12 @@ fn run(options: &Options) -> Result<bool, String> {
 }
 
 pub fn main() -> ExitCode {
-    if std::env::args().any(|argument| argument == "--help") {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
+    Program {
+        name: "produce-load",
+        usage: USAGE,
+        parse: Options::parse,
+        seconds_max: |options| (options.warm_up_s + options.duration_s) as u32 + 60,
+        run: run,
     }
-    let options = match Options::parse(std::env::args().skip(1)) {
-        Ok(options) => options,
-        Err(problem) => {
-            eprintln!("produce-load: {problem}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    time::bound_lifetime((options.warm_up_s + options.duration_s) as u32 + 60);
-    match run(&options) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(problem) => {
-            eprintln!("produce-load: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    .main()
 }
