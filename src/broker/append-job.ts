@@ -22,6 +22,8 @@ export interface AppendedBatch {
   /** −1 with CreateTime. */
   appendTimeMs: number
   logStartOffset: number
+  /** The partition, for `Broker.explain`; −1 when there is none. */
+  readonly handle: number
 }
 
 /** Where a batch lies in the memory of the request's frame. */
@@ -45,9 +47,9 @@ export class AppendJob implements AppendSink {
     this.#frame = frame
   }
 
-  refuse(errorCode: number): void {
+  refuse(errorCode: number, handle = -1): void {
     this.#written.push(true)
-    this.results.push({ errorCode, baseOffset: -1, appendTimeMs: -1, logStartOffset: -1 })
+    this.results.push({ errorCode, baseOffset: -1, appendTimeMs: -1, logStartOffset: -1, handle })
   }
 
   /** Sends a batch to its shard; one that breaks the protocol is refused instead. */
@@ -59,7 +61,7 @@ export class AppendJob implements AppendSink {
       return
     }
     const index = this.results.length
-    this.refuse(ErrorCode.UNKNOWN_SERVER_ERROR) // Until it is answered.
+    this.refuse(ErrorCode.UNKNOWN_SERVER_ERROR, handle) // Until it is answered.
     this.#written[index] = false
     this.#waiting++
     frame.hold()

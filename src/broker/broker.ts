@@ -2,13 +2,14 @@ import type { Clock } from '../base/clock.ts'
 import type { Uuid } from '../base/uuid.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import { resolveTopicConfig, type TopicConfig } from '../config/topic-config.ts'
-import { ErrorCode } from '../errors/error-code.ts'
+import { ErrorCode, errorInfo } from '../errors/error-code.ts'
 import type { MetadataImage, Topic } from '../metadata/image.ts'
 import type { Logger } from '../metrics/logger.ts'
 import type { Arena } from '../ring/arena.ts'
 import type { ControlReply, ControlRequest } from '../shard/control.ts'
 import type { ShardHub } from '../shard/shard-hub.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
+import type { DirectoryStates } from './directory-states.ts'
 import { FetchSessionCache } from './fetch-session.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import { PartitionPlacement } from './partition-placement.ts'
@@ -29,6 +30,8 @@ export interface BrokerParts {
   readonly clusterId: Uuid
   /** Id and path of every log directory. */
   readonly directories: ReadonlyMap<Uuid, string>
+  readonly directoryStates: DirectoryStates
+  readonly metadataPath: string
 }
 
 /** Where clients reach this broker through one listener. */
@@ -46,6 +49,9 @@ export class Broker {
   readonly arena: Arena
   readonly clusterId: Uuid
   readonly nodeId: number
+  readonly directoryStates: DirectoryStates
+  /** The log directory that holds the metadata log. */
+  readonly metadataPath: string
   readonly placement: PartitionPlacement
   readonly topics: TopicService
   readonly producerIds: ProducerIds
@@ -62,7 +68,13 @@ export class Broker {
     this.arena = parts.arena
     this.clusterId = parts.clusterId
     this.nodeId = parts.config.get('node.id')
-    this.placement = new PartitionPlacement(parts.hub.host.proxies.length, parts.directories)
+    this.directoryStates = parts.directoryStates
+    this.metadataPath = parts.metadataPath
+    this.placement = new PartitionPlacement({
+      shards: parts.hub.host.proxies.length,
+      directories: parts.directories,
+      conditionOf: (path) => parts.directoryStates.conditionOf(path),
+    })
     this.topics = new TopicService(this)
     this.producerIds = new ProducerIds(parts.store, this.nodeId)
     this.fetchSessions = new FetchSessionCache(
@@ -110,6 +122,19 @@ export class Broker {
     const current = this.leaderEpoch(handle)
     if (epoch === current) return ErrorCode.NONE
     return epoch < current ? ErrorCode.FENCED_LEADER_EPOCH : ErrorCode.UNKNOWN_LEADER_EPOCH
+  }
+
+  /** What an error means, for a client; of a partition of the image, −1 for none. */
+  explain(errorCode: number, handle: number): string | null {
+    if (errorCode === ErrorCode.NONE) return null
+    const isStorage = errorCode === ErrorCode.KAFKA_STORAGE_ERROR && handle >= 0
+    const problem = isStorage ? this.directoryStates.explain(this.logDirectory(handle)) : null
+    return problem ?? errorInfo(errorCode).message
+  }
+
+  /** The path of the log directory that holds a partition of the image. */
+  logDirectory(handle: number): string {
+    return this.placement.pathOf(this.image.partitions.directory(handle))
   }
 
   /** The shard that owns a partition of the image. */

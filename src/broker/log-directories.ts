@@ -1,12 +1,14 @@
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { loadNative } from '../base/native.ts'
 import { isUuid, randomUuid, type Uuid } from '../base/uuid.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { checkpointKey, readCheckpoints, removeCleanMarks } from '../storage/checkpoint.ts'
+import { systemCode } from '../storage/file-io.ts'
 import type { Files } from '../storage/files.ts'
 import type { LogHint } from '../storage/log-types.ts'
+import { DiskReserve } from './disk-reserve.ts'
 
 /**
  * The directories of `log.dirs` at start: locked against a second broker, identified by
@@ -19,6 +21,10 @@ export interface LogDirectories {
   readonly paths: ReadonlyMap<Uuid, string>
   /** The directory that holds the metadata log, wherever it stands in `log.dirs`. */
   readonly metadataPath: string
+  /** By path, of those in `paths`; given back to a disk that is full. */
+  readonly reserves: ReadonlyMap<string, DiskReserve>
+  /** Directories that cannot be used, by path, with the reason. */
+  readonly offline: ReadonlyMap<string, string>
   hintFor(topicId: Uuid, partition: number): LogHint | null
   /** Unlocks the directories. */
   release(): void
@@ -27,6 +33,10 @@ export interface LogDirectories {
 const META = 'meta.properties'
 const LOCK = '.lock'
 
+/**
+ * A directory that cannot be used is left out as long as the others suffice: with the one that
+ * holds the metadata log. Throws BrokerError.
+ */
 export function openLogDirectories(
   files: Files,
   paths: readonly string[],
@@ -38,11 +48,26 @@ export function openLogDirectories(
   const hints = new Map<string, LogHint>()
   let clusterId: Uuid | null = null
   let metadataId: Uuid | null = null
-  const metas = paths.map((path) => {
-    files.makeDirectory(path)
-    locks.push(lock(path))
-    return { path, meta: readMeta(path) }
-  })
+  const reserves = new Map<string, DiskReserve>()
+  const failures = new Map<string, unknown>()
+  const metas: { path: string; meta: Meta | null }[] = []
+  for (const path of paths) {
+    try {
+      files.makeDirectory(path)
+      const reserve = new DiskReserve(files, path)
+      reserve.releaseIfFull()
+      const meta = readMeta(path)
+      locks.push(lock(path))
+      metas.push({ path, meta })
+      reserves.set(path, reserve)
+    } catch (error) {
+      if (error instanceof DirectoryRefused) throw error
+      failures.set(path, error)
+    }
+  }
+  const isNew = metas.every(({ meta }) => meta === null)
+  // Another disk in its place would get a metadata log of its own, and the cluster two of them.
+  for (const [path, error] of failures) if (isNew) throw unusable(path, error)
   for (const { path, meta } of metas) {
     if (meta === null) continue
     if (meta.nodeId !== nodeId) {
@@ -61,16 +86,23 @@ export function openLogDirectories(
     if (byId.has(id)) throw refused(`use ${path}: it is a copy of ${byId.get(id)}`)
     byId.set(id, path)
     metadataId ??= id
-    if (meta === null) {
-      writeMeta(files, path, { nodeId, clusterId, directoryId: id, metadataId })
-      continue
+    try {
+      if (meta === null) {
+        writeMeta(files, path, { nodeId, clusterId, directoryId: id, metadataId })
+        continue
+      }
+      for (const [key, hint] of readCheckpoints(files, path, parts.onWarning)) hints.set(key, hint)
+      removeCleanMarks(files, path)
+    } catch (error) {
+      if (id === metadataId) throw unusable(path, error)
+      failures.set(path, error)
+      byId.delete(id)
     }
-    for (const [key, hint] of readCheckpoints(files, path, parts.onWarning)) hints.set(key, hint)
-    removeCleanMarks(files, path)
   }
   const metadataPath = metadataId === null ? undefined : byId.get(metadataId)
   if (metadataPath === undefined) {
     // An empty cluster in its place would orphan every partition of the others.
+    for (const [path, error] of failures) throw unusable(path, error)
     throw refused(
       `start: the directory that holds the metadata log (directory.id ${metadataId}) is not among ` +
         'log.dirs; name all directories that this broker had',
@@ -80,6 +112,8 @@ export function openLogDirectories(
     clusterId,
     paths: byId,
     metadataPath,
+    reserves,
+    offline: new Map([...failures].map(([path, error]) => [path, unusable(path, error).message])),
     hintFor: (topicId, partition) => hints.get(checkpointKey(topicId, partition)) ?? null,
     release: () => {
       for (const fd of locks.splice(0)) closeSync(fd)
@@ -147,7 +181,7 @@ function writeMeta(files: Files, path: string, meta: Meta): void {
 function lock(path: string): number {
   const file = join(path, LOCK)
   const addon = loadNative()
-  const fd = openSync(file, 'a+')
+  const fd = openSync(file, constants.O_RDWR | constants.O_CREAT, 0o644)
   const inUse = (owner: string): BrokerError =>
     refused(`use ${path}: process ${owner} uses it; stop that broker, or use another directory`)
   const owner = readFileSync(file, 'utf8').trim()
@@ -155,9 +189,19 @@ function lock(path: string): number {
     closeSync(fd)
     throw inUse(owner)
   }
-  writeFileSync(file, `${process.pid}\n`)
+  // In place: the next start on a full disk has room for it.
+  const text = `${process.pid}\n`.padStart(OWNER_BYTES)
+  try {
+    writeSync(fd, text, 0)
+  } catch (error) {
+    // The kernel's lock holds without it.
+    if (addon === null) throw error
+  }
   return fd
 }
+
+/** A process id and a line feed, with spaces before it. */
+const OWNER_BYTES = 12
 
 function isAlive(owner: string): boolean {
   const pid = Number(owner)
@@ -171,6 +215,26 @@ function isAlive(owner: string): boolean {
   }
 }
 
+/** Not a failing disk: somebody has to decide something. */
+class DirectoryRefused extends BrokerError {}
+
 function refused(action: string): BrokerError {
-  return new BrokerError(ErrorCode.KAFKA_STORAGE_ERROR, action)
+  return new DirectoryRefused(ErrorCode.KAFKA_STORAGE_ERROR, action)
+}
+
+const REMEDIES: Readonly<Record<string, string>> = {
+  EROFS: 'it is on a read-only file system; mount it writable, or use another directory',
+  EACCES: 'this user may not write there; change its owner or mode, or use another directory',
+  EPERM: 'this user may not write there; change its owner or mode, or use another directory',
+  ENOTDIR: 'a part of the path is no directory; use another directory',
+  EEXIST: 'it is no directory; use another directory',
+  ENOSPC: 'its disk is full; free some space there',
+  EDQUOT: 'its disk quota is used up; free some space there',
+  EIO: 'its disk fails; replace it, or take the directory out of log.dirs',
+}
+
+function unusable(path: string, error: unknown): BrokerError {
+  const remedy = REMEDIES[systemCode(error)]
+  const action = `use ${path} (log.dirs)${remedy === undefined ? '' : `: ${remedy}`}`
+  return new BrokerError(ErrorCode.KAFKA_STORAGE_ERROR, action, error)
 }

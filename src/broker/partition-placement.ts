@@ -1,19 +1,30 @@
 import { assert } from '../base/assert.ts'
 import type { Uuid } from '../base/uuid.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { DirectoryCondition } from './directory-states.ts'
 
 /**
  * Which shard owns which partition, and which log directory a new one goes to. The map to shards is
  * made anew at every start (core counts change); the directory is part of the metadata.
  */
 export class PartitionPlacement {
+  /** Those that were opened at start. */
   readonly directories: ReadonlyMap<Uuid, string>
+  readonly #conditionOf: (path: string) => DirectoryCondition
   #shardByHandle = new Uint8Array(1024)
   readonly #weights: number[]
   readonly #partitionsByDirectory = new Map<Uuid, number>()
 
-  constructor(shards: number, directories: ReadonlyMap<Uuid, string>) {
+  constructor(parts: {
+    shards: number
+    directories: ReadonlyMap<Uuid, string>
+    conditionOf: (path: string) => DirectoryCondition
+  }) {
+    const { shards, directories } = parts
     assert(shards > 0 && shards <= 256)
     this.directories = directories
+    this.#conditionOf = parts.conditionOf
     this.#weights = new Array(shards).fill(0)
     for (const id of directories.keys()) this.#partitionsByDirectory.set(id, 0)
   }
@@ -37,17 +48,33 @@ export class PartitionPlacement {
     return shard
   }
 
-  /** The directory with the fewest partitions, for a new one. */
+  /** The path of a directory; of one that was not found at start a name that nothing has. */
+  pathOf(id: Uuid): string {
+    return this.directories.get(id) ?? missingPath(id)
+  }
+
+  /**
+   * The directory with the fewest partitions, for a new one: one that takes writes, else one that
+   * may do so again. Throws BrokerError when all are offline.
+   */
   chooseDirectory(): Uuid {
+    const chosen = this.#fewest('online') ?? this.#fewest('short')
+    if (chosen === null) {
+      const action = 'place a partition: every log directory is offline'
+      throw new BrokerError(ErrorCode.KAFKA_STORAGE_ERROR, action)
+    }
+    this.countDirectory(chosen)
+    return chosen
+  }
+
+  #fewest(condition: DirectoryCondition): Uuid | null {
     let chosen: Uuid | null = null
     let fewest = Infinity
     for (const [id, count] of this.#partitionsByDirectory) {
-      if (count >= fewest) continue
+      if (count >= fewest || this.#conditionOf(this.pathOf(id)) !== condition) continue
       fewest = count
       chosen = id
     }
-    assert(chosen !== null)
-    this.countDirectory(chosen)
     return chosen
   }
 
@@ -64,6 +91,11 @@ export class PartitionPlacement {
     }
     this.#shardByHandle[handle] = shard
   }
+}
+
+/** What stands for the path of a directory that was not found at start. */
+export function missingPath(id: Uuid): string {
+  return `(missing directory ${id})`
 }
 
 const NEW_PARTITION_WEIGHT = 1024 * 1024

@@ -19,6 +19,7 @@ import { DEFAULT_LOG_OPTIONS, type LogHint } from '../storage/log-types.ts'
 import { NodeFiles } from '../storage/node-files.ts'
 import { Broker } from './broker.ts'
 import { descriptorLimit, openLogsMax } from './descriptor-limit.ts'
+import { DirectoryStates } from './directory-states.ts'
 import { type LogDirectories, openLogDirectories } from './log-directories.ts'
 import { logOptions } from './log-options.ts'
 import { METADATA_BATCH_BYTES_MAX, METADATA_HANDLE, MetadataStore } from './metadata-store.ts'
@@ -91,6 +92,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     nodeId: config.get('node.id'),
     onWarning: (message) => logger.warn({}, message),
   })
+  const states = directoryStates(directories, logger)
   const mainCell = allocateWaitCell()
   const progress = new RecoveryProgress(logger)
   const host: ShardHost = startShards({
@@ -106,7 +108,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     openLogsMax: openLogsMax(descriptorLimit(), shards),
     checkMemory: process.env.MILLRACE_CHECK_MEMORY === '1',
     onEvent: (shard, event) => {
-      onEvent(logger, progress, { shard, event })
+      onEvent({ logger, progress, states }, shard, event)
       if (event.kind === 'directory-failed') tellOthers(host, shard, event)
     },
     onCrash: options.onCrash,
@@ -137,18 +139,39 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     arena,
     clusterId: directories.clusterId,
     directories: directories.paths,
+    directoryStates: states,
+    metadataPath: directories.metadataPath,
   })
   const removed = await openMetadata(broker, directories)
   forgetDeleted(broker, files)
+  states.tend()
   await openPartitions(broker, directories, progress)
   removeLeftovers(broker, { files, removed })
+  const tending = setInterval(() => states.tend(), TEND_INTERVAL_MS)
+  tending.unref()
   return {
     broker,
     tier,
     tierReason,
     shards,
-    stop: () => stopShards(host, directories),
+    stop: () => {
+      clearInterval(tending)
+      return stopShards(host, directories)
+    },
   }
+}
+
+/** Between two looks whether a disk that was full has room again. */
+const TEND_INTERVAL_MS = 1000
+
+function directoryStates(directories: LogDirectories, logger: Logger): DirectoryStates {
+  const states = new DirectoryStates(logger, () => systemClock.monotonicMs())
+  for (const [path, reserve] of directories.reserves) states.add(path, reserve)
+  for (const [path, reason] of directories.offline) {
+    states.addOffline(path, reason)
+    logger.error({ directory: path }, `a log directory is offline: ${reason}; starting without it`)
+  }
+  return states
 }
 
 /**
@@ -218,27 +241,25 @@ async function openPartitions(
     }
   }
   rows.sort((a, b) => (b.hint?.bytes ?? 0) - (a.hint?.bytes ?? 0))
+  const missing = new Map<Uuid, number>()
   const groups = new Map<
     string,
     { topic: Topic; shard: number; recover: boolean; list: OpenPartition[] }
   >()
   for (const { topic, handle, hint } of rows) {
     const directoryId = broker.image.partitions.directory(handle)
-    if (!broker.placement.directories.has(directoryId)) {
-      throw new BrokerError(
-        ErrorCode.LOG_DIR_NOT_FOUND,
-        `open topic "${topic.name}": its log directory ${directoryId} is not among log.dirs`,
-      )
-    }
+    const isMissing = !broker.placement.directories.has(directoryId)
+    if (isMissing) missing.set(directoryId, (missing.get(directoryId) ?? 0) + 1)
     broker.placement.countDirectory(directoryId)
     const shard = broker.placement.assign(handle, hint?.bytes ?? 0)
-    const recover = hint === null || !hint.clean
+    const recover = !isMissing && (hint === null || !hint.clean)
     const key = `${topic.id}/${shard}/${recover}`
     const group = groups.get(key) ?? { topic, shard, recover, list: [] }
     groups.set(key, group)
     group.list.push(openPartition(broker, topic, { handle, hint }))
   }
   const opened: Promise<void>[] = []
+  for (const [id, count] of missing) opened.push(...failMissing(broker, id, count))
   for (const { topic, shard, recover, list } of groups.values()) {
     if (recover) progress.expect(list.length)
     const options = logOptions(broker.topicConfig(topic), broker.config)
@@ -254,6 +275,19 @@ async function openPartitions(
   }
   await Promise.all(opened)
   progress.finish()
+}
+
+/** Partitions of a directory that was not found are known, and answer KAFKA_STORAGE_ERROR. */
+function failMissing(broker: Broker, id: Uuid, partitions: number): Promise<void>[] {
+  const logDirectory = broker.placement.pathOf(id)
+  const message = `no directory of log.dirs has directory.id ${id}; start with it to have it back`
+  broker.directoryStates.addOffline(logDirectory, message)
+  broker.logger.error(
+    { directory: id, partitions },
+    `${partitions} partitions are offline: ${message}`,
+  )
+  const request = { kind: 'fail-directory', logDirectory, message } as const
+  return broker.hub.host.proxies.map((proxy) => expectOk(proxy.control(request), 'start'))
 }
 
 /** Checkpoints need not remember what metadata says was deleted. */
@@ -352,10 +386,11 @@ function tellOthers(
 }
 
 function onEvent(
-  logger: Logger,
-  progress: RecoveryProgress,
-  { shard, event }: { shard: number; event: ShardEvent },
+  parts: { logger: Logger; progress: RecoveryProgress; states: DirectoryStates },
+  shard: number,
+  event: ShardEvent,
 ): void {
+  const { logger, progress, states } = parts
   switch (event.kind) {
     case 'warning':
       logger.warn({ shard }, event.message)
@@ -370,9 +405,9 @@ function onEvent(
       )
       return
     case 'directory-failed':
-      logger.error(
-        { shard, directory: event.logDirectory },
-        `a log directory is offline until the broker is restarted: ${event.message}`,
-      )
+      states.fail(event.logDirectory, event.message)
+      return
+    case 'directory-short':
+      states.short(event.logDirectory, event.code)
   }
 }

@@ -11,6 +11,7 @@ import type { OpenPartition } from '../shard/control.ts'
 import type { ShardHub } from '../shard/shard-hub.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
 import type { LogHint } from '../storage/log-types.ts'
+import type { DirectoryStates } from './directory-states.ts'
 import { logOptions } from './log-options.ts'
 import type { Decision, MetadataStore } from './metadata-store.ts'
 import type { PartitionPlacement } from './partition-placement.ts'
@@ -56,6 +57,9 @@ export interface TopicServiceParts {
   readonly store: MetadataStore
   readonly placement: PartitionPlacement
   readonly hub: ShardHub
+  readonly directoryStates: DirectoryStates
+  /** The log directory that holds the metadata log. */
+  readonly metadataPath: string
 }
 
 export class TopicService {
@@ -150,13 +154,19 @@ export class TopicService {
   }
 
   async delete(topic: Topic): Promise<TopicOutcome> {
-    const outcome = await this.#change(() => {
-      if (this.#image.topicsById.get(topic.id) === undefined) {
-        const result = refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 'Deleted already')
-        return { records: [], result }
-      }
-      return { records: [{ type: 'remove-topic', topicId: topic.id }], result: OK }
-    })
+    const remove = (): Promise<TopicOutcome> =>
+      this.#change(() => {
+        if (this.#image.topicsById.get(topic.id) === undefined) {
+          const result = refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 'Deleted already')
+          return { records: [], result }
+        }
+        return { records: [{ type: 'remove-topic', topicId: topic.id }], result: OK }
+      })
+    let outcome = await remove()
+    if (outcome.errorCode === ErrorCode.KAFKA_STORAGE_ERROR) {
+      // A full disk must not keep anybody from making room.
+      outcome = await this.#parts.directoryStates.withReserve(this.#parts.metadataPath, remove)
+    }
     if (outcome.errorCode !== ErrorCode.NONE) return outcome
     await Promise.all(
       topic.handles.map((handle) => this.#shardOf(handle).control({ kind: 'delete', handle })),
@@ -176,8 +186,11 @@ export class TopicService {
     try {
       return await this.#parts.store.change(decide)
     } catch (error) {
-      if (error instanceof BrokerError) return refused(error.code, error.message)
-      throw error
+      if (!(error instanceof BrokerError)) throw error
+      const isStorage = error.code === ErrorCode.KAFKA_STORAGE_ERROR
+      const { directoryStates, metadataPath } = this.#parts
+      const problem = isStorage ? directoryStates.explain(metadataPath) : null
+      return refused(error.code, problem === null ? error.message : `${error.message}. ${problem}`)
     }
   }
 
@@ -259,7 +272,7 @@ export function openPartition(
 ): OpenPartition {
   const { partitions } = parts.store.image
   const partition = partitions.partitionNumber(at.handle)
-  const logDirectory = parts.placement.directories.get(partitions.directory(at.handle)) ?? ''
+  const logDirectory = parts.placement.pathOf(partitions.directory(at.handle))
   return {
     handle: at.handle,
     topicId: topic.id,

@@ -226,7 +226,7 @@ const TABLE: readonly (readonly [ErrorName, boolean, string])[] = [
   ['TRANSACTIONAL_ID_AUTHORIZATION_FAILED', false, 'Not authorised for this transactional id'],
   ['SECURITY_DISABLED', false, 'Security is switched off'],
   ['OPERATION_NOT_ATTEMPTED', false, 'The broker did not attempt this operation'],
-  ['KAFKA_STORAGE_ERROR', true, 'The disk failed; the log directory is offline'],
+  ['KAFKA_STORAGE_ERROR', true, 'The log directory takes nothing now: its disk is full, or failed'],
   ['LOG_DIR_NOT_FOUND', false, 'The log directory is not known'],
   ['SASL_AUTHENTICATION_FAILED', false, 'Authentication failed'],
   ['UNKNOWN_PRODUCER_ID', false, 'The producer id has no state on this partition'],

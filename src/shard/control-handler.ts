@@ -95,7 +95,7 @@ export class ControlHandler {
       this.#shard.rest(partition)
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error
-      this.#shard.failDirectory(partition.logDirectory, error)
+      this.#shard.refuse(partition, error)
     }
     return bytes
   }
@@ -220,12 +220,16 @@ export class ControlHandler {
       const log = partition.openedLog
       let hint = partition.hint
       try {
-        if (log !== null) hint = close ? log.close() : log.checkpoint()
+        if (log !== null) hint = log.checkpoint()
+        if (log !== null && close) hint = log.close()
       } catch (error) {
         if (!(error instanceof BrokerError)) throw error
-        this.#shard.failDirectory(partition.logDirectory, error)
-        tables.delete(partition.logDirectory)
-        continue
+        this.#shard.refuse(partition, error)
+        if (this.#shard.isFailed(partition.logDirectory)) {
+          tables.delete(partition.logDirectory)
+          continue
+        }
+        // There was no room to close it in order: it is scanned at the next start.
       }
       if (hint === null) continue
       const table = tables.get(partition.logDirectory) ?? []

@@ -97,3 +97,5 @@ export type ShardEvent =
   /** What retention has deleted since the last one; seldom. */
   | { readonly kind: 'retention'; readonly segments: number; readonly bytes: number }
   | { readonly kind: 'directory-failed'; readonly logDirectory: string; readonly message: string }
+  /** A write was refused for want of room, descriptors or memory; at most one a second. */
+  | { readonly kind: 'directory-short'; readonly logDirectory: string; readonly code: string }

@@ -1,7 +1,7 @@
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Arena } from '../ring/arena.ts'
-import { isTemporary } from '../storage/file-io.ts'
+import { isTemporary, systemCode } from '../storage/file-io.ts'
 import type { LogContext, PartitionLog } from '../storage/log.ts'
 import type { Outbox } from './outbox.ts'
 import type { Partition, WaitingAck } from './partition.ts'
@@ -10,6 +10,9 @@ import type { Partition, WaitingAck } from './partition.ts'
  * What a shard owns: its partitions, their open logs, the directories that have failed, the memory
  * for read results. `Shard` and `ControlHandler` work on it in turns of one thread.
  */
+/** Between two events that a directory is short of something. */
+const SHORT_INTERVAL_MS = 1000
+
 export const NO_OFFSETS = { baseOffset: -1, logStartOffset: -1, appendTimeMs: -1 }
 
 export class ShardState {
@@ -35,6 +38,8 @@ export class ShardState {
   }
   isShutDown = false
   readonly #failedDirectories = new Set<string>()
+  /** When main was last told that a directory is short of something, monotonic. */
+  readonly #toldShortMs = new Map<string, number>()
   readonly #openLogsMax: number
   #nextFlushToken = 1
 
@@ -80,11 +85,21 @@ export class ShardState {
     const isDamage = error.code === ErrorCode.CORRUPT_MESSAGE
     if (isDamage && partition.isDamageReported) return
     partition.isDamageReported ||= isDamage
-    if (isDamage || (isTemporary(error) && partition.openedLog?.failed !== true)) {
+    if (isTemporary(error) && partition.openedLog?.failed !== true) {
+      this.#tellShort(partition.logDirectory, systemCode(error))
+    } else if (isDamage) {
       this.outbox.event({ kind: 'warning', message: `${partition.directory}: ${error.message}` })
     } else {
       this.failDirectory(partition.logDirectory, error)
     }
+  }
+
+  /** A client that tries again and again must not fill the broker's log. */
+  #tellShort(logDirectory: string, code: string): void {
+    const nowMs = this.context.clock.monotonicMs()
+    if (nowMs - (this.#toldShortMs.get(logDirectory) ?? -Infinity) < SHORT_INTERVAL_MS) return
+    this.#toldShortMs.set(logDirectory, nowMs)
+    this.outbox.event({ kind: 'directory-short', logDirectory, code })
   }
 
   /**

@@ -244,12 +244,12 @@ export class Shard {
   /** The disk refused a write: nothing of it is in the log, and every append of it is told. */
   #refuseStaged(partition: Partition, error: BrokerError): void {
     partition.isDirty = false
+    this.state.refuse(partition, error) // First, so that main can say why.
     for (const staged of this.#staged) {
       if (staged.partition === partition) {
         this.state.outbox.appended(staged.token, ErrorCode.KAFKA_STORAGE_ERROR, NO_OFFSETS)
       }
     }
-    this.state.refuse(partition, error)
   }
 
   #onRead(at: number): void {

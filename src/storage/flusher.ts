@@ -111,6 +111,7 @@ export class Flusher {
         }
         segment.unflushedFiles = []
       }
+      if (this.#pending === 0) this.#noteFlushed() // Only names were missing.
       return this.#pending
     })
   }
@@ -146,30 +147,48 @@ export class Flusher {
     for (const file of this.#flushingFiles) core.context.files.close(file)
     this.#flushing = []
     this.#flushingFiles = []
-    if (core.failure === null) {
-      core.recoveryPoint = this.#target
-      this.updateHighWatermark()
-    }
+    if (core.failure === null) this.#noteFlushed()
     return true
+  }
+
+  #noteFlushed(): void {
+    this.#core.recoveryPoint = this.#target
+    this.updateHighWatermark()
   }
 
   /** Makes everything durable and waits for it: on close, after a truncation, in recovery. */
   flushNow(): void {
-    const core = this.#core
     assert(!this.isFlushing)
+    if (this.#core.doesDirectoryExist) this.#flushNames()
+    this.#flushData()
+    this.#core.recoveryPoint = this.#core.logEndOffset
+    this.reset()
+  }
+
+  /**
+   * The same for a log that has just been recovered, whose data may be read though a full disk has
+   * no room for its leader epochs: the recovery point then stays where it is, so that a crash finds
+   * the epochs in the batches again, and the flush is due once more.
+   */
+  flushRecovered(): void {
+    try {
+      this.flushNow()
+    } catch (error) {
+      if (!isTemporary(error) || this.#core.failure !== null) throw error
+      this.#flushData()
+      this.noteWrite(this.#core.context.clock.monotonicMs())
+    }
+  }
+
+  #flushData(): void {
+    const core = this.#core
     core.orFail(() => {
       const { files } = core.context
-      if (core.doesDirectoryExist) {
-        core.epochs.write(files, core.directory)
-        core.syncDirectory()
-      }
       for (const segment of core.segments.all) {
         if (segment.isDirty) files.flushNow(core.segments.open(segment))
         core.segments.markClean(segment)
         core.segments.flushIndexes(segment)
       }
-      core.recoveryPoint = core.logEndOffset
-      this.reset()
       core.segments.closeIdle()
     })
   }

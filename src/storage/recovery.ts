@@ -97,6 +97,8 @@ class Recovery {
     if (core.logEndOffset < core.logStartOffset) this.#startOver()
     // That checkpoint stays on disk: it must not speak for what is appended from here on.
     if (promised > core.logEndOffset) core.noteTruncation(core.logEndOffset)
+    // Until the flush at the end no more than before is known to be durable.
+    core.recoveryPoint = promised > core.logEndOffset ? 0 : promised
     this.#finish()
   }
 
@@ -301,8 +303,8 @@ class Recovery {
     core.epochs.startAt(core.logStartOffset)
     if (segments.last !== undefined) segments.unseal(segments.last)
     core.distrustNames()
-    if (core.doesDirectoryExist) this.#flusher.flushNow()
-    core.recoveryPoint = core.logEndOffset
+    if (core.doesDirectoryExist) this.#flusher.flushRecovered()
+    else core.recoveryPoint = core.logEndOffset
     core.resetToEnd()
     core.isAwake = true
     core.isChanged = core.doesDirectoryExist

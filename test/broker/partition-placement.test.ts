@@ -1,15 +1,29 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { randomUuid } from '../../src/base/uuid.ts'
+import { randomUuid, type Uuid } from '../../src/base/uuid.ts'
 import { connectionsMax, descriptorLimit, openLogsMax } from '../../src/broker/descriptor-limit.ts'
+import type { DirectoryCondition } from '../../src/broker/directory-states.ts'
 import { PartitionPlacement } from '../../src/broker/partition-placement.ts'
 import { openBatches } from '../../src/broker/topic-service.ts'
 import type { OpenPartition } from '../../src/shard/control.ts'
 
 const MIB = 1024 * 1024
 
+/** Directories /0, /1, …; `conditions` says what is wrong with some of them. */
+function placementOf(
+  shards: number,
+  ids: readonly Uuid[],
+  conditions: Readonly<Record<string, DirectoryCondition>> = {},
+): PartitionPlacement {
+  return new PartitionPlacement({
+    shards,
+    directories: new Map(ids.map((id, i) => [id, `/${i}`])),
+    conditionOf: (path) => conditions[path] ?? 'online',
+  })
+}
+
 test('PartitionPlacement, partitions of falling size, balances bytes over the shards', () => {
-  const placement = new PartitionPlacement(3, new Map([[randomUuid(), '/a']]))
+  const placement = placementOf(3, [randomUuid()])
   const sizes = [900, 500, 400, 300, 100, 100, 50, 50].map((mib) => mib * MIB)
   const bytes = [0, 0, 0]
   for (const [i, size] of sizes.entries()) {
@@ -22,7 +36,7 @@ test('PartitionPlacement, partitions of falling size, balances bytes over the sh
 })
 
 test('PartitionPlacement, empty partitions, spread evenly, also past the first thousand', () => {
-  const placement = new PartitionPlacement(3, new Map([[randomUuid(), '/a']]))
+  const placement = placementOf(3, [randomUuid()])
   const counts = [0, 0, 0]
   for (let handle = 1; handle <= 3000; handle++) counts[placement.assign(handle, 0)]!++
   assert.deepEqual(counts, [1000, 1000, 1000])
@@ -31,19 +45,25 @@ test('PartitionPlacement, empty partitions, spread evenly, also past the first t
 
 test('PartitionPlacement.chooseDirectory, takes the directory with the fewest partitions', () => {
   const [a, b] = [randomUuid(), randomUuid()]
-  const placement = new PartitionPlacement(
-    1,
-    new Map([
-      [a, '/a'],
-      [b, '/b'],
-    ]),
-  )
+  const placement = placementOf(1, [a, b])
   placement.countDirectory(a)
   placement.countDirectory(a)
   assert.deepEqual(
     Array.from({ length: 4 }, () => placement.chooseDirectory()),
     [b, b, a, b],
   )
+})
+
+test('PartitionPlacement.chooseDirectory, a directory is offline or full, takes another', () => {
+  const ids = [randomUuid(), randomUuid(), randomUuid()] as const
+  const choose = (conditions: Record<string, DirectoryCondition>): (Uuid | null)[] => {
+    const placement = placementOf(1, ids, conditions)
+    return [placement.chooseDirectory(), placement.chooseDirectory()]
+  }
+  assert.deepEqual(choose({ '/0': 'offline', '/1': 'short' }), [ids[2], ids[2]])
+  assert.deepEqual(choose({ '/0': 'offline', '/1': 'short', '/2': 'short' }), [ids[1], ids[2]])
+  const none = { '/0': 'offline', '/1': 'offline', '/2': 'offline' } as const
+  assert.throws(() => choose(none), /every log directory is offline/)
 })
 
 test('openBatches, long paths, gives pieces that fit a control message and lose nobody', () => {

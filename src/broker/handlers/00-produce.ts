@@ -1,4 +1,4 @@
-import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
+import { ErrorCode } from '../../errors/error-code.ts'
 import type { ProduceRequest, ProduceResponseInit } from '../../wire/kafka/schema/00-produce.ts'
 import { type AppendedBatch, AppendJob } from '../append-job.ts'
 import type { Broker } from '../broker.ts'
@@ -15,8 +15,9 @@ export function produce(
   body: ProduceRequest,
   context: RequestContext,
 ): HandlerResult {
-  if (body.acks < -1 || body.acks > 1) return refuseAll(body, ErrorCode.INVALID_REQUIRED_ACKS)
-  if (body.transactionalId !== null) return refuseAll(body, ErrorCode.INVALID_TXN_STATE)
+  if (body.acks < -1 || body.acks > 1)
+    return refuseAll(broker, body, ErrorCode.INVALID_REQUIRED_ACKS)
+  if (body.transactionalId !== null) return refuseAll(broker, body, ErrorCode.INVALID_TXN_STATE)
   const job = new AppendJob(broker, context.frame)
   const byId = context.apiVersion > NO_TOPIC_ID_VERSION_MAX
   const unknown = byId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
@@ -28,28 +29,33 @@ export function produce(
       else job.append(handle, partition.records)
     }
   }
-  return new PendingProduce(job, body, context)
+  return new PendingProduce(broker, job, { body, context })
 }
 
 class PendingProduce extends PendingReply {
+  readonly #broker: Broker
   readonly #job: AppendJob
-  readonly #body: ProduceRequest
-  readonly #context: RequestContext
+  readonly #asked: Asked
 
-  constructor(job: AppendJob, body: ProduceRequest, context: RequestContext) {
+  constructor(broker: Broker, job: AppendJob, asked: Asked) {
     super()
+    this.#broker = broker
     this.#job = job
-    this.#body = body
-    this.#context = context
+    this.#asked = asked
   }
 
   override whenReady(callback: (reply: Reply | null) => void): void {
-    this.#job.start(() => callback(answer(this.#job, this.#body, this.#context)))
+    this.#job.start(() => callback(answer(this.#broker, this.#job, this.#asked)))
   }
 }
 
-function answer(job: AppendJob, body: ProduceRequest, context: RequestContext): Reply | null {
-  if (body.acks !== 0) return response(body, job.results)
+interface Asked {
+  readonly body: ProduceRequest
+  readonly context: RequestContext
+}
+
+function answer(broker: Broker, job: AppendJob, { body, context }: Asked): Reply | null {
+  if (body.acks !== 0) return response(broker, body, job.results)
   // A client that asked for no answer learns of a failure by losing its connection.
   if (job.results.some((result) => result.errorCode !== ErrorCode.NONE)) {
     context.close('an append with acks=0 failed')
@@ -57,7 +63,7 @@ function answer(job: AppendJob, body: ProduceRequest, context: RequestContext): 
   return null
 }
 
-function response(body: ProduceRequest, results: readonly AppendedBatch[]): Reply {
+function response(broker: Broker, body: ProduceRequest, results: readonly AppendedBatch[]): Reply {
   let next = 0
   return {
     body: {
@@ -65,7 +71,7 @@ function response(body: ProduceRequest, results: readonly AppendedBatch[]): Repl
         name: topic.name,
         topicId: topic.topicId,
         partitionResponses: topic.partitionData.map(({ index }) => {
-          const { errorCode, baseOffset, appendTimeMs, logStartOffset } = results[
+          const { errorCode, baseOffset, appendTimeMs, logStartOffset, handle } = results[
             next++
           ] as AppendedBatch
           return {
@@ -74,7 +80,7 @@ function response(body: ProduceRequest, results: readonly AppendedBatch[]): Repl
             baseOffset,
             logAppendTimeMs: appendTimeMs,
             logStartOffset,
-            errorMessage: errorCode === ErrorCode.NONE ? null : errorInfo(errorCode).message,
+            errorMessage: broker.explain(errorCode, handle),
           }
         }),
       })),
@@ -82,8 +88,8 @@ function response(body: ProduceRequest, results: readonly AppendedBatch[]): Repl
   }
 }
 
-function refuseAll(body: ProduceRequest, errorCode: number): Reply {
-  const refused = { errorCode, baseOffset: -1, appendTimeMs: -1, logStartOffset: -1 }
+function refuseAll(broker: Broker, body: ProduceRequest, errorCode: number): Reply {
+  const refused = { errorCode, baseOffset: -1, appendTimeMs: -1, logStartOffset: -1, handle: -1 }
   const count = body.topicData.reduce((sum, topic) => sum + topic.partitionData.length, 0)
-  return response(body, new Array<AppendedBatch>(count).fill(refused))
+  return response(broker, body, new Array<AppendedBatch>(count).fill(refused))
 }

@@ -1,4 +1,5 @@
 import { ErrorCode } from '../../errors/error-code.ts'
+import type { ControlReply } from '../../shard/control.ts'
 import type {
   DeleteRecordsRequest,
   DeleteRecordsResponseInit,
@@ -40,7 +41,13 @@ async function deleteBefore(
     if (offsets.kind === 'offsets') beforeOffset = offsets.highWatermark
   }
   if (beforeOffset < 0) return failed(index, ErrorCode.OFFSET_OUT_OF_RANGE)
-  const reply = await broker.control(handle, { kind: 'delete-records', handle, beforeOffset })
+  const remove = (): Promise<ControlReply> =>
+    broker.control(handle, { kind: 'delete-records', handle, beforeOffset })
+  let reply = await remove()
+  if (reply.kind === 'failed' && reply.errorCode === ErrorCode.KAFKA_STORAGE_ERROR) {
+    // A full disk must not keep anybody from making room.
+    reply = await broker.directoryStates.withReserve(broker.logDirectory(handle), remove)
+  }
   if (reply.kind === 'offsets') {
     return {
       partitionIndex: index,

@@ -6,7 +6,7 @@ import {
   planRecords,
 } from '../../broker/plain-records.ts'
 import { RequestFrame } from '../../broker/request-frame.ts'
-import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
+import { ErrorCode } from '../../errors/error-code.ts'
 import { type ClientMessages, CloseCode } from '../../wire/websocket/messages.ts'
 import type { SessionLink } from './session-link.ts'
 
@@ -122,12 +122,12 @@ export class Produces {
     session.answer({
       type: 'produced',
       id: message.id,
-      partitions: results.map(({ errorCode, baseOffset, appendTimeMs, logStartOffset }) => [
+      partitions: results.map(({ errorCode, baseOffset, appendTimeMs, logStartOffset, handle }) => [
         errorCode,
         baseOffset,
         appendTimeMs,
         logStartOffset,
-        errorCode === ErrorCode.NONE ? null : errorInfo(errorCode).message,
+        session.broker.explain(errorCode, handle),
       ]),
       ...(kept === 0 ? {} : { kept }),
     })
@@ -174,7 +174,8 @@ export class Produces {
           type: 'producedRecords',
           id,
           records: outcomesOf(plan, job.results),
-          message: failed === undefined ? null : errorInfo(failed.errorCode).message,
+          message:
+            failed === undefined ? null : session.broker.explain(failed.errorCode, failed.handle),
           ...(kept === 0 ? {} : { kept }),
         })
       })
