@@ -25,6 +25,11 @@ const SHARD_SAMPLES: readonly [keyof ShardStats, string, string][] = [
   ['egressBytesInUse', 'millrace_shard_egress_bytes', 'Arena bytes that hold read results'],
 ]
 
+const DIRECTORY_CONDITIONS = [
+  ['offline', '1 while the log directory is offline, until a restart'],
+  ['short', '1 while the log directory refuses writes, for want of room or descriptors'],
+] as const
+
 export async function brokerSamples(broker: Broker): Promise<readonly Sample[]> {
   const samples: Sample[] = [
     {
@@ -48,6 +53,12 @@ export async function brokerSamples(broker: Broker): Promise<readonly Sample[]> 
       value: broker.fetchSessions.size,
     },
   ]
+  for (const { path, condition } of broker.directoryStates.all) {
+    for (const [kind, help] of DIRECTORY_CONDITIONS) {
+      const name = `millrace_log_directory_${kind}`
+      samples.push({ name, help, labels: { directory: path }, value: Number(condition === kind) })
+    }
+  }
   const replies = await Promise.all(
     broker.hub.host.proxies.map((proxy) => proxy.control({ kind: 'stats' })),
   )

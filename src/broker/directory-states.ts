@@ -64,6 +64,11 @@ export class DirectoryStates {
     })
   }
 
+  /** False when nothing can be served at all. */
+  get isAnyUsable(): boolean {
+    return this.all.some(({ condition }) => condition !== 'offline')
+  }
+
   conditionOf(path: string): DirectoryCondition {
     return this.#entries.get(path)?.condition ?? 'offline'
   }

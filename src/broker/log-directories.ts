@@ -25,6 +25,10 @@ export interface LogDirectories {
   readonly reserves: ReadonlyMap<string, DiskReserve>
   /** Directories that cannot be used, by path, with the reason. */
   readonly offline: ReadonlyMap<string, string>
+  /** Those of `paths` that an existing cluster has not used before, by id. */
+  readonly fresh: ReadonlyMap<Uuid, string>
+  /** Makes the fresh ones the cluster's. Throws BrokerError. */
+  adoptFresh(): void
   hintFor(topicId: Uuid, partition: number): LogHint | null
   /** Unlocks the directories. */
   release(): void
@@ -80,7 +84,11 @@ export function openLogDirectories(
     }
     metadataId ??= meta.metadataId
   }
-  clusterId ??= randomUuid()
+  const fresh = new Map<Uuid, string>()
+  const metaOf = (directoryId: Uuid): Meta => {
+    return { nodeId, clusterId: cluster, directoryId, metadataId: metadataId as Uuid }
+  }
+  const cluster = clusterId ?? randomUuid()
   for (const { path, meta } of metas) {
     const id = meta?.directoryId ?? randomUuid()
     if (byId.has(id)) throw refused(`use ${path}: it is a copy of ${byId.get(id)}`)
@@ -88,7 +96,8 @@ export function openLogDirectories(
     metadataId ??= id
     try {
       if (meta === null) {
-        writeMeta(files, path, { nodeId, clusterId, directoryId: id, metadataId })
+        if (isNew) writeMeta(files, path, metaOf(id))
+        else fresh.set(id, path)
         continue
       }
       for (const [key, hint] of readCheckpoints(files, path, parts.onWarning)) hints.set(key, hint)
@@ -109,10 +118,14 @@ export function openLogDirectories(
     )
   }
   return {
-    clusterId,
+    clusterId: cluster,
     paths: byId,
     metadataPath,
     reserves,
+    fresh,
+    adoptFresh: () => {
+      for (const [id, path] of fresh) writeMeta(files, path, metaOf(id))
+    },
     offline: new Map([...failures].map(([path, error]) => [path, unusable(path, error).message])),
     hintFor: (topicId, partition) => hints.get(checkpointKey(topicId, partition)) ?? null,
     release: () => {

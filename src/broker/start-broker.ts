@@ -260,6 +260,8 @@ async function openPartitions(
   }
   const opened: Promise<void>[] = []
   for (const [id, count] of missing) opened.push(...failMissing(broker, id, count))
+  if (missing.size === 0) directories.adoptFresh()
+  else leaveFresh(broker, directories)
   for (const { topic, shard, recover, list } of groups.values()) {
     if (recover) progress.expect(list.length)
     const options = logOptions(broker.topicConfig(topic), broker.config)
@@ -288,6 +290,19 @@ function failMissing(broker: Broker, id: Uuid, partitions: number): Promise<void
   )
   const request = { kind: 'fail-directory', logDirectory, message } as const
   return broker.hub.host.proxies.map((proxy) => expectOk(proxy.control(request), 'start'))
+}
+
+/**
+ * A directory that is new while another is missing is perhaps that one, without its disk mounted:
+ * what would be written there would be hidden by the disk later.
+ */
+function leaveFresh(broker: Broker, directories: LogDirectories): void {
+  for (const path of directories.fresh.values()) {
+    const reason = `it is empty while another directory is missing; is its disk mounted?`
+    directories.reserves.get(path)?.release()
+    broker.directoryStates.addOffline(path, reason)
+    broker.logger.error({ directory: path }, `a log directory is not used: ${reason}`)
+  }
 }
 
 /** Checkpoints need not remember what metadata says was deleted. */

@@ -34,7 +34,13 @@ export function httpRoutes(
 
 function ready(broker: Broker | null): WebResponse {
   if (broker === null) return jsonResponse(503, { status: 'starting' })
-  return jsonResponse(200, { status: 'ready' })
+  const directories = broker.directoryStates.all.filter(({ condition }) => condition !== 'online')
+  if (directories.length === 0) return jsonResponse(200, { status: 'ready' })
+  // What the other directories hold is served: taking the broker away would take that away too.
+  return jsonResponse(broker.directoryStates.isAnyUsable ? 200 : 503, {
+    status: 'degraded',
+    directories,
+  })
 }
 
 async function metrics({ broker, metrics }: HttpRouteParts): Promise<WebResponse> {

@@ -20,6 +20,8 @@ export interface BrokerOptions {
   /** The same for HTTP. */
   readonly httpPort?: number
   readonly environment?: Readonly<Record<string, string>>
+  /** A command that runs the broker: the arguments that follow it are the broker's command line. */
+  readonly runWith?: readonly string[]
   /** Another program than `dist/main.js`: one with a planted bug. */
   readonly main?: string
 }
@@ -58,9 +60,11 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
   const httpPort = options.httpPort ?? (await freePort())
   // Records of tests are of fixed, long past times: retention must not come in between.
   const settings = { 'log.dirs': dataDirs.join(','), 'log.retention.ms': '-1', ...options.set }
+  const [command, ...prefix] = [...(options.runWith ?? []), process.execPath]
   const child = spawn(
-    process.execPath,
+    command as string,
     [
+      ...prefix,
       options.main ?? brokerMain(),
       'start',
       '--kafka',
