@@ -6,41 +6,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-
-export interface Hierarchy {
-  readonly version: 1 | 2
-  /** The group this process is in. */
-  readonly directory: string
-}
-
-/**
- * Where memory is controlled, from /proc/self/cgroup and /proc/self/mounts. A version 1 hierarchy
- * that has the memory controller wins, since version 2 then does not have it.
- */
-export function findHierarchy(groups: string, mounts: string): Hierarchy | undefined {
-  const mountOf = (accept: (type: string, options: string[]) => boolean): string | undefined => {
-    for (const line of mounts.split('\n')) {
-      const [, at, type, options] = line.split(' ')
-      if (at !== undefined && type !== undefined && accept(type, (options ?? '').split(','))) {
-        return at
-      }
-    }
-    return undefined
-  }
-  let unified: string | undefined
-  for (const line of groups.split('\n')) {
-    const [, controllers, ...path] = line.split(':')
-    if (controllers === undefined) continue
-    if (controllers.split(',').includes('memory')) {
-      const at = mountOf((type, options) => type === 'cgroup' && options.includes('memory'))
-      if (at !== undefined) return { version: 1, directory: join(at, path.join(':')) }
-    }
-    if (controllers === '' && line.startsWith('0:')) unified = path.join(':')
-  }
-  const at = mountOf((type) => type === 'cgroup2')
-  if (unified === undefined || at === undefined) return undefined
-  return { version: 2, directory: join(at, unified) }
-}
+import { findHierarchy, type Hierarchy } from '../../src/base/cgroup-memory.ts'
 
 export class MemoryGroup {
   readonly bytes: number
@@ -66,7 +32,7 @@ export class MemoryGroup {
     }
     if (parent !== undefined) {
       const version = existsSync(join(parent, 'memory.limit_in_bytes')) ? 1 : 2
-      hierarchy = { version, directory: parent }
+      hierarchy = { version, root: parent, directory: parent }
     }
     if (hierarchy === undefined) return 'no cgroup hierarchy that controls memory is mounted'
     const directory = join(hierarchy.directory, name)

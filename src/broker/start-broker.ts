@@ -86,7 +86,8 @@ const PARTITION_DIRECTORY = /^([0-9a-f]{32})-\d+$/
 export async function startBroker(options: StartOptions): Promise<StartedBroker> {
   const { config, logger } = options
   const { tier, tierReason, ingress, arena } = options.ground
-  const shards = config.get('millrace.shards') || Math.max(1, availableParallelism() - 1)
+  const cores = availableParallelism()
+  const shards = config.get('millrace.shards') || (config.memory?.shards ?? Math.max(1, cores - 1))
   const files = new NodeFiles()
   const directories = openLogDirectories(files, config.logDirs, {
     nodeId: config.get('node.id'),
@@ -98,7 +99,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   const host: ShardHost = startShards({
     shards,
     tier,
-    pin: config.get('millrace.pin.threads') && availableParallelism() > shards,
+    pin: config.get('millrace.pin.threads') && cores > shards,
     ingress,
     egressBytes: config.get('millrace.arena.egress.bytes'),
     laneBytes: LANE_BYTES,

@@ -2,7 +2,9 @@
  * `millrace start`: the command line's part of starting a broker. It reads and checks the
  * configuration, says what clients could stumble over, and hands over to the broker.
  */
+import { availableParallelism } from 'node:os'
 import { Command } from 'commander'
+import { availableMemory } from '../base/cgroup-memory.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import { advertisedWarnings } from '../config/listeners.ts'
 import { loadConfig } from '../config/load.ts'
@@ -50,6 +52,7 @@ Examples:
         ...options,
         ...(configFile === undefined ? {} : { configFile }),
         environment: process.env,
+        machine: { memoryBytes: availableMemory(), cores: availableParallelism() },
       })
       for (const line of config.warnings) streams.err(`warning: ${line}`)
       // A name server may be slow to say that it does not know a host: nobody waits for that.

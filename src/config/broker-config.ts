@@ -3,6 +3,7 @@
  * changed. It stays on the main thread: other threads are told the few numbers that they need.
  */
 import type { AdvertisedListener, Endpoint, Listener } from './listeners.ts'
+import type { MemoryPlan } from './memory-plan.ts'
 import type { OptionValue } from './option.ts'
 import {
   BROKER_OPTIONS,
@@ -29,6 +30,8 @@ export interface DerivedConfig {
   readonly httpListener: Endpoint | null
   /** Absolute paths. */
   readonly logDirs: readonly string[]
+  /** Null where nobody has said how much memory there is. */
+  readonly memory: MemoryPlan | null
 }
 
 export class BrokerConfig implements DerivedConfig {
@@ -36,6 +39,7 @@ export class BrokerConfig implements DerivedConfig {
   readonly advertisedListeners: readonly AdvertisedListener[]
   readonly httpListener: Endpoint | null
   readonly logDirs: readonly string[]
+  readonly memory: MemoryPlan | null
   /** One line each, to be logged at start. */
   readonly warnings: readonly string[]
   readonly #set: ReadonlyMap<BrokerOptionName, SetOption>
@@ -52,6 +56,7 @@ export class BrokerConfig implements DerivedConfig {
     this.advertisedListeners = derived.advertisedListeners
     this.httpListener = derived.httpListener
     this.logDirs = derived.logDirs
+    this.memory = derived.memory
     this.warnings = warnings
     for (const name of Object.keys(BROKER_OPTIONS)) {
       if (!isBrokerOption(name)) continue
@@ -68,10 +73,20 @@ export class BrokerConfig implements DerivedConfig {
 
   /** The value as text, null when it is neither set nor has a default. */
   text(name: BrokerOptionName): string | null {
-    return this.#set.get(name)?.text ?? BROKER_OPTIONS[name].defaultText
+    const planned = this.memory === null ? undefined : plannedTexts(this.memory)[name]
+    return this.#set.get(name)?.text ?? planned ?? BROKER_OPTIONS[name].defaultText
   }
 
   source(name: BrokerOptionName): OptionSource {
     return this.#set.get(name)?.source ?? 'default'
+  }
+}
+
+/** Defaults that depend on the memory that there is. */
+function plannedTexts(plan: MemoryPlan): Partial<Record<BrokerOptionName, string>> {
+  return {
+    'millrace.shards': String(plan.shards),
+    'millrace.arena.ingress.bytes': String(plan.ingressBytes),
+    'millrace.arena.egress.bytes': String(plan.egressBytes),
   }
 }

@@ -13,6 +13,7 @@ import {
   parseEndpoint,
   parseListeners,
 } from './listeners.ts'
+import { type MemoryPlan, memoryWarning, planMemory } from './memory-plan.ts'
 import {
   BROKER_OPTIONS,
   type BrokerOptionName,
@@ -50,6 +51,8 @@ export interface ConfigInputs {
   readonly environment?: Readonly<Record<string, string | undefined>>
   /** What relative paths are relative to; the process's directory when left out. */
   readonly currentDirectory?: string
+  /** What the broker may use: defaults that do not fit become smaller. */
+  readonly machine?: { readonly memoryBytes: number; readonly cores: number }
 }
 
 /** A configuration that the broker refuses to start on. */
@@ -71,7 +74,7 @@ export function loadConfig(inputs: ConfigInputs = {}): BrokerConfig {
   loader.addFlags(inputs)
   loader.addEnvironment(inputs.environment ?? {})
   if (inputs.configFile !== undefined) loader.addFile(inputs.configFile)
-  return loader.finish(inputs.currentDirectory ?? process.cwd())
+  return loader.finish(inputs)
 }
 
 /** Variables with the prefix that are no options: of tests, of the addon, Kubernetes' links. */
@@ -189,7 +192,8 @@ class Loader {
     return false
   }
 
-  finish(currentDirectory: string): BrokerConfig {
+  finish({ currentDirectory = process.cwd(), machine }: ConfigInputs): BrokerConfig {
+    const memory = machine === undefined ? null : this.#planMemory(machine)
     const textOf = (name: BrokerOptionName): string =>
       this.#set.get(name)?.text ?? BROKER_OPTIONS[name].defaultText ?? ''
     const { listeners, advertised } = parseListeners(
@@ -213,24 +217,45 @@ class Loader {
         )
       }
     }
-    this.#checkTogether(textOf)
+    this.#checkTogether(textOf, memory)
     if (this.#problems.length > 0) throw new ConfigError(this.#problems)
     const logDirs = textOf('log.dirs')
       .split(',')
       .map((directory) => resolve(currentDirectory, directory.trim()))
-    const derived = { listeners, advertisedListeners: advertised, httpListener: http, logDirs }
-    return new BrokerConfig(this.#set, derived, this.#warnings)
+    const doors = { listeners, advertisedListeners: advertised, httpListener: http }
+    return new BrokerConfig(this.#set, { ...doors, logDirs, memory }, this.#warnings)
+  }
+
+  #planMemory(machine: { memoryBytes: number; cores: number }): MemoryPlan | null {
+    const set = (name: BrokerOptionName): number | null => {
+      const text = this.#set.get(name)?.text
+      return text === undefined ? null : Number(text)
+    }
+    const plan = planMemory({
+      limitBytes: machine.memoryBytes,
+      cores: machine.cores,
+      shards: set('millrace.shards') || null,
+      ingressBytes: set('millrace.arena.ingress.bytes'),
+      egressBytes: set('millrace.arena.egress.bytes'),
+    })
+    if (typeof plan === 'string') {
+      this.#problems.push(plan)
+      return null
+    }
+    const warning = memoryWarning(plan)
+    if (warning !== null) this.#warnings.push(warning)
+    return plan
   }
 
   /** What no option can say of itself alone. */
-  #checkTogether(textOf: (name: BrokerOptionName) => string): void {
+  #checkTogether(textOf: (name: BrokerOptionName) => string, memory: MemoryPlan | null): void {
     for (const unit of ['ms', 'minutes', 'hours'] as const) {
       // Kafka refuses it as well: nobody who writes 0 means "delete everything at once".
       if (textOf(`log.retention.${unit}`) !== '0') continue
       this.#problems.push(`log.retention.${unit}: expected -1 (never) or at least 1, got "0"`)
     }
     const batch = Number(textOf('message.max.bytes'))
-    const arena = Number(textOf('millrace.arena.ingress.bytes'))
+    const arena = memory?.ingressBytes ?? Number(textOf('millrace.arena.ingress.bytes'))
     if (batch > arena / 10) {
       this.#problems.push(
         `message.max.bytes (${batch}) must not exceed a tenth of millrace.arena.ingress.bytes ` +

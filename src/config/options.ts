@@ -82,7 +82,8 @@ export const BROKER_OPTIONS = {
   // —— threads, memory, tiers ——
   'millrace.shards': int(
     0,
-    'Worker threads that own partitions; 0 takes one per core less one, at least one.',
+    'Worker threads that own partitions; 0 takes one per core less one, as many as there is ' +
+      'memory for, at least one.',
     { min: 0, max: 256 },
   ),
   'millrace.pin.threads': boolean(
@@ -96,12 +97,14 @@ export const BROKER_OPTIONS = {
   ),
   'millrace.arena.ingress.bytes': int(
     256 * MIB,
-    'Memory for received batches that are not written yet, in all.',
+    'Memory for received batches that are not written yet, in all; by default less where a cgroup ' +
+      'allows less.',
     { min: 16 * MIB, max: GIB },
   ),
   'millrace.arena.egress.bytes': int(
     64 * MIB,
-    'Memory for fetched data that is not sent yet, for each shard.',
+    'Memory for fetched data that is not sent yet, for each shard; by default less where a cgroup ' +
+      'allows less.',
     { min: 4 * MIB, max: GIB },
   ),
   'millrace.page.cache.window.bytes': long(

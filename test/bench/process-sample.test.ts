@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fileSystemOf } from '../../bench/lib/machine.ts'
-import { findHierarchy } from '../../bench/lib/memory-group.ts'
 import {
   type ProcessSample,
   parseField,
@@ -97,24 +96,6 @@ test('sampleProcess sees this process', { skip: process.platform !== 'linux' }, 
   const use = useBetween(before, sampleProcess(process.pid), process.pid)
   assert.equal(use.roles[0]?.role, 'main')
   assert.ok(use.cpuSeconds >= 0 && use.seconds >= 0.03)
-})
-
-test('findHierarchy prefers version 1 with the memory controller, else takes version 2', () => {
-  const mixed = '9:name=systemd:/\n4:cpu,memory:/a/b\n0::/\n'
-  const mounts = [
-    'cgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0',
-    'cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0',
-    'cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0',
-  ].join('\n')
-  assert.deepEqual(findHierarchy(mixed, mounts), {
-    version: 1,
-    directory: '/sys/fs/cgroup/memory/a/b',
-  })
-  assert.deepEqual(findHierarchy('0::/user.slice/x:y\n', 'cgroup2 /sys/fs/cgroup cgroup2 rw 0 0'), {
-    version: 2,
-    directory: '/sys/fs/cgroup/user.slice/x:y',
-  })
-  assert.equal(findHierarchy('0::/\n', 'proc /proc proc rw 0 0'), undefined)
 })
 
 test('fileSystemOf takes the longest mount point that holds the path', () => {

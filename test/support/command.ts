@@ -14,8 +14,10 @@ export interface CommandResult {
 export async function runCommand(
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
+  runWith: readonly string[] = [],
 ): Promise<CommandResult> {
-  const child = spawn(process.execPath, [brokerMain(), ...args], {
+  const [command, ...prefix] = [...runWith, process.execPath]
+  const child = spawn(command as string, [...prefix, brokerMain(), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...environment },
   })
