@@ -34,7 +34,7 @@ export class KafkaListener {
   readonly #sweep: NodeJS.Timeout
   readonly #memory: ReceiveMemory
   /** Beyond it files could not be opened any more. */
-  readonly #connectionsMax = connectionsMax(descriptorLimit())
+  readonly #connectionsMax = connectionsMax(descriptorLimit()).kafka
   #nextId = 1
 
   /** `memory` is shared with every other door that receives into the ingress arena. */

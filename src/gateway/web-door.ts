@@ -1,3 +1,4 @@
+import { connectionsMax, descriptorLimit } from '../broker/descriptor-limit.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import type { Endpoint } from '../config/listeners.ts'
 import { SUBPROTOCOL } from '../wire/websocket/messages.ts'
@@ -50,7 +51,11 @@ export function openWebDoor(parts: WebDoorParts): Promise<WebServer> {
       accept,
     },
     limits: {
-      connectionsMax: config.get('millrace.http.max.connections'),
+      // Beyond what the descriptors allow files could not be opened any more.
+      connectionsMax: Math.min(
+        config.get('millrace.http.max.connections'),
+        connectionsMax(descriptorLimit()).http,
+      ),
       connectionsPerAddressMax: perAddress === INT_MAX ? Number.POSITIVE_INFINITY : perAddress,
       bodyBytesMax: BODY_BYTES_MAX,
       requestTimeoutMs: REQUEST_TIMEOUT_MS,

@@ -40,7 +40,7 @@ export class ShardState {
   readonly #failedDirectories = new Set<string>()
   /** When main was last told that a directory is short of something, monotonic. */
   readonly #toldShortMs = new Map<string, number>()
-  readonly #openLogsMax: number
+  readonly openLogsMax: number
   #nextFlushToken = 1
 
   constructor(parts: {
@@ -50,7 +50,7 @@ export class ShardState {
     egress: Arena
     openLogsMax: number
   }) {
-    this.#openLogsMax = parts.openLogsMax
+    this.openLogsMax = parts.openLogsMax
     this.index = parts.index
     this.context = parts.context
     this.outbox = parts.outbox
@@ -66,7 +66,7 @@ export class ShardState {
     partition.isHot = true
     if (partition.openedLog !== null) return partition.openedLog
     try {
-      if (this.open.size >= this.#openLogsMax) this.#restSomeone()
+      if (this.open.size >= this.openLogsMax) this.#restSomeone()
       if (this.#failedDirectories.has(partition.logDirectory)) return null
       const log = partition.log(this.context)
       this.open.add(partition)

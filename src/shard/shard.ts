@@ -170,6 +170,10 @@ export class Shard {
       this.state.outbox.appended(token, ErrorCode.NOT_LEADER_OR_FOLLOWER, NO_OFFSETS)
       return
     }
+    // Logs with something staged cannot be closed for others: a wide request takes few at a time.
+    if (this.#dirty.length >= this.state.openLogsMax) {
+      this.#writeDirty(this.state.context.clock.monotonicMs())
+    }
     const log = this.state.openLog(partition)
     if (log === null) {
       this.state.outbox.appended(token, ErrorCode.KAFKA_STORAGE_ERROR, NO_OFFSETS)

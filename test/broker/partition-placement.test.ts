@@ -86,7 +86,8 @@ test('descriptor limits, leave room for both connections and logs', () => {
       const logs = openLogsMax(limit, shards)
       assert.ok(logs >= 16 && logs <= 10_000)
       // Below some thousand descriptors the least that works counts more than the sum.
-      if (limit >= 20_000) assert.ok(connectionsMax(limit) + logs * shards * 6 <= limit)
+      const { kafka, http } = connectionsMax(limit)
+      if (limit >= 20_000) assert.ok(kafka + 2 * http + logs * shards * 6 <= limit)
     }
   }
 })

@@ -2,7 +2,10 @@ import { AddressTally } from './address-tally.ts'
 import { tooManyConnections, tooManyFromAddress } from './responses.ts'
 import type { WebLimits, WebResponse } from './web-server.ts'
 
-/** Connections over the limit that may wait for their refusal; more are closed without one. */
+/**
+ * Connections over the limit that may wait for their refusal, at most as many as are welcome; more
+ * are closed without one.
+ */
 const REFUSED_MAX = 100
 
 /** What one connection takes of the limits, until it leaves. */
@@ -44,7 +47,7 @@ export class ConnectionPlaces {
 
   /** Null: too many even to be told so. */
   take(address: string): Place | null {
-    if (this.#count >= this.#max + REFUSED_MAX) return null
+    if (this.#count >= this.#max + Math.min(REFUSED_MAX, this.#max)) return null
     this.#count++
     const isCounted = this.#tally.tryTake(address)
     const isBeyond = this.#count > this.#max
