@@ -9,8 +9,9 @@ import type { Arena } from '../ring/arena.ts'
 import type { ControlReply, ControlRequest } from '../shard/control.ts'
 import type { ShardHub } from '../shard/shard-hub.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
+import { AnswerRoom } from './answer-room.ts'
 import type { DirectoryStates } from './directory-states.ts'
-import { FetchSessionCache } from './fetch-session.ts'
+import { FetchSessionCache, fetchSessionPartitionsMax } from './fetch-session.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import { PartitionPlacement } from './partition-placement.ts'
 import { ProducerIds } from './producer-ids.ts'
@@ -40,6 +41,9 @@ export interface AdvertisedEndpoint {
   readonly port: number
 }
 
+/** About 100 MB, encoded or about to be. */
+const METADATA_ROOM_PARTITIONS = 1_000_000
+
 export class Broker {
   readonly config: BrokerConfig
   readonly clock: Clock
@@ -56,6 +60,8 @@ export class Broker {
   readonly topics: TopicService
   readonly producerIds: ProducerIds
   readonly fetchSessions: FetchSessionCache
+  /** Partitions in Metadata answers that have not left. */
+  readonly metadataRoom = new AnswerRoom(METADATA_ROOM_PARTITIONS)
   /** By listener name; filled when the listeners are bound (port 0 becomes a real one). */
   readonly endpoints = new Map<string, AdvertisedEndpoint>()
 
@@ -80,6 +86,7 @@ export class Broker {
     this.fetchSessions = new FetchSessionCache(
       parts.config.get('max.incremental.fetch.session.cache.slots'),
       parts.clock,
+      fetchSessionPartitionsMax(parts.config.memory?.limitBytes ?? Infinity),
     )
   }
 

@@ -46,9 +46,18 @@ const INT32_MAX = 0x7fff_ffff
 /** A session that was used so lately is not given up for another one. */
 const EVICTION_AGE_MS = 2 * 60 * 1000
 /**
- * Partitions of all sessions together: at 700 bytes each 350 MB, what 50 consumers of 10,000 need.
+ * Partitions of all sessions together: 140 MB, what 20 consumers of 10,000 need. Whoever comes later
+ * fetches without a session, which costs bytes on the wire and nothing else.
  */
-const PARTITIONS_MAX = 500_000
+const PARTITIONS_MAX = 200_000
+/** In main's heap. */
+const BYTES_PER_PARTITION = 700
+const MEMORY_SHARE = 1 / 10
+
+/** No more than a share of what the broker may use. */
+export function fetchSessionPartitionsMax(memoryBytes: number): number {
+  return Math.min(PARTITIONS_MAX, Math.floor((memoryBytes * MEMORY_SHARE) / BYTES_PER_PARTITION))
+}
 
 export class FetchSessionCache {
   readonly #slots: number

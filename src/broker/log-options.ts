@@ -10,6 +10,7 @@ export function logOptions(topic: TopicConfig, broker: BrokerConfig): LogOptions
   return {
     segmentBytes: topic.segmentBytes,
     segmentMs: topic.segmentMs,
+    segmentJitterMs: topic.segmentJitterMs,
     segmentIndexBytes: topic.segmentIndexBytes,
     indexIntervalBytes: topic.indexIntervalBytes,
     batchBytesMax: topic.maxMessageBytes,

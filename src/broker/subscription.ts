@@ -35,9 +35,6 @@ export interface Push {
 
 type State = 'new' | 'idle' | 'reading' | 'watching' | 'resting' | 'ended'
 
-/** The least room that a push takes: it may be a whole batch, however little was asked for. */
-const ROOM_BYTES_MIN = 1024 * 1024
-
 /** How soon a read that found no egress memory is tried again. */
 const REST_MS = 5
 
@@ -47,7 +44,10 @@ export class Subscription implements ReadSink {
   readonly #shard: ShardProxy
   readonly #handle: number
   readonly #bytesMax: number
-  /** What the read under way has reserved: as much as the largest push yet. */
+  /**
+   * What the read under way has reserved: a push may be a whole batch, however little was asked
+   * for, of the largest size that the topic takes, or took earlier.
+   */
   #room: number
   #offset = 0
   #credits = 0
@@ -58,14 +58,14 @@ export class Subscription implements ReadSink {
   constructor(
     host: SubscriptionHost,
     at: { id: number; shard: ShardProxy; handle: number },
-    bytesMax: number,
+    sizes: { readonly bytesMax: number; readonly batchBytesMax: number },
   ) {
     this.#host = host
     this.id = at.id
     this.#shard = at.shard
     this.#handle = at.handle
-    this.#bytesMax = bytesMax
-    this.#room = Math.max(bytesMax, ROOM_BYTES_MIN)
+    this.#bytesMax = sizes.bytesMax
+    this.#room = Math.max(sizes.bytesMax, sizes.batchBytesMax)
   }
 
   /** Payload bytes that may still be pushed; negative when the last push was larger. */

@@ -125,7 +125,7 @@ export class KafkaListener {
     const now = this.#broker.clock.monotonicMs()
     const idleMax = this.#broker.config.get('connections.max.idle.ms')
     for (const connection of this.#connections.values()) {
-      if (now - connection.sendingSinceMs > SLOW_READER_MS && this.#isEgressShort()) {
+      if (now - connection.sendingSinceMs > SLOW_READER_MS && this.#isAnswerMemoryShort()) {
         connection.close('it does not read its responses and memory is short')
       } else if (idleMax >= 0 && now - connection.idleSince(now) > idleMax) {
         connection.close('idle')
@@ -145,7 +145,8 @@ export class KafkaListener {
     return this.#memory.holder !== null && receiver.heldBytes > 0 && !receiver.stalled && isSilent
   }
 
-  #isEgressShort(): boolean {
+  #isAnswerMemoryShort(): boolean {
+    if (this.#broker.metadataRoom.isShort) return true
     return this.#broker.hub.host.proxies.some((proxy) => proxy.lentBytes > proxy.egress.length / 2)
   }
 

@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { LogContext, LogHint, LogOptions, RetentionBounds } from '../storage/log.ts'
@@ -111,6 +112,15 @@ export class Partition {
     this.#retention = log.retentionBounds
     this.#log = null
     this.#hint = log.close()
+  }
+
+  /** The log's clean mark is not true: the next use scans the log. Throws BrokerError. */
+  distrustMark(): void {
+    const log = this.#log
+    assert(log !== null)
+    this.#hint = log.checkpoint()
+    this.#log = null
+    log.close()
   }
 
   configure(options: LogOptions): void {

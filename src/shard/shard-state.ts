@@ -241,6 +241,25 @@ export class ShardState {
     partition.close()
   }
 
+  /**
+   * The log of the partition, scanned, whose clean mark has turned out to be stale. Null when the
+   * disk refuses, or while reads of it are under way: the client tries again.
+   */
+  rescan(partition: Partition, error: string | null): PartitionLog | null {
+    if (partition.readsUnderWay > 0) return null
+    this.outbox.event({ kind: 'warning', message: error ?? partition.directory })
+    this.dropWaiters(partition, ErrorCode.KAFKA_STORAGE_ERROR)
+    try {
+      this.open.delete(partition)
+      partition.distrustMark()
+    } catch (thrown) {
+      if (!(thrown instanceof BrokerError)) throw thrown
+      this.refuse(partition, thrown)
+      return null
+    }
+    return this.openLog(partition)
+  }
+
   /** Forgets a partition; its log has been closed or deleted. */
   forget(partition: Partition): void {
     this.partitions.delete(partition.handle)

@@ -174,13 +174,18 @@ export class Shard {
     if (this.#dirty.length >= this.state.openLogsMax) {
       this.#writeDirty(this.state.context.clock.monotonicMs())
     }
-    const log = this.state.openLog(partition)
+    let log = this.state.openLog(partition)
+    const result = this.#result
+    const run = { bytes: this.#ingress.bytes, offset, length }
+    log?.append(run, leaderEpoch, result)
+    if (log?.isMarkStale === true) {
+      log = this.state.rescan(partition, result.errorMessage)
+      log?.append(run, leaderEpoch, result)
+    }
     if (log === null) {
       this.state.outbox.appended(token, ErrorCode.KAFKA_STORAGE_ERROR, NO_OFFSETS)
       return
     }
-    const result = this.#result
-    log.append({ bytes: this.#ingress.bytes, offset, length }, leaderEpoch, result)
     this.state.counters.appends++
     if (result.errorCode !== ErrorCode.NONE) {
       this.state.outbox.appended(token, result.errorCode, {

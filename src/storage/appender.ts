@@ -272,7 +272,7 @@ export class Appender {
     if (batch.lastOffset - segment.baseOffset > RELATIVE_OFFSET_MAX) return true
     if (segment.isIndexFull(options.segmentIndexBytes)) return true
     const { firstTimestamp } = segment
-    return firstTimestamp >= 0 && batch.maxTimestamp - firstTimestamp > options.segmentMs
+    return firstTimestamp >= 0 && batch.maxTimestamp - firstTimestamp > this.#core.rollMs(segment)
   }
 
   // —— writing ——

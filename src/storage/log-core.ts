@@ -5,6 +5,7 @@
 import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
+import { murmur2 } from '../record/murmur2.ts'
 import { type BatchScanner, scannerOf } from './batch-scanner.ts'
 import { readWhole, replace } from './file-io.ts'
 import type { FileId } from './files.ts'
@@ -48,6 +49,8 @@ export class LogCore {
   doesDirectoryExist = false
   /** Names were created or removed since the last sync of the directory. */
   isDirectoryDirty = false
+  /** The clean-shutdown mark that it was opened with says what the files do not. */
+  isMarkStale = false
   /** The log takes nothing any more; the first failure stands. */
   failure: Error | null = null
   readonly #replayed: ProducerBatch = newProducerBatch()
@@ -155,6 +158,18 @@ export class LogCore {
       truncations: this.truncations,
       bytes: this.bytes,
     }
+  }
+
+  /**
+   * The age at which a segment is rolled. The jitter is always the same for a segment, and differs
+   * between partitions: those that began together do not all roll at once.
+   */
+  rollMs(segment: Segment): number {
+    const { segmentMs, segmentJitterMs } = this.options
+    if (segmentJitterMs === 0) return segmentMs
+    const name = new TextEncoder().encode(`${this.directory}/${segment.baseOffset}`)
+    const fraction = (murmur2(name) >>> 0) / 2 ** 32
+    return segmentMs - Math.floor(fraction * Math.min(segmentJitterMs, segmentMs))
   }
 
   /** Everything in the log may be read and is durable: after opening and after a truncation. */
@@ -317,9 +332,10 @@ export class LogCore {
     this.segments.rebuild(segment, file, indexIntervalBytes)
     const endOffset = this.#endOffsetOf(segment, file)
     if (endOffset === this.logEndOffset) return
+    this.isMarkStale = true
     throw this.corrupt(
       `the clean-shutdown checkpoint says that it ends at offset ${this.logEndOffset}, its last ` +
-        `segment ends at ${endOffset}; remove the checkpoint to have the log scanned`,
+        `segment ends at ${endOffset}: its files were changed, and the log is scanned`,
     )
   }
 

@@ -27,6 +27,8 @@ export interface LogOptions {
   /** A segment never grows past this; at most 2^31 − 1, since index positions are signed 32-bit. */
   readonly segmentBytes: number
   readonly segmentMs: number
+  /** Up to so much is taken off `segmentMs`, differently for each segment. */
+  readonly segmentJitterMs: number
   /** Size limit of an index file; a full index rolls the segment. */
   readonly segmentIndexBytes: number
   readonly indexIntervalBytes: number
@@ -61,6 +63,7 @@ export interface LogOptions {
 export const DEFAULT_LOG_OPTIONS: LogOptions = {
   segmentBytes: 1024 * 1024 * 1024,
   segmentMs: 7 * 24 * 3600 * 1000,
+  segmentJitterMs: 0,
   segmentIndexBytes: 10 * 1024 * 1024,
   indexIntervalBytes: 4096,
   batchBytesMax: 1024 * 1024 + 12,

@@ -152,6 +152,14 @@ export class PartitionLog {
     return this.#core.failure !== null
   }
 
+  /**
+   * An append has found that the log does not end where its clean-shutdown mark says: somebody has
+   * changed its files. Close it, and open it with a hint that is not clean.
+   */
+  get isMarkStale(): boolean {
+    return this.#core.isMarkStale
+  }
+
   /** −1 when the log holds none. */
   get latestEpoch(): number {
     this.#core.loadEpochs()
@@ -249,10 +257,9 @@ export class PartitionLog {
   }
 
   #rollDeadlineMs(): number {
-    const { segments, options } = this.#core
-    const { last } = segments
+    const { last } = this.#core.segments
     if (last === undefined || last.isSealed) return Infinity
-    return last.firstAppendMs + options.segmentMs
+    return last.firstAppendMs + this.#core.rollMs(last)
   }
 
   // —— reading ——

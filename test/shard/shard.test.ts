@@ -9,7 +9,8 @@ import {
   READ_WATCH,
   READ_WATCHING,
 } from '../../src/shard/messages-layout.ts'
-import { batch } from '../storage/support/fixture.ts'
+import { DEFAULT_LOG_OPTIONS, PartitionLog } from '../../src/storage/log.ts'
+import { append, batch } from '../storage/support/fixture.ts'
 import { LOG_DIRECTORY, ShardFixture } from './fixture.ts'
 
 const SMALL_LANE = 2048
@@ -327,4 +328,45 @@ describe('egress memory', () => {
     shard.settle()
     assert.ok(shard.of('read').some((one) => one.index === index && one.outcome.length > 0))
   })
+})
+
+describe('a partition whose files were changed behind its clean mark', () => {
+  for (const markedEnd of [2, 5]) {
+    test(`is scanned at the first append, when the mark says ${markedEnd} and there are 3`, async () => {
+      const shard = new ShardFixture()
+      const { context } = shard.shard.state
+      const directory = `${LOG_DIRECTORY}/topic-0`
+      const options = DEFAULT_LOG_OPTIONS
+      const log = PartitionLog.open(context, { directory, options, hint: null })
+      for (let i = 0; i < 3; i++) append(log, batch({ fill: i }))
+      const hint = { ...log.close(), logEndOffset: markedEnd, recoveryPoint: markedEnd }
+      const open = {
+        handle: 0,
+        topicId: 'QUJDREVGR0hJSktMTU5PUA',
+        partition: 0,
+        logDirectory: LOG_DIRECTORY,
+        directory,
+        hint,
+        leaderEpoch: 0,
+      }
+      await shard.control({ kind: 'open', recover: false, options, partitions: [open] })
+      for (let i = 0; i < 2; i++) shard.append(0, batch())
+      shard.settle()
+      assert.deepEqual(
+        shard.of('appended').map(({ outcome }) => [outcome.errorCode, outcome.baseOffset]),
+        [
+          [ErrorCode.NONE, 3],
+          [ErrorCode.NONE, 4],
+        ],
+      )
+      const warnings = shard.events.filter((event) => event.kind === 'warning')
+      assert.match(warnings[0]?.message ?? '', /its files were changed, and the log is scanned/)
+      const offsets = await shard.control({ kind: 'offsets', handle: 0 })
+      assert.ok(offsets.kind === 'offsets' && offsets.logStartOffset === 0)
+      const { index } = shard.read(0, 0, READ_MIN_ONE_BATCH)
+      shard.settle()
+      const read = shard.of('read').find((one) => one.index === index)?.outcome
+      assert.equal(read?.highWatermark, 5)
+    })
+  }
 })

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test'
 import { BrokerError } from '../../src/errors/broker-error.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import { decodeBatchSync } from '../../src/record/batch.ts'
-import { firstRecordAtOrAfter } from '../../src/storage/log.ts'
+import { firstRecordAtOrAfter, PartitionLog } from '../../src/storage/log.ts'
 import {
   append,
   Bench,
@@ -126,6 +126,29 @@ describe('PartitionLog.append', () => {
     for (let offset = 0; offset < 16; offset++) {
       assert.equal(offsetsIn(readAll(log, offset))[0]!.base, offset)
     }
+  })
+
+  test('rolls up to segment.jitter.ms earlier, each partition and segment by its own', () => {
+    const ages = new Set<number>()
+    for (let i = 0; i < 20; i++) {
+      const bench = new Bench({ segmentMs: 1000, segmentJitterMs: 400 })
+      const { options, context } = bench
+      const log = PartitionLog.open(context, { directory: `/data/topic-${i}`, options, hint: null })
+      append(log, batch())
+      const age = log.nextDeadlineMs()
+      assert(age > 600 && age <= 1000, String(age))
+      ages.add(age)
+      append(log, batch({ timestamp: START_MS + age }))
+      assert.equal(log.segmentCount, 1)
+      append(log, batch({ timestamp: START_MS + age + 1 }))
+      assert.equal(log.segmentCount, 2)
+    }
+    assert(ages.size > 10)
+    // Kafka takes no more off than there is.
+    const bench = new Bench({ segmentMs: 10, segmentJitterMs: 1_000_000 })
+    const log = bench.open()
+    append(log, batch())
+    assert(log.nextDeadlineMs() >= 0 && log.nextDeadlineMs() <= 10)
   })
 
   test('rolls by the timestamps of segment.ms, by wall age, and when an index is full', () => {

@@ -11,8 +11,8 @@ import { topicNameError } from '../topic-name.ts'
  * or id, which may be created by asking.
  *
  * An answer may be large. It is made in slices, so that others are served meanwhile; it is bounded:
- * topics beyond the bound are named with POLICY_VIOLATION instead of their partitions; and a
- * connection has one at a time, until it has left.
+ * topics beyond the bound are named with POLICY_VIOLATION instead of their partitions; a connection
+ * has one at a time, until it has left; and the answers of all connections share a room.
  */
 type TopicResponse = NonNullable<MetadataResponseInit['topics']>[number]
 
@@ -37,8 +37,14 @@ export async function metadata(
   })
   const { sendTurns } = context
   await sendTurns.enter()
-  if (isGone) {
+  const size = isGone ? 0 : partitionCount(broker, all ? null : body)
+  await broker.metadataRoom.enter(size)
+  const leave = (): void => {
     sendTurns.leave()
+    broker.metadataRoom.leave(size)
+  }
+  if (isGone) {
+    leave()
     return null
   }
   const answer = new Answer(broker, body.includeTopicAuthorizedOperations)
@@ -46,7 +52,7 @@ export async function metadata(
     if (all) await addEvery(answer)
     else await addAsked(answer, body)
   } catch (error) {
-    sendTurns.leave() // Others of this connection wait for it.
+    leave() // Others wait for it.
     throw error
   } finally {
     unsubscribe()
@@ -62,8 +68,19 @@ export async function metadata(
         ? { clusterAuthorizedOperations: ALL_CLUSTER_OPERATIONS }
         : {}),
     } satisfies MetadataResponseInit,
-    release: () => sendTurns.leave(),
+    release: leave,
   }
+}
+
+/** How many partitions an answer will list, at most about. */
+function partitionCount(broker: Broker, asked: MetadataRequest | null): number {
+  let count = 0
+  if (asked === null) count = broker.image.partitions.count
+  for (const { topicId, name } of asked?.topics ?? []) {
+    const topic = topicId === ZERO_UUID ? broker.topicByName(name ?? '') : broker.topicById(topicId)
+    count += topic?.handles.length ?? 0
+  }
+  return Math.min(count, METADATA_PARTITIONS_MAX)
 }
 
 /** The topics of one answer, its partitions counted. */

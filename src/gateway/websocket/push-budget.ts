@@ -16,10 +16,14 @@ export class PushBudget {
     this.#bufferedBytes = bufferedBytes
   }
 
-  /** Takes room; else remembers who asked. One push always finds room in an empty budget. */
+  /**
+   * Takes room; else remembers who asked. One push of any size always finds room while no other is
+   * being read and at most half of the budget is buffered.
+   */
   reserve(subscription: Subscription, bytes: number): boolean {
-    const used = this.#reserved + this.#bufferedBytes()
-    if (used > 0 && used + bytes > this.#bytesMax) {
+    const buffered = this.#bufferedBytes()
+    const isAlone = this.#reserved === 0 && buffered <= this.#bytesMax / 2
+    if (!isAlone && this.#reserved + buffered + bytes > this.#bytesMax) {
       this.#waiting.add(subscription)
       return false
     }

@@ -3,6 +3,7 @@ import type { SendTurns } from '../../broker/send-turns.ts'
 import type { ClientMessage, CloseCode, ServerMessage } from '../../wire/websocket/messages.ts'
 import type { WebSocketPeer } from '../web/web-server.ts'
 import type { CreditAccount } from './credit-account.ts'
+import type { SubscriptionPlaces } from './subscription-places.ts'
 
 /** What the parts of a session know of it. */
 export interface SessionLink {
@@ -10,6 +11,8 @@ export interface SessionLink {
   readonly peer: WebSocketPeer
   readonly account: CreditAccount
   readonly limits: SessionLimits
+  /** Of all clients. */
+  readonly subscriptionPlaces: SubscriptionPlaces
   /** For answers that hold memory of the shards: one at a time. */
   readonly sendTurns: SendTurns
   readonly isClosed: boolean

@@ -22,6 +22,7 @@ import { fetch } from './fetch.ts'
 import { Produces } from './produces.ts'
 import { answerRequest } from './requests.ts'
 import type { RequestMessage, SessionLimits, SessionLink } from './session-link.ts'
+import type { SubscriptionPlaces } from './subscription-places.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 /**
@@ -34,6 +35,7 @@ export interface SessionParts {
   readonly peer: WebSocketPeer
   readonly account: CreditAccount
   readonly limits: SessionLimits
+  readonly subscriptionPlaces: SubscriptionPlaces
   /** Sessions that wait for memory. */
   readonly waiting: Set<Session>
   readonly onClosed: (session: Session) => void
@@ -53,6 +55,7 @@ export class Session implements WebSocketHandler, SessionLink {
   readonly peer: WebSocketPeer
   readonly account: CreditAccount
   readonly limits: SessionLimits
+  readonly subscriptionPlaces: SubscriptionPlaces
   readonly sendTurns = new SendTurns()
   readonly #parts: SessionParts
   readonly #subscriptions: Subscriptions
@@ -81,6 +84,7 @@ export class Session implements WebSocketHandler, SessionLink {
     this.peer = parts.peer
     this.account = parts.account
     this.limits = parts.limits
+    this.subscriptionPlaces = parts.subscriptionPlaces
     this.#subscriptions = new Subscriptions(this)
     this.#produces = new Produces(this)
     this.#lastSpentMs = parts.broker.clock.monotonicMs()

@@ -41,16 +41,27 @@ export class Subscriptions implements SubscriptionHost {
       session.violate(CloseCode.LIMIT_EXCEEDED, reason)
       return
     }
-    const handle = session.broker.topicByName(topic)?.handles[partition]
-    if (handle === undefined) {
+    const known = session.broker.topicByName(topic)
+    const handle = known?.handles[partition]
+    if (known === undefined || handle === undefined) {
       session.fail(id, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+      return
+    }
+    if (!session.subscriptionPlaces.take()) {
+      const reason =
+        `The broker has ${session.subscriptionPlaces.max} subscriptions, as many as it takes: ` +
+        'end some, or try again later'
+      session.fail(id, ErrorCode.THROTTLING_QUOTA_EXCEEDED, reason)
       return
     }
     // The number is taken at once: the next message may name it.
     const reserved = new Subscription(
       this,
       { id: subscription, shard: session.broker.shardOf(handle), handle },
-      this.#pushBytes(message.maxBytes),
+      {
+        bytesMax: this.#pushBytes(message.maxBytes),
+        batchBytesMax: session.broker.topicConfig(known).maxMessageBytes,
+      },
     )
     this.#all.set(subscription, reserved)
     this.#grantTo(reserved, message.credits)
@@ -165,6 +176,8 @@ export class Subscriptions implements SubscriptionHost {
   #forget(subscription: Subscription): void {
     subscription.close()
     this.#budget.forget(subscription)
-    if (this.#all.delete(subscription.id)) this.#credits -= subscription.credits
+    if (!this.#all.delete(subscription.id)) return
+    this.#credits -= subscription.credits
+    this.#session.subscriptionPlaces.leave()
   }
 }

@@ -7,6 +7,7 @@ import { CreditAccount } from './credit-account.ts'
 import { CreditPool, type WindowHolder } from './credit-pool.ts'
 import { Session } from './session.ts'
 import type { SessionLimits } from './session-link.ts'
+import { SubscriptionPlaces } from './subscription-places.ts'
 
 /**
  * All clients that speak `millrace.v1`: greets them, shares and lends credits among them, and takes
@@ -19,12 +20,16 @@ export interface DoorParts {
   readonly software: string
   readonly pingIntervalMs: number
   readonly idleTimeoutMs: number
+  /** For tests. */
+  readonly subscriptionsTotalMax?: number
 }
 
 const REQUESTS_MAX = 512
 /** Of those that cost no credits: what is decoded takes several times as much. */
 const REQUEST_BYTES_MAX = 1024 * 1024
 const SUBSCRIPTIONS_MAX = 10_000
+/** Of all clients together: 100 MB. */
+const SUBSCRIPTIONS_TOTAL_MAX = 100_000
 const PUSH_BYTES_MAX = 256 * 1024 * 1024
 /** What a client may send before it has asked for more. */
 const FIRST_CREDITS = 4096
@@ -50,6 +55,7 @@ export class WebSocketDoor {
   readonly #sessionOf = new Map<WindowHolder, Session>()
   readonly #waitingForMemory = new Set<Session>()
   readonly #limits: SessionLimits
+  readonly #subscriptionPlaces: SubscriptionPlaces
   readonly #sweep: NodeJS.Timeout
 
   constructor(parts: DoorParts) {
@@ -67,6 +73,8 @@ export class WebSocketDoor {
       subscriptions: SUBSCRIPTIONS_MAX,
       pushBytes: PUSH_BYTES_MAX,
     }
+    const total = parts.subscriptionsTotalMax ?? SUBSCRIPTIONS_TOTAL_MAX
+    this.#subscriptionPlaces = new SubscriptionPlaces(total)
     parts.broker.hub.onPumped(() => this.#resume())
     this.#sweep = setInterval(() => this.#sweepNow(), SWEEP_MS)
     this.#sweep.unref()
@@ -88,6 +96,7 @@ export class WebSocketDoor {
       peer,
       account: new CreditAccount(this.#pool, this.#windowMax),
       limits: this.#limits,
+      subscriptionPlaces: this.#subscriptionPlaces,
       waiting: this.#waitingForMemory,
       onClosed: (closed) => {
         this.#sessions.delete(closed)

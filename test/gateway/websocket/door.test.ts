@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Broker } from '../../../src/broker/broker.ts'
+import { ErrorCode } from '../../../src/errors/error-code.ts'
 import type { WebSocketHandler, WebSocketPeer } from '../../../src/gateway/web/web-server.ts'
 import { WebSocketDoor } from '../../../src/gateway/websocket/websocket-door.ts'
 import { decodeServerMessage, encodeEnvelope } from '../../../src/wire/websocket/envelope.ts'
@@ -64,11 +65,12 @@ class Bench {
   readonly complaints: string[] = []
   /** The ingress arena has room. */
   hasMemory = true
+  topic: { readonly handles: readonly number[] } | undefined = undefined
   readonly door: WebSocketDoor
   #pumped = (): void => {}
   readonly #tick: (ms: number) => void
 
-  constructor(t: TestContext) {
+  constructor(t: TestContext, subscriptionsTotalMax = 1000) {
     t.mock.timers.enable({ apis: ['setInterval'] })
     this.#tick = (ms) => t.mock.timers.tick(ms)
     const broker = {
@@ -78,7 +80,12 @@ class Bench {
         generationOf: () => 1,
         free: () => {},
       },
-      topicByName: () => undefined,
+      topicByName: () => this.topic,
+      topicConfig: () => ({ maxMessageBytes: 1000 }),
+      shardOf: () => ({}),
+      readBytesMax: MIB,
+      control: () => new Promise(() => {}),
+      explain: () => null,
       clock: { monotonicMs: () => this.nowMs, wallMs: () => 0 },
       config: { get: (name: string) => OPTIONS[name] },
       hub: {
@@ -97,6 +104,7 @@ class Bench {
       software: 'test',
       pingIntervalMs: 1000,
       idleTimeoutMs: 2000,
+      subscriptionsTotalMax,
     })
   }
 
@@ -204,4 +212,30 @@ test('WebSocketDoor, memory that comes back without an answer of a shard, is fou
   bench.hasMemory = true
   bench.pass(1000)
   assert.equal(client.heard('produced').length, 1)
+})
+
+test('WebSocketDoor, as many subscriptions as all clients may have, refuses more until some end', (t) => {
+  const bench = new Bench(t, 3)
+  bench.topic = { handles: [0] }
+  const clients = [bench.open(), bench.open(), bench.open()] as const
+  const subscribe = (client: Client, number: number): void => {
+    const where = { topic: 'events', partition: 0, offset: 0, credits: 1 }
+    client.say({ type: 'subscribe', id: number, subscription: number, ...where })
+  }
+  subscribe(clients[0], 1)
+  subscribe(clients[0], 2)
+  subscribe(clients[1], 1)
+  subscribe(clients[1], 2)
+  const [error] = clients[1].heard('error') as { code: number; message: string }[]
+  assert.equal(error?.code, ErrorCode.THROTTLING_QUOTA_EXCEEDED)
+  assert.match(error.message, /^The broker has 3 subscriptions, as many as it takes: end some/)
+  assert.equal(clients[1].closedWith, null)
+  clients[0].say({ type: 'unsubscribe', id: 9, subscription: 1 })
+  subscribe(clients[2], 1)
+  subscribe(clients[2], 2)
+  assert.equal(clients[2].heard('error').length, 1)
+  clients[0].end(1000)
+  subscribe(clients[2], 3)
+  assert.equal(clients[2].heard('error').length, 1)
+  assert.equal(clients[0].heard('error').length, 0)
 })
