@@ -18,18 +18,25 @@ export function descriptorLimit(): number {
 
 /** Of the process itself: libraries, listeners, event loops, rings. */
 const OWN_DESCRIPTORS = 48
+/** Enough for files, unless the limit is so high that a quarter is more. */
+const FILES_ENOUGH = 8192
+/** HTTP connections beyond the limit that may wait to be told so. */
+export const REFUSED_MAX = 100
 
-/**
- * Connections that leave descriptors for files: half of them, Kafka's and those of HTTP and
- * WebSockets, which may have as many again while they are told that there are too many.
- */
+/** Descriptors for files: half of a low limit. */
+function forFiles(limit: number): number {
+  return Math.min(limit / 2, Math.max(FILES_ENOUGH, limit / 4))
+}
+
+/** Connections that leave descriptors for files: half of them Kafka's, half HTTP's. */
 export function connectionsMax(limit: number): { readonly kafka: number; readonly http: number } {
-  const part = (divisor: number): number => Math.max(16, Math.floor(limit / divisor))
-  return { kafka: part(4), http: part(8) }
+  if (limit === Infinity) return { kafka: Infinity, http: Infinity }
+  const half = Math.max(32, Math.floor((limit - forFiles(limit)) / 2))
+  return { kafka: half, http: half - Math.min(REFUSED_MAX, Math.floor(half / 2)) }
 }
 
 /** Logs that each shard may keep open: a log takes up to six descriptors while it is flushed. */
 export function openLogsMax(limit: number, shards: number): number {
-  const share = Math.floor((limit / 2 - OWN_DESCRIPTORS) / 6 / shards)
+  const share = Math.floor((forFiles(limit) - OWN_DESCRIPTORS) / 6 / shards)
   return Math.min(10_000, Math.max(16, share))
 }

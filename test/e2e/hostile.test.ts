@@ -33,7 +33,7 @@ import {
 import { RawClient } from '../support/raw-client.ts'
 
 const MIB = 1024 * 1024
-const SESSIONLESS_PARTITIONS = 300_000
+const SESSIONLESS_PARTITIONS = 120_000
 
 let broker: TestBroker
 let client: RawClient

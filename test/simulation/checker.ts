@@ -207,16 +207,17 @@ export class PartitionModel {
    * The whole log after a start, from its first to its last offset: all of it is known from now on.
    */
   restart(batches: readonly StoredBatch[], logStartOffset: number, logEndOffset: number): void {
+    const isWhole = this.#ending === 'kill' && !this.isBetrayed
     this.isBetrayed = false
     // Names may be lost in any order: without its first segments the log starts later. That is no
     // more than the loss of the whole log would be, as long as nothing in it was durable.
     const mayStartLater = this.#ending === 'power-loss' && this.durableEnd <= this.logStartMax
     if (mayStartLater) this.logStartMax = Math.max(this.logStartMax, logStartOffset)
     if (logStartOffset > this.logStartMax && this.#ending !== 'clean') {
-      // The process died in a deletion: it is durable, and nobody has seen it. A power loss may
-      // have taken bytes behind it that were there.
+      // The process died in a deletion: it is durable, and nobody has seen it. A power loss, or a
+      // disk that failed a flush, may have taken bytes behind it that were there.
       const bytes = batches.reduce((sum, { sent }) => sum + sent.bytes.length, 0)
-      this.#checkRetention(logStartOffset, this.#ending === 'kill' ? bytes : Infinity)
+      this.#checkRetention(logStartOffset, isWhole ? bytes : Infinity)
     }
     this.noteLogStart(logStartOffset)
     this.#checkVisible(logStartOffset)

@@ -1,12 +1,7 @@
+import { REFUSED_MAX } from '../../broker/descriptor-limit.ts'
 import { AddressTally } from './address-tally.ts'
 import { tooManyConnections, tooManyFromAddress } from './responses.ts'
 import type { WebLimits, WebResponse } from './web-server.ts'
-
-/**
- * Connections over the limit that may wait for their refusal, at most as many as are welcome; more
- * are closed without one.
- */
-const REFUSED_MAX = 100
 
 /** What one connection takes of the limits, until it leaves. */
 export class Place {
@@ -45,7 +40,10 @@ export class ConnectionPlaces {
     this.#tally = new AddressTally(limits.connectionsPerAddressMax)
   }
 
-  /** Null: too many even to be told so. */
+  /**
+   * Null: too many even to be told so. Over the limit a few may wait for their refusal, at most as
+   * many as are welcome.
+   */
   take(address: string): Place | null {
     if (this.#count >= this.#max + Math.min(REFUSED_MAX, this.#max)) return null
     this.#count++
