@@ -5,10 +5,12 @@ import { resolveTopicConfig, type TopicConfig } from '../config/topic-config.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { MetadataImage, Topic } from '../metadata/image.ts'
 import type { Logger } from '../metrics/logger.ts'
+import { RequestMetrics } from '../metrics/request-metrics.ts'
 import type { Arena } from '../ring/arena.ts'
 import type { ControlReply, ControlRequest } from '../shard/control.ts'
 import type { ShardHub } from '../shard/shard-hub.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
+import type { Tier } from '../shard/shard-thread.ts'
 import { FetchSessionCache } from './fetch-session.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import { PartitionPlacement } from './partition-placement.ts'
@@ -27,6 +29,7 @@ export interface BrokerParts {
   readonly store: MetadataStore
   readonly arena: Arena
   readonly clusterId: Uuid
+  readonly tier: Tier
   /** Id and path of every log directory. */
   readonly directories: ReadonlyMap<Uuid, string>
 }
@@ -45,11 +48,16 @@ export class Broker {
   readonly store: MetadataStore
   readonly arena: Arena
   readonly clusterId: Uuid
+  readonly tier: Tier
   readonly nodeId: number
   readonly placement: PartitionPlacement
   readonly topics: TopicService
   readonly producerIds: ProducerIds
   readonly fetchSessions: FetchSessionCache
+  /** Of all doors. */
+  readonly requests = new RequestMetrics()
+  /** What this start had to recover. */
+  recovery = { partitions: 0, ms: 0 }
   /** By listener name; filled when the listeners are bound (port 0 becomes a real one). */
   readonly endpoints = new Map<string, AdvertisedEndpoint>()
 
@@ -61,6 +69,7 @@ export class Broker {
     this.store = parts.store
     this.arena = parts.arena
     this.clusterId = parts.clusterId
+    this.tier = parts.tier
     this.nodeId = parts.config.get('node.id')
     this.placement = new PartitionPlacement(parts.hub.host.proxies.length, parts.directories)
     this.topics = new TopicService(this)

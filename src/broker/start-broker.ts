@@ -136,11 +136,13 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     store,
     arena,
     clusterId: directories.clusterId,
+    tier,
     directories: directories.paths,
   })
   const removed = await openMetadata(broker, directories)
   forgetDeleted(broker, files)
   await openPartitions(broker, directories, progress)
+  broker.recovery = progress.recovered
   removeLeftovers(broker, { files, removed })
   return {
     broker,
@@ -304,8 +306,10 @@ async function expectOk(reply: Promise<ControlReply>, action: string): Promise<v
 /** Says how recovery goes, at most once a second. */
 class RecoveryProgress {
   readonly #logger: Logger
+  recovered = { partitions: 0, ms: 0 }
   #expected = 0
-  #done = new Map<number, number>()
+  /** By shard. */
+  readonly #done = new Map<number, { partitions: number; bytes: number }>()
   #saidMs = 0
   #startedMs = systemClock.monotonicMs()
 
@@ -318,14 +322,18 @@ class RecoveryProgress {
   }
 
   report(shard: number, event: Extract<ShardEvent, { kind: 'recovery' }>): void {
-    this.#done.set(shard, event.partitionsDone)
+    const { recoveredPartitions: partitions, recoveredBytes: bytes } = event
+    this.#done.set(shard, { partitions, bytes })
     const now = systemClock.monotonicMs()
     if (this.#expected === 0 || now - this.#saidMs < 1000) return
     this.#saidMs = now
-    let done = 0
-    for (const count of this.#done.values()) done += count
+    const done = { partitions: 0, bytes: 0 }
+    for (const one of this.#done.values()) {
+      done.partitions += one.partitions
+      done.bytes += one.bytes
+    }
     this.#logger.info(
-      { partitions: done, of: this.#expected, bytes: event.bytesScanned },
+      { partitions: done.partitions, of: this.#expected, bytes: done.bytes },
       'recovering partitions after an unclean stop',
     )
   }
@@ -333,6 +341,7 @@ class RecoveryProgress {
   finish(): void {
     if (this.#expected === 0) return
     const ms = Math.round(systemClock.monotonicMs() - this.#startedMs)
+    this.recovered = { partitions: this.#expected, ms }
     this.#logger.info({ partitions: this.#expected, ms }, 'recovered after an unclean stop')
     this.#expected = 0
   }

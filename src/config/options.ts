@@ -115,6 +115,17 @@ export const BROKER_OPTIONS = {
     'The least severe line that is logged.',
   ),
 
+  'millrace.metrics.topics.max': int(
+    1000,
+    'Topics that have series of their own in /metrics; the others are in the sums only.',
+    { min: 0 },
+  ),
+  'millrace.metrics.partitions.max': int(
+    10_000,
+    'Partitions that have series of their own in /metrics.',
+    { min: 0 },
+  ),
+
   // —— connections and requests ——
   'socket.request.max.bytes': int(100 * MIB, 'The largest request that is accepted.', { min: 1 }),
   'connections.max.idle.ms': long(

@@ -12,9 +12,12 @@ import {
 import type { BrokerConfig } from '../config/broker-config.ts'
 import { formatEndpoint } from '../config/listeners.ts'
 import { BrokerError } from '../errors/broker-error.ts'
+import type { Exposition } from '../metrics/exposition.ts'
 import type { Logger } from '../metrics/logger.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import { Complaints } from './complaints.ts'
+import { writeDoorMetrics } from './door-metrics.ts'
+import { timedRequests } from './http-metrics.ts'
 import { httpRoutes } from './http-routes.ts'
 import { KafkaListener, type Listen } from './kafka-listener.ts'
 import { NativeSockets } from './native-sockets.ts'
@@ -144,6 +147,8 @@ export class BrokerServer {
     webSockets?.close()
     await this.#started?.stop()
     this.#sockets?.close()
+    this.#metrics.close()
+    this.#complaints.close()
     this.#logger.info({}, 'stopped: every log is closed in order')
   }
 
@@ -154,13 +159,25 @@ export class BrokerServer {
     this.#web = await openWebDoor({
       at,
       config: this.#config,
-      onRequest: httpRoutes({ metrics: this.#metrics, broker: () => this.#broker }),
+      onRequest: timedRequests(
+        () => this.#broker?.requests ?? null,
+        httpRoutes({
+          metrics: this.#metrics,
+          broker: () => this.#broker,
+          writeDoors: (exposition) => this.#writeDoors(exposition),
+        }),
+      ),
       onError: (error) => this.#onWebError(error),
       // Null before the broker serves, and when it stops.
       accept: (peer) => this.#webSockets?.accept(peer) ?? null,
       native: sockets === null ? null : { sockets, memory },
     })
     return formatEndpoint({ host: at.host, port: await this.#web.listen() })
+  }
+
+  #writeDoors(exposition: Exposition): void {
+    const doors = { kafka: this.#kafka, web: this.#web, webSockets: this.#webSockets }
+    writeDoorMetrics({ ...doors, complaints: this.#complaints }, exposition)
   }
 
   #onWebError(error: unknown): void {

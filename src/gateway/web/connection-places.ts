@@ -42,6 +42,10 @@ export class ConnectionPlaces {
     this.#tally = new AddressTally(limits.connectionsPerAddressMax)
   }
 
+  get count(): number {
+    return this.#count
+  }
+
   /** Null: too many even to be told so. */
   take(address: string): Place | null {
     if (this.#count >= this.#max + REFUSED_MAX) return null

@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test'
 import type { Broker } from '../../../src/broker/broker.ts'
 import type { WebSocketHandler, WebSocketPeer } from '../../../src/gateway/web/web-server.ts'
 import { WebSocketDoor } from '../../../src/gateway/websocket/websocket-door.ts'
+import { RequestMetrics } from '../../../src/metrics/request-metrics.ts'
 import { decodeServerMessage, encodeEnvelope } from '../../../src/wire/websocket/envelope.ts'
 import type { ClientMessage, ServerMessage } from '../../../src/wire/websocket/messages.ts'
 
@@ -79,6 +80,7 @@ class Bench {
         free: () => {},
       },
       topicByName: () => undefined,
+      requests: new RequestMetrics(),
       clock: { monotonicMs: () => this.nowMs, wallMs: () => 0 },
       config: { get: (name: string) => OPTIONS[name] },
       hub: {
