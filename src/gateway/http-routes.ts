@@ -1,5 +1,6 @@
 import type { Broker } from '../broker/broker.ts'
 import { writeBrokerMetrics } from '../broker/broker-metrics.ts'
+import { dashboard } from '../metrics/dashboard.ts'
 import type { Exposition } from '../metrics/exposition.ts'
 import type { MetricsRegistry } from '../metrics/registry.ts'
 import { errorResponse, jsonResponse } from './web/responses.ts'
@@ -24,6 +25,7 @@ export function httpRoutes(
     ['/health/live', () => jsonResponse(200, { status: 'live' })],
     ['/health/ready', () => ready(parts.broker())],
     ['/metrics', () => metrics(parts)],
+    ['/metrics/dashboard.json', () => jsonResponse(200, dashboard())],
   ])
   const served = `Served here: ${[...routes.keys()].join(', ')}`
   return (request) => {
