@@ -68,6 +68,11 @@ function writeCluster(broker: Broker, exposition: Exposition, stats: readonly Sh
   exposition.single('millrace_topics', topics)
   exposition.single('millrace_partitions', partitions)
   exposition.single('millrace_offline_partitions', offline)
+  exposition.begin('millrace_log_directory_offline')
+  const failed = new Set(stats.flatMap(({ failedDirectories }) => failedDirectories))
+  for (const directory of broker.placement.directories.values()) {
+    exposition.put(failed.has(directory) ? 1 : 0, labelText({ directory }))
+  }
   exposition.single('kafka_brokers', 1)
   exposition.begin('kafka_broker_info')
   for (const { host, port } of broker.endpoints.values()) {

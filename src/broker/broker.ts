@@ -4,7 +4,7 @@ import type { BrokerConfig } from '../config/broker-config.ts'
 import { resolveTopicConfig, type TopicConfig } from '../config/topic-config.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { MetadataImage, Topic } from '../metadata/image.ts'
-import type { Logger } from '../metrics/logger.ts'
+import type { Loggers } from '../metrics/logger.ts'
 import { RequestMetrics } from '../metrics/request-metrics.ts'
 import type { Arena } from '../ring/arena.ts'
 import type { ControlReply, ControlRequest } from '../shard/control.ts'
@@ -24,7 +24,7 @@ import { TopicService } from './topic-service.ts'
 export interface BrokerParts {
   readonly config: BrokerConfig
   readonly clock: Clock
-  readonly logger: Logger
+  readonly loggers: Loggers
   readonly hub: ShardHub
   readonly store: MetadataStore
   readonly arena: Arena
@@ -43,7 +43,7 @@ export interface AdvertisedEndpoint {
 export class Broker {
   readonly config: BrokerConfig
   readonly clock: Clock
-  readonly logger: Logger
+  readonly loggers: Loggers
   readonly hub: ShardHub
   readonly store: MetadataStore
   readonly arena: Arena
@@ -64,7 +64,7 @@ export class Broker {
   constructor(parts: BrokerParts) {
     this.config = parts.config
     this.clock = parts.clock
-    this.logger = parts.logger
+    this.loggers = parts.loggers
     this.hub = parts.hub
     this.store = parts.store
     this.arena = parts.arena

@@ -6,7 +6,7 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { MetadataImage, type Topic } from '../metadata/image.ts'
 import type { MetadataRecord } from '../metadata/records.ts'
-import type { Logger } from '../metrics/logger.ts'
+import type { Logger, Loggers } from '../metrics/logger.ts'
 import { Arena } from '../ring/arena.ts'
 import { type ArenaMemory, allocateArena } from '../ring/arena-layout.ts'
 import { allocateWaitCell, WaitAsyncParker, type WaitCell } from '../ring/doorbell.ts'
@@ -34,12 +34,20 @@ export interface StartedBroker {
   readonly tierReason: string
   readonly shards: number
   /** Closes every log in order; the process may end after it. */
-  stop(): Promise<void>
+  stop(): Promise<StopReport>
+}
+
+/** What a stop in order had to do. */
+export interface StopReport {
+  /** Logs that were open. */
+  readonly logs: number
+  /** Records that were written and not on the disk yet. */
+  readonly flushedRecords: number
 }
 
 export interface StartOptions {
   readonly config: BrokerConfig
-  readonly logger: Logger
+  readonly loggers: Loggers
   readonly ground: BrokerGround
   /** Makes what wakes main when a shard answers; null for `Atomics.waitAsync`. */
   readonly makeWaker: (parts: WakerParts) => HubWaker | null
@@ -83,16 +91,17 @@ const LANE_BYTES = 1024 * 1024
 const PARTITION_DIRECTORY = /^([0-9a-f]{32})-\d+$/
 
 export async function startBroker(options: StartOptions): Promise<StartedBroker> {
-  const { config, logger } = options
+  const { config, loggers } = options
+  const storageLogger = loggers('storage')
   const { tier, tierReason, ingress, arena } = options.ground
   const shards = config.get('millrace.shards') || Math.max(1, availableParallelism() - 1)
   const files = new NodeFiles()
   const directories = openLogDirectories(files, config.logDirs, {
     nodeId: config.get('node.id'),
-    onWarning: (message) => logger.warn({}, message),
+    onWarning: (message) => storageLogger.warn({}, message),
   })
   const mainCell = allocateWaitCell()
-  const progress = new RecoveryProgress(logger)
+  const progress = new RecoveryProgress(storageLogger)
   const host: ShardHost = startShards({
     shards,
     tier,
@@ -106,7 +115,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     openLogsMax: openLogsMax(descriptorLimit(), shards),
     checkMemory: process.env.MILLRACE_CHECK_MEMORY === '1',
     onEvent: (shard, event) => {
-      onEvent(logger, progress, { shard, event })
+      onEvent(storageLogger, progress, { shard, event })
       if (event.kind === 'directory-failed') tellOthers(host, shard, event)
     },
     onCrash: options.onCrash,
@@ -131,7 +140,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   const broker = new Broker({
     config,
     clock: systemClock,
-    logger,
+    loggers,
     hub,
     store,
     arena,
@@ -281,19 +290,30 @@ function removeLeftovers(
       if (broker.topicById(topicId) !== undefined) continue
       if (parts.removed.has(topicId)) parts.files.removeDirectory(`${path}/${name}`)
       else {
-        broker.logger.warn(
-          { directory: `${path}/${name}` },
-          `the metadata log does not know topic ${uuidToHex(topicId)}; its files are left alone`,
-        )
+        broker
+          .loggers('storage')
+          .warn(
+            { directory: `${path}/${name}` },
+            `the metadata log does not know topic ${uuidToHex(topicId)}; its files are left alone`,
+          )
       }
     }
   }
 }
 
-async function stopShards(host: ShardHost, directories: LogDirectories): Promise<void> {
-  await Promise.all(host.proxies.map((proxy) => proxy.control({ kind: 'shutdown' })))
+async function stopShards(host: ShardHost, directories: LogDirectories): Promise<StopReport> {
+  const replies = await Promise.all(
+    host.proxies.map((proxy) => proxy.control({ kind: 'shutdown' })),
+  )
+  const report = { logs: 0, flushedRecords: 0 }
+  for (const reply of replies) {
+    if (reply.kind !== 'closed') continue
+    report.logs += reply.logs
+    report.flushedRecords += reply.flushedRecords
+  }
   await host.join()
   directories.release()
+  return report
 }
 
 async function expectOk(reply: Promise<ControlReply>, action: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { type Exposition, labelText } from '../metrics/exposition.ts'
 import type { Logger } from '../metrics/logger.ts'
+import type { Door } from '../metrics/request-metrics.ts'
 
 /**
  * What peers do wrong, counted, and said in the log: a few lines a second of each kind, and of the
@@ -37,12 +38,14 @@ class Tally {
 }
 
 export class Complaints {
+  readonly #door: Door
   readonly #logger: Logger
   readonly #nowMs: () => number
   readonly #tallies: ReadonlyMap<ComplaintKind, Tally>
   #summary: NodeJS.Timeout | null = null
 
-  constructor(logger: Logger, nowMs: () => number) {
+  constructor(door: Door, logger: Logger, nowMs: () => number) {
+    this.#door = door
     this.#logger = logger
     this.#nowMs = nowMs
     this.#tallies = new Map(COMPLAINT_KINDS.map((kind) => [kind, new Tally()]))
@@ -73,12 +76,17 @@ export class Complaints {
     this.#summarise()
   }
 
-  write(exposition: Exposition): void {
+  /** Of all doors. */
+  static write(all: readonly Complaints[], exposition: Exposition): void {
     exposition.begin('millrace_complaints_total')
-    for (const [kind, { total }] of this.#tallies) exposition.put(total, labelText({ kind }))
+    for (const one of all) one.#put(exposition, 'total')
     exposition.begin('millrace_complaints_suppressed_total')
-    for (const [kind, { suppressed }] of this.#tallies) {
-      exposition.put(suppressed, labelText({ kind }))
+    for (const one of all) one.#put(exposition, 'suppressed')
+  }
+
+  #put(exposition: Exposition, field: 'total' | 'suppressed'): void {
+    for (const [kind, tally] of this.#tallies) {
+      exposition.put(tally[field], labelText({ door: this.#door, kind }))
     }
   }
 

@@ -1,5 +1,5 @@
 import { type Exposition, labelText } from '../metrics/exposition.ts'
-import type { Complaints } from './complaints.ts'
+import { Complaints } from './complaints.ts'
 import type { KafkaListener } from './kafka-listener.ts'
 import type { WebServer } from './web/web-server.ts'
 import type { WebSocketDoor } from './websocket/websocket-door.ts'
@@ -9,11 +9,12 @@ export interface Doors {
   readonly kafka: KafkaListener | null
   readonly web: WebServer | null
   readonly webSockets: WebSocketDoor | null
-  readonly complaints: Complaints
+  readonly complaints: readonly Complaints[]
+  readonly logLines: { readonly dropped: number } | null
 }
 
 export function writeDoorMetrics(doors: Doors, exposition: Exposition): void {
-  const { kafka, web, webSockets, complaints } = doors
+  const { kafka, web, webSockets, complaints, logLines } = doors
   const sessions = webSockets?.connectionCount ?? 0
   const connections = [
     ['kafka', kafka?.connectionCount ?? 0],
@@ -27,7 +28,8 @@ export function writeDoorMetrics(doors: Doors, exposition: Exposition): void {
   exposition.put(kafka?.acceptedCount ?? 0, labelText({ door: 'kafka' }))
   exposition.put(webSockets?.acceptedCount ?? 0, labelText({ door: 'websocket' }))
   exposition.single('millrace_connections_stalled', kafka?.stalledCount ?? 0)
-  complaints.write(exposition)
+  Complaints.write(complaints, exposition)
+  exposition.single('millrace_log_lines_dropped_total', logLines?.dropped ?? 0)
   if (webSockets === null) return
   exposition.single('millrace_websocket_subscriptions', webSockets.subscriptionCount)
   exposition.single('millrace_websocket_requests', webSockets.requestCount)

@@ -288,7 +288,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       this.#violate(error.message)
     } else if (isForeignFailure(error)) {
       const fields = { peer: this.remoteAddress, error: error.stack }
-      this.#parts.broker.logger.error(fields, 'a request failed without an answer')
+      this.#parts.broker.loggers('kafka').error(fields, 'a request failed without an answer')
       this.#violate(error.message)
     } else {
       queueMicrotask(() => {

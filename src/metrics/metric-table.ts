@@ -70,6 +70,7 @@ export const METRICS = {
     ['kind'],
   ),
   millrace_complaints_suppressed_total: counter('Of those, how many the log does not name', [
+    'door',
     'kind',
   ]),
 

@@ -75,6 +75,7 @@ export type ControlReply =
 
 export interface ShardStats {
   readonly partitions: number
+  readonly failedDirectories: readonly string[]
   readonly openLogs: number
   readonly logBytes: number
   /** Whose log cannot be served: a failed directory, or damage. */

@@ -128,6 +128,10 @@ export class ShardState {
     }
   }
 
+  get failedDirectories(): string[] {
+    return [...this.#failedDirectories]
+  }
+
   isFailed(logDirectory: string): boolean {
     return this.#failedDirectories.has(logDirectory)
   }

@@ -22,6 +22,7 @@ export function shardStats(shard: ShardState, threadCpuMicros: number): ShardSta
   return {
     partitions: shard.partitions.size,
     offlinePartitions,
+    failedDirectories: shard.failedDirectories,
     openLogs: shard.open.size,
     logBytes: shard.logBytes(),
     cacheWindowBytes,

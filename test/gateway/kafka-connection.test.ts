@@ -81,7 +81,9 @@ function open(): Harness {
   const broker = {
     clock: { monotonicMs: () => 0, wallMs: () => 0 },
     hub: { flush: () => {}, flushSoon: () => {}, isCongested: false, isPumping: false },
-    logger: { error: (fields: { error: string }) => harness.logged.push(fields.error) },
+    loggers: () => ({
+      error: (fields: { error: string }) => harness.logged.push(fields.error),
+    }),
   } as unknown as Broker
   transport.owner = new KafkaConnection({
     id: 1,
