@@ -7,6 +7,7 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { MetadataImage, Topic } from '../metadata/image.ts'
 import type { MetadataRecord } from '../metadata/records.ts'
+import type { Logger, Loggers } from '../metrics/logger.ts'
 import type { OpenPartition } from '../shard/control.ts'
 import type { ShardHub } from '../shard/shard-hub.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
@@ -56,6 +57,7 @@ export interface TopicServiceParts {
   readonly store: MetadataStore
   readonly placement: PartitionPlacement
   readonly hub: ShardHub
+  readonly loggers: Loggers
 }
 
 export class TopicService {
@@ -158,10 +160,15 @@ export class TopicService {
       return { records: [{ type: 'remove-topic', topicId: topic.id }], result: OK }
     })
     if (outcome.errorCode !== ErrorCode.NONE) return outcome
+    this.#logger.debug({ topic: topic.name }, 'deleted a topic')
     await Promise.all(
       topic.handles.map((handle) => this.#shardOf(handle).control({ kind: 'delete', handle })),
     )
     return outcome
+  }
+
+  get #logger(): Logger {
+    return this.#parts.loggers('metadata')
   }
 
   get #image(): MetadataImage {
@@ -213,6 +220,8 @@ export class TopicService {
 
   /** Makes new partitions known to their shards. */
   async #open(topic: Topic, first: number): Promise<void> {
+    const partitions = topic.handles.length - first
+    this.#logger.debug({ topic: topic.name, partitions }, 'created partitions')
     const byShard = new Map<number, OpenPartition[]>()
     for (const handle of topic.handles.slice(first)) {
       const shard = this.#parts.placement.assign(handle, 0)
@@ -226,9 +235,9 @@ export class TopicService {
       this.#parts.config,
     )
     const opened: Promise<unknown>[] = []
-    for (const [shard, partitions] of byShard) {
+    for (const [shard, list] of byShard) {
       const proxy = this.#parts.hub.host.proxies[shard]!
-      for (const batch of openBatches(partitions)) {
+      for (const batch of openBatches(list)) {
         opened.push(proxy.control({ kind: 'open', recover: false, options, partitions: batch }))
       }
     }

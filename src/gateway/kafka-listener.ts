@@ -1,6 +1,7 @@
 import type { Broker } from '../broker/broker.ts'
 import { connectionsMax, descriptorLimit } from '../broker/descriptor-limit.ts'
 import { handlersOf } from '../broker/handlers/index.ts'
+import type { Logger } from '../metrics/logger.ts'
 import type { Complaints } from './complaints.ts'
 import { KafkaConnection } from './kafka-connection.ts'
 import { KafkaRows } from './kafka-rows.ts'
@@ -37,6 +38,7 @@ export class KafkaListener {
   readonly #sweep: NodeJS.Timeout
   readonly #memory: ReceiveMemory
   readonly #rows: KafkaRows
+  readonly #logger: Logger
   /** Beyond it files could not be opened any more. */
   readonly #connectionsMax = connectionsMax(descriptorLimit())
   #nextId = 1
@@ -47,6 +49,7 @@ export class KafkaListener {
     this.#complaints = complaints
     this.#handlers = handlersOf(broker)
     this.#memory = memory
+    this.#logger = broker.loggers('kafka')
     this.#rows = new KafkaRows(broker.requests)
     broker.hub.onPumped(() => this.#sendReady())
     memory.onFreed(() => this.#resumeStalled())
@@ -114,12 +117,14 @@ export class KafkaListener {
     })
     this.#connections.set(connection.id, connection)
     this.#byAddress.set(address, fromAddress + 1)
+    this.#logger.debug({ peer: address, id: connection.id }, 'connected')
     return connection
   }
 
   #forget(connection: KafkaConnection): void {
     if (!this.#connections.delete(connection.id)) return
     const address = connection.remoteAddress
+    this.#logger.debug({ peer: address, id: connection.id }, 'disconnected')
     const left = (this.#byAddress.get(address) ?? 1) - 1
     if (left === 0) this.#byAddress.delete(address)
     else this.#byAddress.set(address, left)

@@ -16,8 +16,6 @@ export async function runBroker(config: BrokerConfig): Promise<void> {
   // `npm start` builds in this process first and marks where the broker begins.
   const startedMs = performance.getEntriesByName('millrace-start')[0]?.startTime ?? 0
   const lines = new LogLines(STDOUT)
-  // Whoever reads stderr may go away as well: that is no reason to stop serving.
-  process.stderr.on('error', () => {})
   const levels = parseLogLevels(config.get('millrace.log.level'))
   if (!levels.ok) throw new Error(`millrace.log.level: expected ${levels.expected}`)
   const loggers = await openLoggers(levels.value, config.get('millrace.log.format'), lines)

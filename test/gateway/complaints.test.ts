@@ -5,7 +5,11 @@ import { Exposition } from '../../src/metrics/exposition.ts'
 import { readSamples } from '../support/metrics.ts'
 
 interface Line {
-  readonly fields: { readonly peer?: string; readonly suppressed?: number; readonly peers?: string[] }
+  readonly fields: {
+    readonly peer?: string
+    readonly suppressed?: number
+    readonly peers?: string[]
+  }
   readonly message: string
 }
 
