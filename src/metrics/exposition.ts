@@ -9,16 +9,25 @@ import { METRICS, type MetricName } from './metric-table.ts'
  *
  *   begin(name) → put, histogram … → begin(next) …  → finish
  */
-const PIECE_CHARS = 64 * 1024
+const PIECE_CHARS = 16 * 1024
+const FIRST_BYTES = 64 * 1024
+/** A character of UTF-16 takes at most so many bytes of UTF-8. */
+const CHAR_BYTES_MAX = 3
 /** How long it goes on before others may: small beside what a request may take. */
 const SLICE_MS = 3
 
 export class Exposition {
-  readonly #pieces: Uint8Array[] = []
+  #bytes: Buffer
+  #length = 0
   readonly #seen = new Set<MetricName>()
   #text = ''
   #family = ''
   #sliceStartMs = performance.now()
+
+  /** `bytesExpected`: as long as the last text was. Copying it while it grows takes long. */
+  constructor(bytesExpected = 0) {
+    this.#bytes = Buffer.allocUnsafeSlow(Math.max(FIRST_BYTES, bytesExpected))
+  }
 
   /** Begins a family; each name once. */
   begin(name: MetricName): void {
@@ -83,11 +92,17 @@ export class Exposition {
   /** The whole text. Nothing is written after it. */
   finish(): Uint8Array {
     this.#encode()
-    return Buffer.concat(this.#pieces)
+    return this.#bytes.subarray(0, this.#length)
   }
 
   #encode(): void {
-    this.#pieces.push(Buffer.from(this.#text))
+    const needed = this.#length + CHAR_BYTES_MAX * this.#text.length
+    if (needed > this.#bytes.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(2 * this.#bytes.length, needed))
+      grown.set(this.#bytes.subarray(0, this.#length))
+      this.#bytes = grown
+    }
+    this.#length += this.#bytes.write(this.#text, this.#length)
     this.#text = ''
   }
 }

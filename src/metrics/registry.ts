@@ -8,10 +8,13 @@ import { LoopDelay } from './loop-delay.ts'
  */
 export type Collect = (exposition: Exposition) => Promise<void>
 
+const ROOM_BYTES = 128 * 1024
+
 export class MetricsRegistry {
   readonly contentType = 'text/plain; version=0.0.4; charset=utf-8'
   readonly #process = new Registry()
   readonly #loopDelay = new LoopDelay()
+  #lastBytes = 0
   #underWay: Promise<Uint8Array> | null = null
 
   constructor() {
@@ -39,12 +42,15 @@ export class MetricsRegistry {
 
   async #collect(collect: Collect | null): Promise<Uint8Array> {
     const startedMs = performance.now()
-    const exposition = new Exposition()
+    // Room for what the pieces may need at most, beyond what there was.
+    const exposition = new Exposition(this.#lastBytes + ROOM_BYTES)
     exposition.append(`${await this.#process.metrics()}\n`)
     exposition.begin('millrace_event_loop_delay_seconds')
     histogramOf(exposition, this.#loopDelay.histogram)
     await collect?.(exposition)
     exposition.single('millrace_metrics_collect_seconds', (performance.now() - startedMs) / 1000)
-    return exposition.finish()
+    const text = exposition.finish()
+    this.#lastBytes = text.length
+    return text
   }
 }
