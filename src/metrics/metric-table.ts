@@ -67,7 +67,7 @@ export const METRICS = {
   millrace_fetch_sessions: gauge('Incremental fetch sessions'),
   millrace_complaints_total: counter(
     'Connections that were closed or refused, by what the peer did',
-    ['kind'],
+    ['door', 'kind'],
   ),
   millrace_complaints_suppressed_total: counter('Of those, how many the log does not name', [
     'door',

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { ZERO_UUID } from '../../src/base/uuid.ts'
 import { createClient } from '../../src/index.ts'
-import { METRICS } from '../../src/metrics/metric-table.ts'
+import { METRICS, type MetricInfo } from '../../src/metrics/metric-table.ts'
 import { ApiKey } from '../../src/wire/kafka/api.ts'
 import { startBroker, withBroker } from '../support/broker.ts'
 import {
@@ -197,7 +197,22 @@ describe('/metrics', () => {
       for (const [name, { type }] of Object.entries(METRICS)) {
         assert.ok(text.includes(`\n# TYPE ${name} ${type}\n`), name)
       }
-      assert.ok(readSamples(text).size > Object.keys(METRICS).length)
+      for (const sample of readSamples(text).keys()) {
+        const [, family = '', labels = ''] = /^(\w+?)(?:_bucket|_sum|_count)?(?:\{(.*)\})?$/.exec(
+          sample,
+        )!
+        const info = Object.entries<MetricInfo>(METRICS).find(([name]) => name === family)?.[1]
+        if (info === undefined) {
+          assert.match(family, /^(process|nodejs)_/, 'prom-client knows it, or the table')
+          continue
+        }
+        const names = [...labels.matchAll(/(\w+)="/g)].map(([, name]) => name)
+        assert.deepEqual(
+          names.filter((name) => name !== 'le'),
+          info.labels,
+          sample,
+        )
+      }
       client.close()
     }))
 })

@@ -1,7 +1,7 @@
 /**
  * A real Prometheus scrapes a broker and answers what dashboards ask: those of kafka_exporter,
- * which are public ("Kafka Exporter Overview", Grafana 7589, and the two in the exporter's
- * repository), and our own. What a dashboard asks is written down here as facts: which metric, which
+ * which are public ("Kafka Exporter Overview", Grafana 7589, and what the exporter's repository
+ * has), and our own. What a dashboard asks is written down here as facts: which metric, which
  * labels it selects by, what it does with it, by which labels the answer is told apart.
  */
 import assert from 'node:assert/strict'

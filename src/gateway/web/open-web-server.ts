@@ -8,8 +8,8 @@ import { ENGINE_NAMES, type WebEngine, type WebServer, type WebServerParts } fro
 
 /**
  * `auto` takes the addon's sockets where there are some (`native` is not null), else uWebSockets.js
- * where it loads; `onFallback` then learns why it took no better one. Rejects when a forced engine is not there. Only the engine that is taken is
- * loaded: a start waits for every module.
+ * where it loads; `onFallback` learns why it took no better one. Rejects when a forced engine is
+ * not there. Only the engine that is taken is loaded: a start waits for every module.
  */
 export async function openWebServer(
   engine: WebEngine | 'auto',
