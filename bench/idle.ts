@@ -5,9 +5,9 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { Kafka, logLevel } from 'kafkajs'
 import { projectFolder, type RunningBroker, startBroker } from './lib/broker.ts'
 import { cleanUpAtExit, deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
+import { createTopics } from './lib/create-topics.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
 import { memoryOf, sampleProcess, useBetween } from './lib/process-sample.ts'
 import { formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
@@ -113,33 +113,6 @@ async function observe(broker: RunningBroker, settleMs: number): Promise<Start> 
   }
 }
 
-/** A few topics a request, so that no single answer has to hold them all. */
-async function createTopics(broker: RunningBroker, settings: Settings): Promise<number> {
-  const kafka = new Kafka({
-    brokers: [`127.0.0.1:${broker.kafkaPort}`],
-    clientId: 'idle',
-    logLevel: logLevel.ERROR,
-    requestTimeout: 120_000,
-  })
-  const admin = kafka.admin()
-  await admin.connect()
-  const startedMs = performance.now()
-  try {
-    for (let first = 0; first < settings.topics; first += 10) {
-      const count = Math.min(10, settings.topics - first)
-      const topics = Array.from({ length: count }, (_, index) => ({
-        topic: `idle-${first + index}`,
-        numPartitions: settings.partitions,
-        replicationFactor: 1,
-      }))
-      await admin.createTopics({ topics, timeout: 120_000, waitForLeaders: false })
-    }
-  } finally {
-    await admin.disconnect()
-  }
-  return performance.now() - startedMs
-}
-
 async function runRound(
   settings: Settings,
   round: number,
@@ -164,7 +137,7 @@ async function runRound(
     await observeStart('empty, first start', 'SIGTERM')
     await observeStart('empty, restart', 'SIGTERM')
     broker = await start(settings, folder)
-    const createMs = await createTopics(broker, settings)
+    const createMs = await createTopics(broker.kafkaPort, { prefix: 'idle', ...settings })
     say(`  ${count} partitions created in ${createMs.toFixed(0)} ms`)
     await stopProcess(broker.child)
     await observeStart(`${count} idle partitions, after a clean stop`, 'SIGKILL')

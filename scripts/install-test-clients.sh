@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests drive: kcat and kafka-python with their codecs, and Chromium
-# (Debian packages), Kafka's Java client and tools (Maven, into .cache/java). kafkajs comes with npm.
+# Installs what the end-to-end tests drive: kcat and kafka-python with their codecs, Chromium and
+# Prometheus (Debian packages), Kafka's Java client and tools (Maven, into .cache/java). kafkajs comes
+# with npm.
 # Says what it does; does nothing when everything is there. Needs root (or sudo) only to install a
 # missing Debian package, and Maven and a JDK of 17 or newer for the Java part.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly packages=(
-  kcat python3-kafka python3-snappy python3-lz4 python3-zstandard lz4 zstd chromium
+  kcat python3-kafka python3-snappy python3-lz4 python3-zstandard lz4 zstd chromium prometheus
 )
 readonly java_tests=test/e2e/clients/java
 readonly cache=.cache/java
@@ -38,6 +39,10 @@ install_packages() {
   as_root apt-get -qq update
   as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+  # Its package begins a service; the tests run a Prometheus of their own.
+  if [[ " ${missing[*]} " == *" prometheus "* ]]; then
+    as_root systemctl disable --now prometheus >/dev/null 2>&1 || true
+  fi
 }
 
 # What the result depends on: the jars' versions and the sources.

@@ -66,6 +66,7 @@ async function checkClients() {
     missing.push('python3-kafka')
   }
   if (!onPath('chromium')) missing.push('chromium')
+  if (!onPath('prometheus')) missing.push('prometheus')
   if (missing.length > 0) {
     say(`not installed: ${missing.join(', ')}. Tests that drive these clients need them;`)
     say('  scripts/install-test-clients.sh installs them')

@@ -1,79 +1,131 @@
-import type { Sample } from '../metrics/registry.ts'
+import { type Exposition, labelText } from '../metrics/exposition.ts'
+import type { MetricName } from '../metrics/metric-table.ts'
 import type { ShardStats } from '../shard/control.ts'
 import type { Broker } from './broker.ts'
+import { writePartitionMetrics } from './partition-metrics.ts'
 
 /**
- * What `/metrics` says of a broker. One control message a shard; labels are bounded by the shards.
+ * What `/metrics` says of a broker and its shards: one control message a shard, and a few for its
+ * partitions. Labels are bounded: by the shards, by the log directories, by two options for topics
+ * and partitions.
  */
-const SHARD_SAMPLES: readonly [keyof ShardStats, string, string][] = [
-  ['partitions', 'millrace_shard_partitions', 'Partitions that the shard owns'],
-  ['openLogs', 'millrace_shard_open_logs', 'Partitions whose log is open'],
-  ['logBytes', 'millrace_shard_log_bytes', 'Bytes in the open logs'],
-  ['appends', 'millrace_shard_appends_total', 'Runs of batches appended or refused'],
-  ['appendedBytes', 'millrace_shard_appended_bytes_total', 'Bytes appended'],
-  ['reads', 'millrace_shard_reads_total', 'Reads of one partition'],
-  ['readBytes', 'millrace_shard_read_bytes_total', 'Bytes read'],
-  ['flushes', 'millrace_shard_flushes_total', 'Flushes started'],
-  [
-    'deletedSegments',
-    'millrace_shard_deleted_segments_total',
-    'Segments that retention has deleted',
-  ],
-  ['deletedBytes', 'millrace_shard_deleted_bytes_total', 'Bytes that retention has deleted'],
-  ['turns', 'millrace_shard_turns_total', 'Rounds of work'],
-  ['parks', 'millrace_shard_parks_total', 'Times the shard went to sleep'],
-  ['egressBytesInUse', 'millrace_shard_egress_bytes', 'Arena bytes that hold read results'],
+type Numbers = { [K in keyof ShardStats]: ShardStats[K] extends number ? K : never }
+type NumberOfShard = Numbers[keyof ShardStats]
+
+const SHARD_METRICS: readonly [MetricName, NumberOfShard][] = [
+  ['millrace_shard_partitions', 'partitions'],
+  ['millrace_shard_open_logs', 'openLogs'],
+  ['millrace_shard_log_bytes', 'logBytes'],
+  ['millrace_shard_appends_total', 'appends'],
+  ['millrace_shard_appended_records_total', 'appendedRecords'],
+  ['millrace_shard_appended_bytes_total', 'appendedBytes'],
+  ['millrace_shard_reads_total', 'reads'],
+  ['millrace_shard_read_bytes_total', 'readBytes'],
+  ['millrace_shard_flushes_total', 'flushes'],
+  ['millrace_shard_deleted_segments_total', 'deletedSegments'],
+  ['millrace_shard_deleted_bytes_total', 'deletedBytes'],
+  ['millrace_shard_turns_total', 'turns'],
+  ['millrace_shard_parks_total', 'parks'],
+  ['millrace_shard_egress_bytes', 'egressBytesInUse'],
+  ['millrace_shard_cache_window_bytes', 'cacheWindowBytes'],
+  ['millrace_shard_cache_unstarted_bytes', 'cacheUnstartedBytes'],
 ]
 
-const DIRECTORY_CONDITIONS = [
-  ['offline', '1 while the log directory is offline, until a restart'],
-  ['short', '1 while the log directory refuses writes, for want of room or descriptors'],
-] as const
+export async function writeBrokerMetrics(broker: Broker, exposition: Exposition): Promise<void> {
+  const stats = await shardStats(broker)
+  exposition.resumed()
+  writeCluster(broker, exposition, stats)
+  writeRecovery(broker, exposition, stats)
+  broker.requests.write(exposition)
+  exposition.single('millrace_fetch_sessions', broker.fetchSessions.size)
+  exposition.single('millrace_ingress_bytes', broker.arena.bytesInUse)
+  const ingressLimit = broker.config.get('millrace.arena.ingress.bytes')
+  exposition.single('millrace_ingress_limit_bytes', ingressLimit)
+  await exposition.breathe()
+  writeShards(broker, exposition, stats)
+  await exposition.breathe()
+  await writePartitionMetrics(broker, exposition)
+}
 
-export async function brokerSamples(broker: Broker): Promise<readonly Sample[]> {
-  const samples: Sample[] = [
-    {
-      name: 'millrace_topics',
-      help: 'Topics of the cluster',
-      value: broker.image.topicsByName.size,
-    },
-    {
-      name: 'millrace_partitions',
-      help: 'Partitions of the cluster',
-      value: broker.image.partitions.count,
-    },
-    {
-      name: 'millrace_ingress_bytes',
-      help: 'Arena bytes that hold received requests',
-      value: broker.arena.bytesInUse,
-    },
-    {
-      name: 'millrace_fetch_sessions',
-      help: 'Incremental fetch sessions',
-      value: broker.fetchSessions.size,
-    },
-  ]
-  for (const { path, condition } of broker.directoryStates.all) {
-    for (const [kind, help] of DIRECTORY_CONDITIONS) {
-      const name = `millrace_log_directory_${kind}`
-      samples.push({ name, help, labels: { directory: path }, value: Number(condition === kind) })
-    }
-  }
+async function shardStats(broker: Broker): Promise<ShardStats[]> {
   const replies = await Promise.all(
     broker.hub.host.proxies.map((proxy) => proxy.control({ kind: 'stats' })),
   )
-  for (const [shard, reply] of replies.entries()) {
-    if (reply.kind !== 'stats') continue
-    const labels = { shard: String(shard) }
-    for (const [key, name, help] of SHARD_SAMPLES) {
-      samples.push({ name, help, labels, value: reply.stats[key] })
-    }
-    samples.push({
-      name: 'millrace_shard_cpu_seconds_total',
-      help: 'CPU time of the thread',
-      labels,
-      value: reply.stats.threadCpuMicros / 1e6,
-    })
+  return replies.flatMap((reply) => (reply.kind === 'stats' ? [reply.stats] : []))
+}
+
+function sum(stats: readonly ShardStats[], field: NumberOfShard): number {
+  return stats.reduce((total, one) => total + one[field], 0)
+}
+
+function writeCluster(broker: Broker, exposition: Exposition, stats: readonly ShardStats[]): void {
+  const { nodeId: node, clusterId: cluster, tier } = broker
+  const topics = broker.image.topicsByName.size
+  const partitions = broker.image.partitions.count
+  const offline = sum(stats, 'offlinePartitions')
+  exposition.begin('millrace_broker_info')
+  exposition.put(1, labelText({ node, cluster, tier }))
+  exposition.single('millrace_topics', topics)
+  exposition.single('millrace_partitions', partitions)
+  exposition.single('millrace_offline_partitions', offline)
+  writeDirectories(broker, exposition)
+  exposition.single('kafka_brokers', 1)
+  exposition.begin('kafka_broker_info')
+  for (const { host, port } of broker.endpoints.values()) {
+    exposition.put(1, labelText({ address: `${host}:${port}`, id: node }))
   }
-  return samples
+  exposition.single('kafka_server_replicamanager_partitioncount', partitions)
+  exposition.single('kafka_server_replicamanager_leadercount', partitions)
+  exposition.single('kafka_server_replicamanager_underreplicatedpartitions', 0)
+  exposition.single('kafka_controller_kafkacontroller_activecontrollercount', 1)
+  exposition.single('kafka_controller_kafkacontroller_offlinepartitionscount', offline)
+  exposition.single('redpanda_cluster_brokers', 1)
+  exposition.single('redpanda_cluster_topics', topics)
+  exposition.single('redpanda_cluster_partitions', partitions)
+  exposition.single('redpanda_cluster_unavailable_partitions', offline)
+}
+
+const DIRECTORY_METRICS = [
+  ['offline', 'millrace_log_directory_offline'],
+  ['short', 'millrace_log_directory_short'],
+] as const
+
+function writeDirectories({ directoryStates }: Broker, exposition: Exposition): void {
+  for (const [kind, name] of DIRECTORY_METRICS) {
+    exposition.begin(name)
+    for (const { path, condition } of directoryStates.all) {
+      exposition.put(condition === kind ? 1 : 0, labelText({ directory: path }))
+    }
+  }
+}
+
+function writeRecovery(broker: Broker, exposition: Exposition, stats: readonly ShardStats[]): void {
+  const { partitions, ms } = broker.recovery
+  exposition.single('millrace_recovery_seconds', ms / 1000)
+  exposition.single('millrace_recovery_partitions', partitions)
+  exposition.single('millrace_recovery_bytes', sum(stats, 'recoveredBytes'))
+}
+
+function writeShards(broker: Broker, exposition: Exposition, stats: readonly ShardStats[]): void {
+  const { proxies } = broker.hub.host
+  const labels = stats.map((_, shard) => labelText({ shard }))
+  for (const [name, field] of SHARD_METRICS) {
+    exposition.begin(name)
+    for (const [i, one] of stats.entries()) exposition.put(one[field], labels[i])
+  }
+  exposition.begin('millrace_shard_cpu_seconds_total')
+  for (const [i, one] of stats.entries()) exposition.put(one.threadCpuMicros / 1e6, labels[i])
+  exposition.begin('millrace_shard_turn_seconds')
+  for (const [i, one] of stats.entries()) exposition.histogram(one.turnCells, labels[i])
+  exposition.begin('millrace_shard_egress_limit_bytes')
+  for (const [i, proxy] of proxies.entries()) exposition.put(proxy.egress.length, labels[i])
+  exposition.begin('millrace_shard_requests_in_flight')
+  for (const [i, proxy] of proxies.entries()) exposition.put(proxy.inFlight, labels[i])
+  exposition.begin('millrace_shard_lane_waiting')
+  for (const [i, proxy] of proxies.entries()) exposition.put(proxy.lanes.waiting, labels[i])
+  exposition.begin('millrace_shard_lane_bytes')
+  for (const [shard, { lanes }] of proxies.entries()) {
+    exposition.put(lanes.toShard, labelText({ shard, direction: 'to_shard' }))
+    exposition.put(lanes.toMain, labelText({ shard, direction: 'to_main' }))
+  }
 }

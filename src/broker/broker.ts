@@ -4,11 +4,13 @@ import type { BrokerConfig } from '../config/broker-config.ts'
 import { resolveTopicConfig, type TopicConfig } from '../config/topic-config.ts'
 import { ErrorCode, errorInfo } from '../errors/error-code.ts'
 import type { MetadataImage, Topic } from '../metadata/image.ts'
-import type { Logger } from '../metrics/logger.ts'
+import type { Loggers } from '../metrics/logger.ts'
+import { RequestMetrics } from '../metrics/request-metrics.ts'
 import type { Arena } from '../ring/arena.ts'
 import type { ControlReply, ControlRequest } from '../shard/control.ts'
 import type { ShardHub } from '../shard/shard-hub.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
+import type { Tier } from '../shard/shard-thread.ts'
 import { AnswerRoom } from './answer-room.ts'
 import type { DirectoryStates } from './directory-states.ts'
 import { FetchSessionCache, fetchSessionPartitionsMax } from './fetch-session.ts'
@@ -24,11 +26,12 @@ import { TopicService } from './topic-service.ts'
 export interface BrokerParts {
   readonly config: BrokerConfig
   readonly clock: Clock
-  readonly logger: Logger
+  readonly loggers: Loggers
   readonly hub: ShardHub
   readonly store: MetadataStore
   readonly arena: Arena
   readonly clusterId: Uuid
+  readonly tier: Tier
   /** Id and path of every log directory. */
   readonly directories: ReadonlyMap<Uuid, string>
   readonly directoryStates: DirectoryStates
@@ -47,11 +50,12 @@ const METADATA_ROOM_PARTITIONS = 1_000_000
 export class Broker {
   readonly config: BrokerConfig
   readonly clock: Clock
-  readonly logger: Logger
+  readonly loggers: Loggers
   readonly hub: ShardHub
   readonly store: MetadataStore
   readonly arena: Arena
   readonly clusterId: Uuid
+  readonly tier: Tier
   readonly nodeId: number
   readonly directoryStates: DirectoryStates
   /** The log directory that holds the metadata log. */
@@ -62,17 +66,22 @@ export class Broker {
   readonly fetchSessions: FetchSessionCache
   /** Partitions in Metadata answers that have not left. */
   readonly metadataRoom = new AnswerRoom(METADATA_ROOM_PARTITIONS)
+  /** Of all doors. */
+  readonly requests = new RequestMetrics()
+  /** What this start had to recover. */
+  recovery = { partitions: 0, ms: 0 }
   /** By listener name; filled when the listeners are bound (port 0 becomes a real one). */
   readonly endpoints = new Map<string, AdvertisedEndpoint>()
 
   constructor(parts: BrokerParts) {
     this.config = parts.config
     this.clock = parts.clock
-    this.logger = parts.logger
+    this.loggers = parts.loggers
     this.hub = parts.hub
     this.store = parts.store
     this.arena = parts.arena
     this.clusterId = parts.clusterId
+    this.tier = parts.tier
     this.nodeId = parts.config.get('node.id')
     this.directoryStates = parts.directoryStates
     this.metadataPath = parts.metadataPath

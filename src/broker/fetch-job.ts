@@ -256,7 +256,12 @@ export class FetchJob implements ReadSink {
   #finish(): void {
     this.#stopWaiting()
     this.#isDone = true
-    this.#resolve?.()
+    if (this.#resolve === null) return
+    for (const [i, { records }] of this.results.entries()) {
+      const { handle, shard } = this.#targets[i]!
+      if (records !== null) shard?.countSent(handle, records.length)
+    }
+    this.#resolve()
     this.#resolve = null
   }
 

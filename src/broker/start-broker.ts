@@ -6,7 +6,7 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { MetadataImage, type Topic } from '../metadata/image.ts'
 import type { MetadataRecord } from '../metadata/records.ts'
-import type { Logger } from '../metrics/logger.ts'
+import type { Logger, Loggers } from '../metrics/logger.ts'
 import { Arena } from '../ring/arena.ts'
 import { type ArenaMemory, allocateArena } from '../ring/arena-layout.ts'
 import { allocateWaitCell, WaitAsyncParker, type WaitCell } from '../ring/doorbell.ts'
@@ -35,12 +35,20 @@ export interface StartedBroker {
   readonly tierReason: string
   readonly shards: number
   /** Closes every log in order; the process may end after it. */
-  stop(): Promise<void>
+  stop(): Promise<StopReport>
+}
+
+/** What a stop in order had to do. */
+export interface StopReport {
+  /** Logs that were open. */
+  readonly logs: number
+  /** Records that were written and not on the disk yet. */
+  readonly flushedRecords: number
 }
 
 export interface StartOptions {
   readonly config: BrokerConfig
-  readonly logger: Logger
+  readonly loggers: Loggers
   readonly ground: BrokerGround
   /** Makes what wakes main when a shard answers; null for `Atomics.waitAsync`. */
   readonly makeWaker: (parts: WakerParts) => HubWaker | null
@@ -84,18 +92,19 @@ const LANE_BYTES = 1024 * 1024
 const PARTITION_DIRECTORY = /^([0-9a-f]{32})-\d+$/
 
 export async function startBroker(options: StartOptions): Promise<StartedBroker> {
-  const { config, logger } = options
+  const { config, loggers } = options
+  const storageLogger = loggers('storage')
   const { tier, tierReason, ingress, arena } = options.ground
   const cores = availableParallelism()
   const shards = config.get('millrace.shards') || (config.memory?.shards ?? Math.max(1, cores - 1))
   const files = new NodeFiles()
   const directories = openLogDirectories(files, config.logDirs, {
     nodeId: config.get('node.id'),
-    onWarning: (message) => logger.warn({}, message),
+    onWarning: (message) => storageLogger.warn({}, message),
   })
-  const states = directoryStates(directories, logger)
+  const states = directoryStates(directories, storageLogger)
   const mainCell = allocateWaitCell()
-  const progress = new RecoveryProgress(logger)
+  const progress = new RecoveryProgress(storageLogger)
   const host: ShardHost = startShards({
     shards,
     tier,
@@ -109,7 +118,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     openLogsMax: openLogsMax(descriptorLimit(), shards),
     checkMemory: process.env.MILLRACE_CHECK_MEMORY === '1',
     onEvent: (shard, event) => {
-      onEvent({ logger, progress, states }, shard, event)
+      onEvent({ logger: storageLogger, progress, states }, shard, event)
       if (event.kind === 'directory-failed') tellOthers(host, shard, event)
     },
     onCrash: options.onCrash,
@@ -134,11 +143,12 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   const broker = new Broker({
     config,
     clock: systemClock,
-    logger,
+    loggers,
     hub,
     store,
     arena,
     clusterId: directories.clusterId,
+    tier,
     directories: directories.paths,
     directoryStates: states,
     metadataPath: directories.metadataPath,
@@ -147,6 +157,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   forgetDeleted(broker, files)
   states.tend()
   await openPartitions(broker, directories, progress)
+  broker.recovery = progress.recovered
   removeLeftovers(broker, { files, removed })
   const tending = setInterval(() => states.tend(), TEND_INTERVAL_MS)
   tending.unref()
@@ -285,10 +296,9 @@ function failMissing(broker: Broker, id: Uuid, partitions: number): Promise<void
   const logDirectory = broker.placement.pathOf(id)
   const message = `no directory of log.dirs has directory.id ${id}; start with it to have it back`
   broker.directoryStates.addOffline(logDirectory, message)
-  broker.logger.error(
-    { directory: id, partitions },
-    `${partitions} partitions are offline: ${message}`,
-  )
+  broker
+    .loggers('storage')
+    .error({ directory: id, partitions }, `${partitions} partitions are offline: ${message}`)
   const request = { kind: 'fail-directory', logDirectory, message } as const
   return broker.hub.host.proxies.map((proxy) => expectOk(proxy.control(request), 'start'))
 }
@@ -302,7 +312,7 @@ function leaveFresh(broker: Broker, directories: LogDirectories): void {
     const reason = `it is empty while another directory is missing; is its disk mounted?`
     directories.reserves.get(path)?.release()
     broker.directoryStates.addOffline(path, reason)
-    broker.logger.error({ directory: path }, `a log directory is not used: ${reason}`)
+    broker.loggers('storage').error({ directory: path }, `a log directory is not used: ${reason}`)
   }
 }
 
@@ -329,19 +339,30 @@ function removeLeftovers(
       if (broker.topicById(topicId) !== undefined) continue
       if (parts.removed.has(topicId)) parts.files.removeDirectory(`${path}/${name}`)
       else {
-        broker.logger.warn(
-          { directory: `${path}/${name}` },
-          `the metadata log does not know topic ${uuidToHex(topicId)}; its files are left alone`,
-        )
+        broker
+          .loggers('storage')
+          .warn(
+            { directory: `${path}/${name}` },
+            `the metadata log does not know topic ${uuidToHex(topicId)}; its files are left alone`,
+          )
       }
     }
   }
 }
 
-async function stopShards(host: ShardHost, directories: LogDirectories): Promise<void> {
-  await Promise.all(host.proxies.map((proxy) => proxy.control({ kind: 'shutdown' })))
+async function stopShards(host: ShardHost, directories: LogDirectories): Promise<StopReport> {
+  const replies = await Promise.all(
+    host.proxies.map((proxy) => proxy.control({ kind: 'shutdown' })),
+  )
+  const report = { logs: 0, flushedRecords: 0 }
+  for (const reply of replies) {
+    if (reply.kind !== 'closed') continue
+    report.logs += reply.logs
+    report.flushedRecords += reply.flushedRecords
+  }
   await host.join()
   directories.release()
+  return report
 }
 
 async function expectOk(reply: Promise<ControlReply>, action: string): Promise<void> {
@@ -354,8 +375,10 @@ async function expectOk(reply: Promise<ControlReply>, action: string): Promise<v
 /** Says how recovery goes, at most once a second. */
 class RecoveryProgress {
   readonly #logger: Logger
+  recovered = { partitions: 0, ms: 0 }
   #expected = 0
-  #done = new Map<number, number>()
+  /** By shard. */
+  readonly #done = new Map<number, { partitions: number; bytes: number }>()
   #saidMs = 0
   #startedMs = systemClock.monotonicMs()
 
@@ -368,14 +391,18 @@ class RecoveryProgress {
   }
 
   report(shard: number, event: Extract<ShardEvent, { kind: 'recovery' }>): void {
-    this.#done.set(shard, event.partitionsDone)
+    const { recoveredPartitions: partitions, recoveredBytes: bytes } = event
+    this.#done.set(shard, { partitions, bytes })
     const now = systemClock.monotonicMs()
     if (this.#expected === 0 || now - this.#saidMs < 1000) return
     this.#saidMs = now
-    let done = 0
-    for (const count of this.#done.values()) done += count
+    const done = { partitions: 0, bytes: 0 }
+    for (const one of this.#done.values()) {
+      done.partitions += one.partitions
+      done.bytes += one.bytes
+    }
     this.#logger.info(
-      { partitions: done, of: this.#expected, bytes: event.bytesScanned },
+      { partitions: done.partitions, of: this.#expected, bytes: done.bytes },
       'recovering partitions after an unclean stop',
     )
   }
@@ -383,6 +410,7 @@ class RecoveryProgress {
   finish(): void {
     if (this.#expected === 0) return
     const ms = Math.round(systemClock.monotonicMs() - this.#startedMs)
+    this.recovered = { partitions: this.#expected, ms }
     this.#logger.info({ partitions: this.#expected, ms }, 'recovered after an unclean stop')
     this.#expected = 0
   }

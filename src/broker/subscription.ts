@@ -114,6 +114,7 @@ export class Subscription implements ReadSink {
     if (length > 0) {
       const records = this.#shard.egress.subarray(offset, offset + length)
       this.#credits -= length
+      this.#shard.countSent(this.#handle, length)
       this.#offset = nextOffset(records)
       const { highWatermark, logStartOffset } = outcome
       const push = { reserved: this.#room, records, highWatermark, logStartOffset }

@@ -7,6 +7,7 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { MetadataImage, Topic } from '../metadata/image.ts'
 import type { MetadataRecord } from '../metadata/records.ts'
+import type { Logger, Loggers } from '../metrics/logger.ts'
 import type { OpenPartition } from '../shard/control.ts'
 import type { ShardHub } from '../shard/shard-hub.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
@@ -60,6 +61,7 @@ export interface TopicServiceParts {
   readonly directoryStates: DirectoryStates
   /** The log directory that holds the metadata log. */
   readonly metadataPath: string
+  readonly loggers: Loggers
 }
 
 export class TopicService {
@@ -168,10 +170,15 @@ export class TopicService {
       outcome = await this.#parts.directoryStates.withReserve(this.#parts.metadataPath, remove)
     }
     if (outcome.errorCode !== ErrorCode.NONE) return outcome
+    this.#logger.debug({ topic: topic.name }, 'deleted a topic')
     await Promise.all(
       topic.handles.map((handle) => this.#shardOf(handle).control({ kind: 'delete', handle })),
     )
     return outcome
+  }
+
+  get #logger(): Logger {
+    return this.#parts.loggers('metadata')
   }
 
   get #image(): MetadataImage {
@@ -226,6 +233,8 @@ export class TopicService {
 
   /** Makes new partitions known to their shards. */
   async #open(topic: Topic, first: number): Promise<void> {
+    const partitions = topic.handles.length - first
+    this.#logger.debug({ topic: topic.name, partitions }, 'created partitions')
     const byShard = new Map<number, OpenPartition[]>()
     for (const handle of topic.handles.slice(first)) {
       const shard = this.#parts.placement.assign(handle, 0)
@@ -239,9 +248,9 @@ export class TopicService {
       this.#parts.config,
     )
     const opened: Promise<unknown>[] = []
-    for (const [shard, partitions] of byShard) {
+    for (const [shard, list] of byShard) {
       const proxy = this.#parts.hub.host.proxies[shard]!
-      for (const batch of openBatches(partitions)) {
+      for (const batch of openBatches(list)) {
         opened.push(proxy.control({ kind: 'open', recover: false, options, partitions: batch }))
       }
     }

@@ -48,6 +48,8 @@ Examples:
       --set advertised.listeners=PLAINTEXT://broker.example:9092`,
     )
     .action(async ({ config: configFile, ...options }: StartOptions) => {
+      // Whoever reads it may go away, its disk may be full: no reason not to serve.
+      process.stderr.on('error', () => {})
       const config = loadConfig({
         ...options,
         ...(configFile === undefined ? {} : { configFile }),

@@ -3,7 +3,7 @@
  * value comes from, and the options it would come from next (KIP-226, KIP-569).
  */
 import type { BrokerConfig } from './broker-config.ts'
-import type { ConfigType } from './option.ts'
+import type { ConfigType, Option } from './option.ts'
 import { BROKER_OPTIONS, type BrokerOptionName, isBrokerOption } from './options.ts'
 import { TOPIC_OPTIONS, type TopicOverrides, topicOptionText } from './topic-options.ts'
 
@@ -68,9 +68,9 @@ export function describeBrokerConfigs(broker: BrokerConfig): ConfigEntry[] {
     const synonyms = [...setSynonym(name, broker), ...defaultSynonym(name)]
     return {
       name,
-      value: broker.text(name),
+      value: shownValue(name, broker.text(name)),
       readOnly: true,
-      sensitive: false,
+      sensitive: isSecret(name),
       source: synonyms[0]?.source ?? ConfigSource.DEFAULT_CONFIG,
       type: BROKER_OPTIONS[name].type,
       doc: BROKER_OPTIONS[name].doc,
@@ -81,11 +81,22 @@ export function describeBrokerConfigs(broker: BrokerConfig): ConfigEntry[] {
 
 function setSynonym(name: BrokerOptionName, broker: BrokerConfig): ConfigSynonym[] {
   if (broker.source(name) === 'default') return []
-  return [{ name, value: broker.text(name), source: ConfigSource.STATIC_BROKER_CONFIG }]
+  const value = shownValue(name, broker.text(name))
+  return [{ name, value, source: ConfigSource.STATIC_BROKER_CONFIG }]
 }
 
 function defaultSynonym(name: BrokerOptionName): ConfigSynonym[] {
   const { defaultText } = BROKER_OPTIONS[name]
   if (defaultText === null) return []
   return [{ name, value: defaultText, source: ConfigSource.DEFAULT_CONFIG }]
+}
+
+/** Kafka's brokers answer null for what is sensitive. */
+function shownValue(name: BrokerOptionName, text: string | null): string | null {
+  return isSecret(name) ? null : text
+}
+
+function isSecret(name: BrokerOptionName): boolean {
+  const option: Option = BROKER_OPTIONS[name]
+  return option.isSecret === true
 }

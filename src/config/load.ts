@@ -3,6 +3,7 @@
  * unknown name and every bad value is collected, and then all are reported at once; a broker never
  * starts on a configuration that says something it does not understand.
  */
+
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { BrokerConfig, type OptionSource, type SetOption } from './broker-config.ts'
@@ -14,6 +15,7 @@ import {
   parseListeners,
 } from './listeners.ts'
 import { type MemoryPlan, memoryWarning, planMemory } from './memory-plan.ts'
+import { shownText } from './option.ts'
 import {
   BROKER_OPTIONS,
   type BrokerOptionName,
@@ -172,12 +174,15 @@ class Loader {
   #add(name: BrokerOptionName, written: string, { source, where }: Origin): void {
     const text = written.trim()
     const before = this.#set.get(name)
+    const shown = (value: string): string => `"${shownText(BROKER_OPTIONS[name], value)}"`
     if (before !== undefined) {
       // Sources arrive in the order of precedence: the first one keeps its word.
       if (before.source === source && before.text !== text && before.where !== where) {
         this.#problems.push(`${name} is set twice: by ${before.where} and by ${where}`)
       } else if (before.source === source && before.text !== text && source === 'flag') {
-        this.#problems.push(`${name} is set twice by ${where}: "${before.text}" and "${text}"`)
+        this.#problems.push(
+          `${name} is set twice by ${where}: ${shown(before.text)} and ${shown(text)}`,
+        )
       }
       if (before.source !== source) this.#check(name, text, where)
       return
@@ -188,7 +193,8 @@ class Loader {
   #check(name: BrokerOptionName, text: string, where: string): boolean {
     const parsed = BROKER_OPTIONS[name].parse(text)
     if (parsed.ok) return true
-    this.#problems.push(`${name}: expected ${parsed.expected}, got "${text}" (${where})`)
+    const shown = shownText(BROKER_OPTIONS[name], text)
+    this.#problems.push(`${name}: expected ${parsed.expected}, got "${shown}" (${where})`)
     return false
   }
 

@@ -34,6 +34,8 @@ export interface Option<T extends OptionValue = OptionValue> {
   /** Null: not set, which the option's doc explains. */
   readonly defaultText: string | null
   readonly doc: string
+  /** Its value is shown to nobody: not in a message, a log line or a DescribeConfigs answer. */
+  readonly isSecret?: boolean
   readonly parse: (text: string) => Parsed<T>
 }
 
@@ -124,6 +126,17 @@ export function text<D extends string | null>(
     return expected === null ? { ok: true, value } : { ok: false, expected }
   }
   return { type: ConfigType.STRING, defaultText: defaultValue, doc, parse }
+}
+
+/** A text that is never shown again, such as a password. */
+export function secret(doc: string): Option<string | null> {
+  const parse = (value: string): Parsed<string> => ({ ok: true, value })
+  return { type: ConfigType.PASSWORD, defaultText: null, doc, isSecret: true, parse }
+}
+
+/** How a value may be shown; null stays null. */
+export function shownText<T extends string | null>(option: Option, text: T): T | '(hidden)' {
+  return option.isSecret === true && text !== null ? '(hidden)' : text
 }
 
 /** One of a few words. */

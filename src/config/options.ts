@@ -3,6 +3,7 @@
  * where it has none. A row is all there is to an option: files, environment, flags, DescribeConfigs
  * and the generated help work from this table. The table is sorted by what an option is about.
  */
+import { checkLogLevels } from './log-levels.ts'
 import { boolean, double, int, list, long, type Option, oneOf, text } from './option.ts'
 
 const KIB = 1024
@@ -112,10 +113,26 @@ export const BROKER_OPTIONS = {
     "The part of a partition's tail that is kept in the page cache for its readers.",
     { min: MIB },
   ),
-  'millrace.log.level': oneOf(
-    ['trace', 'debug', 'info', 'warn', 'error', 'silent'],
+  'millrace.log.level': text(
     'info',
-    'The least severe line that is logged.',
+    'The least severe line that is logged, for all and by component: info,storage=debug,kafka=warn.',
+    checkLogLevels,
+  ),
+  'millrace.log.format': oneOf(
+    ['auto', 'json', 'pretty'],
+    'auto',
+    'How lines are written; auto is pretty on a terminal, else JSON.',
+  ),
+
+  'millrace.metrics.topics.max': int(
+    1000,
+    'Topics that have series of their own in /metrics; the others are in the sums only.',
+    { min: 0 },
+  ),
+  'millrace.metrics.partitions.max': int(
+    10_000,
+    'Partitions that have series of their own in /metrics.',
+    { min: 0 },
   ),
 
   // —— connections and requests ——

@@ -7,15 +7,19 @@ import {
   type HubWaker,
   prepareBroker,
   type StartedBroker,
+  type StopReport,
   startBroker,
   type WakerParts,
 } from '../broker/start-broker.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import { formatEndpoint } from '../config/listeners.ts'
 import { BrokerError } from '../errors/broker-error.ts'
-import type { Logger } from '../metrics/logger.ts'
+import type { Exposition } from '../metrics/exposition.ts'
+import type { Loggers } from '../metrics/logger.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
 import { Complaints } from './complaints.ts'
+import { writeDoorMetrics } from './door-metrics.ts'
+import { timedRequests } from './http-metrics.ts'
 import { httpRoutes } from './http-routes.ts'
 import { KafkaListener, type Listen } from './kafka-listener.ts'
 import { NativeSockets } from './native-sockets.ts'
@@ -36,6 +40,19 @@ export interface BrokerAddresses {
   readonly http: string | null
 }
 
+export interface BrokerServerParts {
+  readonly loggers: Loggers
+  /** Learns of our own bugs and of threads that died: nothing may go on after them. */
+  readonly onFailure: (what: string, error: unknown) => void
+  /** What became of the lines, for the metrics; left out where another program keeps them. */
+  readonly logLines?: LogLoss
+}
+
+interface LogLoss {
+  /** Lines that could not be written. */
+  readonly dropped: number
+}
+
 /** Waits for both, also when one fails: what the other has started can then be stopped. */
 async function bothSettled<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
   await Promise.allSettled([first, second])
@@ -47,9 +64,10 @@ const ACCEPT_COMPLAINT_MS = 1000
 
 export class BrokerServer {
   readonly #config: BrokerConfig
-  readonly #logger: Logger
+  readonly #loggers: Loggers
+  readonly #logLines: LogLoss | null
   readonly #metrics = new MetricsRegistry()
-  readonly #complaints: Complaints
+  readonly #complaints: { readonly kafka: Complaints; readonly webSocket: Complaints }
   #web: WebServer | null = null
   #kafka: KafkaListener | null = null
   #webSockets: WebSocketDoor | null = null
@@ -57,19 +75,22 @@ export class BrokerServer {
   #broker: Broker | null = null
   #sockets: NativeSockets | null = null
   #complainedMs = -Infinity
+  #readyMs = Number.NaN
+  /** Why HTTP is not served by a better engine, for the line 'ready'. */
+  #webReason = ''
 
   readonly #onFailure: (what: string, error: unknown) => void
 
-  /** `onFailure` learns of our own bugs and of threads that died: nothing may go on after them. */
-  constructor(
-    config: BrokerConfig,
-    logger: Logger,
-    onFailure: (what: string, error: unknown) => void,
-  ) {
+  constructor(config: BrokerConfig, { loggers, onFailure, logLines }: BrokerServerParts) {
     this.#config = config
-    this.#logger = logger
+    this.#loggers = loggers
+    this.#logLines = logLines ?? null
     this.#onFailure = onFailure
-    this.#complaints = new Complaints(logger, () => performance.now())
+    const nowMs = (): number => performance.now()
+    this.#complaints = {
+      kafka: new Complaints('kafka', loggers('kafka'), nowMs),
+      webSocket: new Complaints('websocket', loggers('websocket'), nowMs),
+    }
   }
 
   /** True from the line 'ready' until it is asked to stop. */
@@ -85,7 +106,7 @@ export class BrokerServer {
     // The shards' threads start while main loads its web server.
     const starting = startBroker({
       config: this.#config,
-      logger: this.#logger,
+      loggers: this.#loggers,
       ground,
       makeWaker: (parts) => this.#makeWaker(parts),
       onCrash: (shard, error) => this.#onFailure(`shard ${shard} failed`, error),
@@ -99,7 +120,7 @@ export class BrokerServer {
     const listeners = await this.#openKafka(started.broker, memory)
     this.#webSockets = new WebSocketDoor({
       broker: started.broker,
-      complaints: this.#complaints,
+      complaints: this.#complaints.webSocket,
       software: 'millrace',
       pingIntervalMs: PING_INTERVAL_MS,
       idleTimeoutMs: IDLE_TIMEOUT_MS,
@@ -107,7 +128,8 @@ export class BrokerServer {
     this.#broker = started.broker
     this.#keepHeapsSmall()
     const { image } = started.broker
-    this.#logger.info(
+    this.#readyMs = performance.now()
+    this.#loggers('broker').info(
       {
         node: this.#config.get('node.id'),
         cluster: started.broker.clusterId,
@@ -129,7 +151,7 @@ export class BrokerServer {
         `kafka ${listeners.join(', ')}`,
         http === null || httpEngine === null
           ? 'http off'
-          : `http ${http} (${ENGINE_NAMES[httpEngine]})`,
+          : `http ${http} (${ENGINE_NAMES[httpEngine]}${this.#webReason})`,
         `${image.topicsByName.size} topics, ${image.partitions.count} partitions`,
       ].join(' · '),
     )
@@ -143,7 +165,7 @@ export class BrokerServer {
     setFlagsFromString('--semi-space-growth-factor=1') // Of all threads: they keep what they have.
     const mib = (bytes: number): number => Math.round(bytes / 2 ** 20)
     const { limitBytes, ingressBytes, egressBytes, shards } = memory
-    this.#logger.info(
+    this.#loggers('broker').info(
       { limitBytes, ingressBytes, egressBytes, shards },
       `${mib(limitBytes)} MiB of memory may be used: ${mib(ingressBytes)} MiB for requests, ` +
         `${mib(egressBytes)} MiB for fetched data of each of ${shards} shards`,
@@ -152,15 +174,33 @@ export class BrokerServer {
 
   /** Closes the doors, then the logs, in order. */
   async stop(): Promise<void> {
+    const stopStartedMs = performance.now()
     this.#broker = null
     const webSockets = this.#webSockets
     this.#webSockets = null
     await this.#kafka?.close()
     await this.#web?.close()
     webSockets?.close()
-    await this.#started?.stop()
+    const report = await this.#started?.stop()
     this.#sockets?.close()
-    this.#logger.info({}, 'stopped: every log is closed in order')
+    this.#metrics.close()
+    this.#complaints.kafka.close()
+    this.#complaints.webSocket.close()
+    this.#sayStopped(performance.now() - stopStartedMs, report ?? { logs: 0, flushedRecords: 0 })
+  }
+
+  /** What a person must know at the end: that nothing is lost, and how long it took. */
+  #sayStopped(tookMs: number, { logs, flushedRecords }: StopReport): void {
+    const ms = Math.round(tookMs)
+    const upMs = Number.isNaN(this.#readyMs) ? 0 : Math.round(performance.now() - this.#readyMs)
+    this.#loggers('broker').info(
+      { ms, upMs, logs, flushedRecords },
+      [
+        'stopped: every log is closed in order',
+        `${logs} open, ${flushedRecords} records flushed`,
+        `in ${ms} ms, after ${durationText(upMs)}`,
+      ].join(' · '),
+    )
   }
 
   async #openWeb(memory: ReceiveMemory): Promise<string | null> {
@@ -170,13 +210,29 @@ export class BrokerServer {
     this.#web = await openWebDoor({
       at,
       config: this.#config,
-      onRequest: httpRoutes({ metrics: this.#metrics, broker: () => this.#broker }),
+      onRequest: timedRequests(
+        () => this.#broker?.requests ?? null,
+        httpRoutes({
+          metrics: this.#metrics,
+          broker: () => this.#broker,
+          writeDoors: (exposition) => this.#writeDoors(exposition),
+        }),
+      ),
       onError: (error) => this.#onWebError(error),
       // Null before the broker serves, and when it stops.
       accept: (peer) => this.#webSockets?.accept(peer) ?? null,
       native: sockets === null ? null : { sockets, memory },
+      onFallback: (reason) => {
+        this.#webReason = `; ${reason}`
+      },
     })
     return formatEndpoint({ host: at.host, port: await this.#web.listen() })
+  }
+
+  #writeDoors(exposition: Exposition): void {
+    const doors = { kafka: this.#kafka, web: this.#web, webSockets: this.#webSockets }
+    const complaints = Object.values(this.#complaints)
+    writeDoorMetrics({ ...doors, complaints, logLines: this.#logLines }, exposition)
   }
 
   #onWebError(error: unknown): void {
@@ -185,11 +241,11 @@ export class BrokerServer {
       this.#onFailure('an HTTP request failed', error)
       return
     }
-    this.#logger.warn({ err: error }, 'an HTTP request failed')
+    this.#loggers('http').warn({ err: error }, 'an HTTP request failed')
   }
 
   async #openKafka(broker: Broker, memory: ReceiveMemory): Promise<string[]> {
-    const kafka = new KafkaListener(broker, memory, this.#complaints)
+    const kafka = new KafkaListener(broker, memory, this.#complaints.kafka)
     this.#kafka = kafka
     const bound: string[] = []
     const sockets = this.#sockets
@@ -225,6 +281,15 @@ export class BrokerServer {
     const now = performance.now()
     if (now - this.#complainedMs < ACCEPT_COMPLAINT_MS) return
     this.#complainedMs = now
-    this.#logger.warn({ errno }, 'the system refuses connections: out of descriptors or memory')
+    this.#loggers('broker').warn(
+      { errno },
+      'the system refuses connections: out of descriptors or memory',
+    )
   }
+}
+
+/** For people: 42 s, 3 min, 5.1 h. */
+function durationText(ms: number): string {
+  if (ms < 120_000) return `${Math.round(ms / 1000)} s`
+  return ms < 7_200_000 ? `${Math.round(ms / 60_000)} min` : `${(ms / 3_600_000).toFixed(1)} h`
 }

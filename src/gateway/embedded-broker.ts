@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { loadConfig } from '../config/load.ts'
+import type { Loggers } from '../metrics/logger.ts'
 import { type BrokerAddresses, BrokerServer } from './broker-server.ts'
 
 /**
@@ -62,7 +63,8 @@ export async function startBroker(options: EmbeddedBrokerOptions = {}): Promise<
       set: Object.entries({ ...DEFAULTS, ...options.settings }).map((pair) => pair.join('=')),
     })
     const logger = pino({ base: null, level: options.logLevel ?? 'silent' })
-    const server = new BrokerServer(config, logger, fail)
+    const loggers: Loggers = (component) => logger.child({ component })
+    const server = new BrokerServer(config, { loggers, onFailure: fail })
     const { kafka, http } = await startOrStop(server)
     let stopped: Promise<void> | null = null
     const stop = (): Promise<void> => {

@@ -1,5 +1,7 @@
 import type { Broker } from '../broker/broker.ts'
-import { brokerSamples } from '../broker/broker-metrics.ts'
+import { writeBrokerMetrics } from '../broker/broker-metrics.ts'
+import { dashboard } from '../metrics/dashboard.ts'
+import type { Exposition } from '../metrics/exposition.ts'
 import type { MetricsRegistry } from '../metrics/registry.ts'
 import { errorResponse, jsonResponse } from './web/responses.ts'
 import type { WebRequest, WebResponse } from './web/web-server.ts'
@@ -9,6 +11,8 @@ export interface HttpRouteParts {
   readonly metrics: MetricsRegistry
   /** Null until the broker serves, and again once it stops. */
   readonly broker: () => Broker | null
+  /** Writes what `/metrics` says of the doors. */
+  readonly writeDoors?: (exposition: Exposition) => void
 }
 
 type Route = () => WebResponse | Promise<WebResponse>
@@ -21,6 +25,7 @@ export function httpRoutes(
     ['/health/live', () => jsonResponse(200, { status: 'live' })],
     ['/health/ready', () => ready(parts.broker())],
     ['/metrics', () => metrics(parts)],
+    ['/metrics/dashboard.json', () => jsonResponse(200, dashboard())],
   ])
   const served = `Served here: ${[...routes.keys()].join(', ')}`
   return (request) => {
@@ -43,8 +48,15 @@ function ready(broker: Broker | null): WebResponse {
   })
 }
 
-async function metrics({ broker, metrics }: HttpRouteParts): Promise<WebResponse> {
+async function metrics({ broker, metrics, writeDoors }: HttpRouteParts): Promise<WebResponse> {
   const serving = broker()
-  const text = await metrics.text(serving === null ? null : () => brokerSamples(serving))
-  return { status: 200, headers: { 'content-type': metrics.contentType }, body: text }
+  const body = await metrics.text(
+    serving === null
+      ? null
+      : async (exposition) => {
+          writeDoors?.(exposition)
+          await writeBrokerMetrics(serving, exposition)
+        },
+  )
+  return { status: 200, headers: { 'content-type': metrics.contentType }, body }
 }

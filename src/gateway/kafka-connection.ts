@@ -4,6 +4,7 @@ import type { Handler, HandlerResult, Reply, RequestContext } from '../broker/re
 import { isForeignFailure, PendingReply, ProtocolViolation } from '../broker/request.ts'
 import { RequestFrame } from '../broker/request-frame.ts'
 import { SendTurns } from '../broker/send-turns.ts'
+import type { RequestRow } from '../metrics/request-metrics.ts'
 import {
   ApiKey,
   DecodeError,
@@ -16,7 +17,10 @@ import {
   type ResponseInit,
   type SupportedApiKey,
 } from '../wire/kafka/api.ts'
+import { countErrors } from './api-errors.ts'
+import type { ComplaintKind } from './complaints.ts'
 import { FrameReceiver, type FrameSink } from './frame-receiver.ts'
+import type { KafkaRows } from './kafka-rows.ts'
 import type { ReceiveMemory } from './receive-memory.ts'
 import type { Transport, TransportOwner } from './transport.ts'
 
@@ -33,6 +37,7 @@ export interface KafkaConnectionParts {
   readonly broker: Broker
   readonly memory: ReceiveMemory
   readonly handlers: ReadonlyMap<number, Handler>
+  readonly rows: KafkaRows
   readonly listenerName: string
   readonly frameBytesMax: number
   /**
@@ -42,7 +47,11 @@ export interface KafkaConnectionParts {
   /** Connections with responses to send: the listener calls `sendReady` after each pump. */
   readonly ready: KafkaConnection[]
   readonly onClosed: (connection: KafkaConnection) => void
-  readonly onProtocolError: (connection: KafkaConnection, reason: string) => void
+  readonly onProtocolError: (
+    connection: KafkaConnection,
+    reason: string,
+    kind: ComplaintKind,
+  ) => void
 }
 
 /** Requests of one connection that are being worked on before its socket is left unread. */
@@ -55,6 +64,9 @@ const QUEUED_BYTES_MAX = 1024 * 1024
 
 /** A response's place in the queue. */
 interface Slot {
+  readonly row: RequestRow
+  /** When the request, or others that arrived with it, was received; monotonic. */
+  readonly arrivedMs: number
   readonly apiKey: number
   readonly apiVersion: number
   readonly correlationId: number
@@ -86,6 +98,8 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   #sendingSinceMs = 0
   #sendsUnderWay = 0
   #lastActiveMs: number
+  /** When the bytes that are being taken arrived, once somebody asked; 0 between rounds. */
+  #arrivedMs = 0
 
   constructor(parts: KafkaConnectionParts) {
     this.id = parts.id
@@ -137,7 +151,8 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   }
 
   onReceived(): void {
-    this.#lastActiveMs = this.#nowMs()
+    this.#lastActiveMs = this.#arrivedMs === 0 ? this.#nowMs() : this.#arrivedMs
+    this.#arrivedMs = 0
     const { hub } = this.#parts.broker
     if (this.receiver.sendsLargeFrames) hub.flush()
     else hub.flushSoon()
@@ -145,7 +160,8 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   }
 
   onFramingError(declaredBytes: number): void {
-    this.#violate(`a frame of ${declaredBytes} bytes (at most ${this.#parts.frameBytesMax})`)
+    const limit = `at most ${this.#parts.frameBytesMax}`
+    this.#violate(`a frame of ${declaredBytes} bytes (${limit})`, 'limit')
   }
 
   onFrame(offset: number, length: number, generation: number): void {
@@ -185,6 +201,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     this.#isOffering = true
     while (this.transport.hasUntaken && this.#mayGoOn()) this.transport.drainReceived()
     this.#isOffering = false
+    this.#arrivedMs = 0
     if (this.#isClosed) return
     if (this.transport.hasUntaken || !this.#mayGoOn()) {
       this.#parts.waiting.add(this)
@@ -205,9 +222,9 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     return () => this.#closeCallbacks.delete(callback)
   }
 
-  close(reason: string): void {
+  close(reason: string, kind: ComplaintKind = 'protocol'): void {
     if (this.#isClosed) return
-    this.#parts.onProtocolError(this, reason)
+    this.#parts.onProtocolError(this, reason, kind)
     this.transport.destroy()
   }
 
@@ -232,7 +249,10 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   }
 
   #enqueue(header: RequestHeader, apiVersion: number): Slot {
+    if (this.#arrivedMs === 0) this.#arrivedMs = this.#nowMs()
     const slot: Slot = {
+      row: this.#parts.rows.of(header.requestApiKey),
+      arrivedMs: this.#arrivedMs,
       apiKey: header.requestApiKey,
       apiVersion,
       correlationId: header.correlationId,
@@ -268,7 +288,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       this.#violate(error.message)
     } else if (isForeignFailure(error)) {
       const fields = { peer: this.remoteAddress, error: error.stack }
-      this.#parts.broker.logger.error(fields, 'a request failed without an answer')
+      this.#parts.broker.loggers('kafka').error(fields, 'a request failed without an answer')
       this.#violate(error.message)
     } else {
       queueMicrotask(() => {
@@ -285,6 +305,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       return
     }
     if (reply !== null) {
+      countErrors(slot.row, slot.apiKey, reply.body)
       slot.chunks = encode(slot, reply.body)
       for (const chunk of slot.chunks) slot.bytes += chunk.length
       this.#waitingBytes += slot.bytes
@@ -302,13 +323,16 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   sendReady(): void {
     this.#isReadyListed = false
     if (this.#slots.length === 0 || !(this.#slots[0] as Slot).isReady) return
+    const now = this.#nowMs()
     const first = this.#slots.shift() as Slot
     this.#waitingBytes -= first.bytes
+    first.row.latency.observe(now - first.arrivedMs)
     const { chunks } = first
     const releases = first.release === undefined ? [] : [first.release]
     while (this.#slots.length > 0 && (this.#slots[0] as Slot).isReady) {
       const slot = this.#slots.shift() as Slot
       this.#waitingBytes -= slot.bytes
+      slot.row.latency.observe(now - slot.arrivedMs)
       for (const chunk of slot.chunks) chunks.push(chunk)
       if (slot.release !== undefined) releases.push(slot.release)
     }
@@ -342,9 +366,9 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     slot.release = undefined
   }
 
-  #violate(reason: string): void {
+  #violate(reason: string, kind: ComplaintKind = 'protocol'): void {
     this.#isDraining = true
-    this.close(reason)
+    this.close(reason, kind)
   }
 }
 
@@ -385,7 +409,7 @@ class Context implements RequestContext {
   }
 
   close(reason: string): void {
-    this.#connection.close(reason)
+    this.#connection.close(reason, 'failed_append')
   }
 }
 

@@ -1,8 +1,10 @@
 import type { Broker } from '../broker/broker.ts'
 import { connectionsMax, descriptorLimit } from '../broker/descriptor-limit.ts'
 import { handlersOf } from '../broker/handlers/index.ts'
+import type { Logger } from '../metrics/logger.ts'
 import type { Complaints } from './complaints.ts'
 import { KafkaConnection } from './kafka-connection.ts'
+import { KafkaRows } from './kafka-rows.ts'
 import type { ReceiveMemory } from './receive-memory.ts'
 import type { AcceptHandler, Transport, TransportListener, TransportOwner } from './transport.ts'
 
@@ -17,6 +19,8 @@ export type Listen = (
 ) => Promise<TransportListener>
 
 const SWEEP_MS = 1000
+/** A reason that is no complaint. */
+const IDLE = 'idle'
 /** A response that has not left for so long, while memory is short, costs its connection. */
 const SLOW_READER_MS = 5_000
 /** A request that is under way for so long, while others wait for its memory, likewise. */
@@ -33,6 +37,8 @@ export class KafkaListener {
   readonly #handlers: ReturnType<typeof handlersOf>
   readonly #sweep: NodeJS.Timeout
   readonly #memory: ReceiveMemory
+  readonly #rows: KafkaRows
+  readonly #logger: Logger
   /** Beyond it files could not be opened any more. */
   readonly #connectionsMax = connectionsMax(descriptorLimit()).kafka
   #nextId = 1
@@ -43,6 +49,8 @@ export class KafkaListener {
     this.#complaints = complaints
     this.#handlers = handlersOf(broker)
     this.#memory = memory
+    this.#logger = broker.loggers('kafka')
+    this.#rows = new KafkaRows(broker.requests)
     broker.hub.onPumped(() => this.#sendReady())
     memory.onFreed(() => this.#resumeStalled())
     this.#sweep = setInterval(() => this.#closeSlow(), SWEEP_MS)
@@ -51,6 +59,16 @@ export class KafkaListener {
 
   get connectionCount(): number {
     return this.#connections.size
+  }
+
+  /** Connections since the start. */
+  get acceptedCount(): number {
+    return this.#nextId - 1
+  }
+
+  /** Connections that are not read at the moment. */
+  get stalledCount(): number {
+    return this.#waiting.size
   }
 
   async listen(
@@ -78,7 +96,7 @@ export class KafkaListener {
       this.#connections.size >= Math.min(config.get('max.connections'), this.#connectionsMax) ||
       fromAddress >= config.get('max.connections.per.ip')
     ) {
-      this.#complain(address, 'too many connections')
+      this.#complaints.closed(address, 'too many connections', 'too_many_connections')
       return null
     }
     const connection = new KafkaConnection({
@@ -87,21 +105,26 @@ export class KafkaListener {
       broker: this.#broker,
       memory: this.#memory,
       handlers: this.#handlers,
+      rows: this.#rows,
       listenerName,
       frameBytesMax: this.#broker.requestBytesMax,
       waiting: this.#waiting,
       ready: this.#ready,
       onClosed: (closed) => this.#forget(closed),
-      onProtocolError: (closed, reason) => this.#complain(closed.remoteAddress, reason),
+      onProtocolError: (closed, reason, kind) => {
+        if (reason !== IDLE) this.#complaints.closed(closed.remoteAddress, reason, kind)
+      },
     })
     this.#connections.set(connection.id, connection)
     this.#byAddress.set(address, fromAddress + 1)
+    this.#logger.debug({ peer: address, id: connection.id }, 'connected')
     return connection
   }
 
   #forget(connection: KafkaConnection): void {
     if (!this.#connections.delete(connection.id)) return
     const address = connection.remoteAddress
+    this.#logger.debug({ peer: address, id: connection.id }, 'disconnected')
     const left = (this.#byAddress.get(address) ?? 1) - 1
     if (left === 0) this.#byAddress.delete(address)
     else this.#byAddress.set(address, left)
@@ -126,11 +149,11 @@ export class KafkaListener {
     const idleMax = this.#broker.config.get('connections.max.idle.ms')
     for (const connection of this.#connections.values()) {
       if (now - connection.sendingSinceMs > SLOW_READER_MS && this.#isAnswerMemoryShort()) {
-        connection.close('it does not read its responses and memory is short')
+        connection.close('it does not read its responses and memory is short', 'slow_reader')
       } else if (idleMax >= 0 && now - connection.idleSince(now) > idleMax) {
-        connection.close('idle')
+        connection.close(IDLE)
       } else if (this.#isHoarding(connection, now)) {
-        connection.close('it does not finish its request and memory is short')
+        connection.close('it does not finish its request and memory is short', 'slow_sender')
       }
     }
   }
@@ -148,9 +171,5 @@ export class KafkaListener {
   #isAnswerMemoryShort(): boolean {
     if (this.#broker.metadataRoom.isShort) return true
     return this.#broker.hub.host.proxies.some((proxy) => proxy.lentBytes > proxy.egress.length / 2)
-  }
-
-  #complain(address: string, reason: string): void {
-    if (reason !== 'idle') this.#complaints.closed(address, reason)
   }
 }

@@ -17,6 +17,8 @@ export interface WebDoorParts extends Pick<WebServerParts, 'onRequest' | 'onErro
   readonly accept: WebSocketParts['accept']
   /** Null where there is no addon, or no use of it. */
   readonly native: NativeReceiving | null
+  /** Why `auto` took no better engine. */
+  readonly onFallback: (reason: string) => void
 }
 
 const MIB = 1024 * 1024
@@ -34,7 +36,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 
 /** Rejects when the configured engine does not load. */
 export function openWebDoor(parts: WebDoorParts): Promise<WebServer> {
-  const { at, config, accept, native, ...handlers } = parts
+  const { at, config, accept, native, onFallback, ...handlers } = parts
   const perAddress = config.get('millrace.http.max.connections.per.ip')
   const server: WebServerParts = {
     host: at.host,
@@ -61,5 +63,5 @@ export function openWebDoor(parts: WebDoorParts): Promise<WebServer> {
       requestTimeoutMs: REQUEST_TIMEOUT_MS,
     },
   }
-  return openWebServer(config.get('millrace.http.engine'), server, native)
+  return openWebServer(config.get('millrace.http.engine'), server, native, onFallback)
 }

@@ -1,3 +1,5 @@
+import type { LogComponent } from '../base/log-components.ts'
+
 /**
  * What the broker needs of a logger; pino satisfies it. Nothing here knows where lines go.
  */
@@ -7,3 +9,6 @@ export interface Logger {
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
 }
+
+/** The logger of a component, whose lines bear its name. */
+export type Loggers = (component: LogComponent) => Logger

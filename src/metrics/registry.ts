@@ -1,48 +1,56 @@
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import { Exposition, histogramOf } from './exposition.ts'
+import { LoopDelay } from './loop-delay.ts'
 
 /**
- * The metrics of one process, in Prometheus text form. Values are pulled when somebody scrapes:
- * nothing is counted twice, and the hot path pays nothing. Runs on main.
+ * `/metrics` of one broker: what its parts know when somebody scrapes, and what prom-client says of
+ * the process. Scrapes that come while one is being collected share it. Runs on main.
  */
-export interface Sample {
-  readonly name: string
-  readonly help: string
-  readonly labels?: Readonly<Record<string, string>>
-  readonly value: number
-}
+export type Collect = (exposition: Exposition) => Promise<void>
 
-export type Collect = () => Promise<readonly Sample[]>
+const ROOM_BYTES = 128 * 1024
 
 export class MetricsRegistry {
-  readonly #registry = new Registry()
-  readonly #gauges = new Map<string, Gauge>()
+  readonly contentType = 'text/plain; version=0.0.4; charset=utf-8'
+  readonly #process = new Registry()
+  readonly #loopDelay = new LoopDelay()
+  #lastBytes = 0
+  #underWay: Promise<Uint8Array> | null = null
 
   constructor() {
-    collectDefaultMetrics({ register: this.#registry })
-  }
-
-  get contentType(): string {
-    return this.#registry.contentType
-  }
-
-  /** Everything, as text. `collect` gives the broker's own samples of this moment. */
-  async text(collect: Collect | null): Promise<string> {
-    if (collect !== null) for (const sample of await collect()) this.#set(sample)
-    return this.#registry.metrics()
-  }
-
-  #set(sample: Sample): void {
-    const labels = sample.labels ?? {}
-    let gauge = this.#gauges.get(sample.name)
-    if (gauge === undefined) {
-      gauge = new Gauge({
-        name: sample.name,
-        help: sample.help,
-        labelNames: Object.keys(labels),
-        registers: [this.#registry],
-      })
-      this.#gauges.set(sample.name, gauge)
+    collectDefaultMetrics({ register: this.#process })
+    // Gauges by a counter's name, and a list of everything that is open at each scrape.
+    for (const kind of ['handles', 'requests', 'resources']) {
+      this.#process.removeSingleMetric(`nodejs_active_${kind}`)
+      this.#process.removeSingleMetric(`nodejs_active_${kind}_total`)
     }
-    gauge.set({ ...labels }, sample.value)
+  }
+
+  /** Everything, as text. `collect` writes the broker's own; null while there is none. */
+  text(collect: Collect | null): Promise<Uint8Array> {
+    this.#underWay ??= this.#collect(collect).finally(() => {
+      this.#underWay = null
+    })
+    return this.#underWay
+  }
+
+  /** Stops what it measures by itself. */
+  close(): void {
+    this.#loopDelay.close()
+    this.#process.clear()
+  }
+
+  async #collect(collect: Collect | null): Promise<Uint8Array> {
+    const startedMs = performance.now()
+    // Room for what the pieces may need at most, beyond what there was.
+    const exposition = new Exposition(this.#lastBytes + ROOM_BYTES)
+    exposition.append(`${await this.#process.metrics()}\n`)
+    exposition.begin('millrace_event_loop_delay_seconds')
+    histogramOf(exposition, this.#loopDelay.histogram)
+    await collect?.(exposition)
+    exposition.single('millrace_metrics_collect_seconds', (performance.now() - startedMs) / 1000)
+    const text = exposition.finish()
+    this.#lastBytes = text.length
+    return text
   }
 }

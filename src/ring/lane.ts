@@ -95,6 +95,11 @@ export class LaneWriter {
     Atomics.store(this.#counters, TAIL, this.#claimed)
   }
 
+  /** Bytes that are published and not taken, headers and padding included. */
+  get unreadBytes(): number {
+    return (this.#published - Atomics.load(this.#counters, HEAD)) >>> 0
+  }
+
   #hasRoom(bytes: number): boolean {
     if (this.#capacity - ((this.#claimed - this.#head) >>> 0) >= bytes) return true
     this.#head = Atomics.load(this.#counters, HEAD)
@@ -138,6 +143,11 @@ export class LaneReader {
    */
   isEmpty(): boolean {
     return Atomics.load(this.#counters, TAIL) === this.#head
+  }
+
+  /** Bytes that are published and not handled, headers and padding included. */
+  get unreadBytes(): number {
+    return (Atomics.load(this.#counters, TAIL) - this.#head) >>> 0
   }
 
   /**

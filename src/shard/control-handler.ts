@@ -3,9 +3,10 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { type CheckpointEntry, writeCheckpoint } from '../storage/checkpoint.ts'
 import type { PartitionLog, TimestampedBatch } from '../storage/log.ts'
-import type { ControlReply, ControlRequest, ShardStats } from './control.ts'
+import type { ControlReply, ControlRequest } from './control.ts'
 import { Partition } from './partition.ts'
 import type { ShardState } from './shard-state.ts'
+import { openRecords, partitionRows, shardStats } from './shard-stats.ts'
 
 /**
  * The rare requests of a shard: opening, recovering, deleting and describing partitions, looking up
@@ -14,9 +15,6 @@ import type { ShardState } from './shard-state.ts'
 interface Recovery {
   readonly token: number
   readonly queue: Partition[]
-  readonly total: number
-  done: number
-  bytes: number
 }
 
 /** Partitions between two reports of progress. */
@@ -71,12 +69,12 @@ export class ControlHandler {
     for (let i = 0; i < limit; i++) {
       const partition = recovery.queue.pop()
       if (partition === undefined) break
-      recovery.bytes += this.#recover(partition)
-      recovery.done++
-      if (recovery.done % PROGRESS_STEP === 0) this.#reportProgress(recovery)
+      const { counters } = this.#shard
+      counters.recoveredBytes += this.#recover(partition)
+      if (++counters.recoveredPartitions % PROGRESS_STEP === 0) this.#reportProgress()
     }
     if (recovery.queue.length === 0) {
-      this.#reportProgress(recovery)
+      this.#reportProgress()
       this.#recoveries.shift()
       this.#shard.outbox.reply(recovery.token, { kind: 'ok' })
     }
@@ -122,7 +120,7 @@ export class ControlHandler {
     }
     if (request.recover && queue.length > 0) {
       queue.reverse()
-      this.#recoveries.push({ token, queue, total: queue.length, done: 0, bytes: 0 })
+      this.#recoveries.push({ token, queue })
     } else {
       this.#shard.outbox.reply(token, { kind: 'ok' })
     }
@@ -131,7 +129,9 @@ export class ControlHandler {
   #answer(request: Exclude<ControlRequest, { kind: 'open' }>): ControlReply {
     switch (request.kind) {
       case 'stats':
-        return { kind: 'stats', stats: this.#stats() }
+        return { kind: 'stats', stats: shardStats(this.#shard, this.#threadCpuMicros()) }
+      case 'partition-stats':
+        return { kind: 'partition-stats', rows: partitionRows(this.#shard, request.handles) }
       case 'checkpoint':
         this.#checkpoint(false)
         return { kind: 'ok' }
@@ -194,20 +194,10 @@ export class ControlHandler {
     this.#shard.awaitFlushes()
     this.#settleReads()
     this.#shard.removeDeletedFiles(Infinity, Infinity)
+    const { logs, flushedRecords } = openRecords(this.#shard)
     this.#checkpoint(true)
     this.#shard.isShutDown = true
-    return { kind: 'ok' }
-  }
-
-  #stats(): ShardStats {
-    return {
-      partitions: this.#shard.partitions.size,
-      openLogs: this.#shard.open.size,
-      logBytes: this.#shard.logBytes(),
-      egressBytesInUse: this.#shard.egress.bytesInUse,
-      threadCpuMicros: this.#threadCpuMicros(),
-      ...this.#shard.counters,
-    }
+    return { kind: 'closed', logs, flushedRecords }
   }
 
   /**
@@ -252,13 +242,9 @@ export class ControlHandler {
     }
   }
 
-  #reportProgress(recovery: Recovery): void {
-    this.#shard.outbox.event({
-      kind: 'recovery',
-      partitionsDone: recovery.done,
-      partitionsTotal: recovery.total,
-      bytesScanned: recovery.bytes,
-    })
+  #reportProgress(): void {
+    const { recoveredPartitions, recoveredBytes } = this.#shard.counters
+    this.#shard.outbox.event({ kind: 'recovery', recoveredPartitions, recoveredBytes })
   }
 }
 

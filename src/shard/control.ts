@@ -23,6 +23,8 @@ export type ControlRequest =
   | { readonly kind: 'end-offset-for-epoch'; readonly handle: number; readonly leaderEpoch: number }
   | { readonly kind: 'offsets'; readonly handle: number }
   | { readonly kind: 'stats' }
+  /** Of these handles, as an Int32Array's bytes; at most PARTITION_STATS_BATCH. */
+  | { readonly kind: 'partition-stats'; readonly handles: Uint8Array }
   /** Another shard saw a log directory fail: it is offline for all. */
   | { readonly kind: 'fail-directory'; readonly logDirectory: string; readonly message: string }
   /** Writes the checkpoint tables now. */
@@ -66,12 +68,19 @@ export type ControlReply =
   | { readonly kind: 'no-batch' }
   | { readonly kind: 'epoch'; readonly leaderEpoch: number; readonly endOffset: number }
   | { readonly kind: 'stats'; readonly stats: ShardStats }
+  /** In the order of the handles, see `partition-stats.ts`. */
+  | { readonly kind: 'partition-stats'; readonly rows: Uint8Array }
+  /** Everything is closed: what the last line of the log says. */
+  | { readonly kind: 'closed'; readonly logs: number; readonly flushedRecords: number }
 
 export interface ShardStats {
   readonly partitions: number
   readonly openLogs: number
   readonly logBytes: number
+  /** Whose log cannot be served: a failed directory, or damage. */
+  readonly offlinePartitions: number
   readonly appends: number
+  readonly appendedRecords: number
   readonly appendedBytes: number
   readonly reads: number
   readonly readBytes: number
@@ -81,6 +90,12 @@ export interface ShardStats {
   readonly deletedBytes: number
   readonly turns: number
   readonly parks: number
+  /** `Histogram.cells`: turns that did something. */
+  readonly turnCells: readonly number[]
+  readonly cacheWindowBytes: number
+  readonly cacheUnstartedBytes: number
+  readonly recoveredPartitions: number
+  readonly recoveredBytes: number
   readonly egressBytesInUse: number
   readonly threadCpuMicros: number
 }
@@ -90,9 +105,9 @@ export type ShardEvent =
   | { readonly kind: 'warning'; readonly message: string }
   | {
       readonly kind: 'recovery'
-      readonly partitionsDone: number
-      readonly partitionsTotal: number
-      readonly bytesScanned: number
+      /** Both since the shard's start. */
+      readonly recoveredPartitions: number
+      readonly recoveredBytes: number
     }
   /** What retention has deleted since the last one; seldom. */
   | { readonly kind: 'retention'; readonly segments: number; readonly bytes: number }

@@ -23,6 +23,11 @@ export class LaneOutlet {
     return this.#waiting.length > 0
   }
 
+  /** Messages that wait for room. */
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
   /**
    * Sends by `write`, which claims room, fills it and returns true, or returns false when there is
    * none: then it is called again later.

@@ -23,6 +23,9 @@ export class Partition {
   readonly watches = new Map<number, number>()
   /** Reads off the shard's thread that have not come back. */
   readsUnderWay = 0
+  /** Appended since the shard's start. */
+  recordsIn = 0
+  bytesIn = 0
   /** In the shard's list of partitions to write this turn. */
   isDirty = false
   /** Used since somebody last looked for logs to close. */
@@ -63,6 +66,11 @@ export class Partition {
   /** The log if it has been opened. */
   get openedLog(): PartitionLog | null {
     return this.#log
+  }
+
+  /** Opening it would find damage again. */
+  get isDamaged(): boolean {
+    return this.#damage !== null
   }
 
   /** What a checkpoint says of this partition while its log has not been opened. */

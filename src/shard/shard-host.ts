@@ -5,6 +5,7 @@ import { allocateWaitCell, Doorbell, type WaitCell } from '../ring/doorbell.ts'
 import { LaneReader, LaneWriter } from '../ring/lane.ts'
 import { allocateLane } from '../ring/lane-layout.ts'
 import type { ShardEvent } from './control.ts'
+import { SentBytes } from './sent-bytes.ts'
 import { ShardProxy } from './shard-proxy.ts'
 import type { ShardThreadData, Tier } from './shard-thread.ts'
 
@@ -31,6 +32,7 @@ export interface ShardHostOptions {
 
 export interface ShardHost {
   readonly proxies: readonly ShardProxy[]
+  readonly sent: SentBytes
   /** True when no shard has an answer waiting: what main's parker asks. */
   allEmpty(): boolean
   /** Ends the threads after their `shutdown`; resolves when all are gone. */
@@ -63,6 +65,7 @@ export function startShards(options: ShardHostOptions): ShardHost {
   const addon = options.tier === 'portable' ? null : loadNative()
   const workers: Worker[] = []
   const proxies: ShardProxy[] = []
+  const sent = new SentBytes()
   for (let index = 0; index < options.shards; index++) {
     const data: ShardThreadData = {
       index,
@@ -83,6 +86,7 @@ export function startShards(options: ShardHostOptions): ShardHost {
       new ShardProxy({
         index,
         egress: Buffer.from(data.egress.buffer),
+        sent,
         requests: new LaneWriter(data.requests),
         answers: new LaneReader(data.answers),
         doorbell: new Doorbell(data.shardCell, addon),
@@ -93,6 +97,7 @@ export function startShards(options: ShardHostOptions): ShardHost {
   }
   return {
     proxies,
+    sent,
     allEmpty: () => proxies.every((proxy) => !proxy.hasAnswers()),
     join: async () => {
       await Promise.all(workers.map((worker) => ended(worker)))

@@ -6,6 +6,7 @@ import type { LaneReader, LaneWriter } from '../ring/lane.ts'
 import type { ControlReply, ControlRequest, ShardEvent } from './control.ts'
 import { LaneOutlet } from './lane-outlet.ts'
 import * as layout from './messages-layout.ts'
+import { SentBytes } from './sent-bytes.ts'
 import { TokenTable } from './token-table.ts'
 
 /**
@@ -95,6 +96,7 @@ export class ShardProxy {
   readonly index: number
   /** The shard's egress arena: read results lie in it. */
   readonly egress: Uint8Array
+  readonly #sent: SentBytes
   readonly #requests: LaneWriter
   readonly #answers: LaneReader
   readonly #onEvent: (event: ShardEvent) => void
@@ -124,6 +126,8 @@ export class ShardProxy {
   constructor(parts: {
     index: number
     egress: Uint8Array
+    /** Of all shards. */
+    sent?: SentBytes
     requests: LaneWriter
     answers: LaneReader
     doorbell: Doorbell
@@ -131,6 +135,7 @@ export class ShardProxy {
   }) {
     this.index = parts.index
     this.egress = parts.egress
+    this.#sent = parts.sent ?? new SentBytes()
     this.#requests = parts.requests
     this.#answers = parts.answers
     this.#outlet = new LaneOutlet(parts.requests, parts.doorbell)
@@ -145,6 +150,20 @@ export class ShardProxy {
   /** Bytes of read results that have not been released. */
   get lentBytes(): number {
     return this.#lentBytes
+  }
+
+  /** Bytes of the lanes that nobody has taken yet, and messages that wait for room in one. */
+  get lanes(): { readonly toShard: number; readonly toMain: number; readonly waiting: number } {
+    return {
+      toShard: this.#requests.unreadBytes,
+      toMain: this.#answers.unreadBytes,
+      waiting: this.#outlet.waiting,
+    }
+  }
+
+  /** Batches of a partition leave for a client. */
+  countSent(handle: number, bytes: number): void {
+    this.#sent.add(handle, bytes)
   }
 
   /** What waits for an answer; a watch that has not been woken counts. */

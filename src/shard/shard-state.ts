@@ -1,5 +1,6 @@
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
+import { Histogram } from '../metrics/histogram.ts'
 import type { Arena } from '../ring/arena.ts'
 import { isTemporary, systemCode } from '../storage/file-io.ts'
 import type { LogContext, PartitionLog } from '../storage/log.ts'
@@ -27,6 +28,7 @@ export class ShardState {
   readonly flushing = new Map<number, Partition>()
   readonly counters = {
     appends: 0,
+    appendedRecords: 0,
     appendedBytes: 0,
     reads: 0,
     readBytes: 0,
@@ -35,7 +37,11 @@ export class ShardState {
     deletedBytes: 0,
     turns: 0,
     parks: 0,
+    recoveredPartitions: 0,
+    recoveredBytes: 0,
   }
+  /** Turns that did something. */
+  readonly turnTimes = new Histogram()
   isShutDown = false
   readonly #failedDirectories = new Set<string>()
   /** When main was last told that a directory is short of something, monotonic. */

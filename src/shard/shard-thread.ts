@@ -87,16 +87,22 @@ async function loop(
     const sliceEnd = systemClock.monotonicMs() + SLICE_MS
     let now = systemClock.monotonicMs()
     while (now < sliceEnd && !shard.isShutDown) {
-      if (shard.turn(now) === 0) {
+      const work = shard.turn(now)
+      const afterMs = systemClock.monotonicMs()
+      if (work === 0) {
         // With io_uring what finishes signals the eventfd that the shard parks on.
         const mayPark = tier === 'io_uring' || !shard.isFlushing
         const timeoutMs = mayPark ? Math.min(PARK_MS_MAX, shard.nextDeadlineMs - now) : 0
         if (timeoutMs > 0) {
           shard.state.counters.parks++
           parker.park(timeoutMs)
+          now = systemClock.monotonicMs()
+          continue
         }
+      } else {
+        shard.state.turnTimes.observe(afterMs - now)
       }
-      now = systemClock.monotonicMs()
+      now = afterMs
     }
     await new Promise(setImmediate)
   }

@@ -195,12 +195,13 @@ export class Shard {
       })
       return
     }
-    this.state.counters.appendedBytes += length
     this.#staged.push({
       partition,
       token,
       baseOffset: result.baseOffset,
       endOffset: result.endOffset,
+      // What is in the log already was counted the first time.
+      bytes: result.duplicate ? 0 : length,
       appendTimeMs: result.appendTimeMs,
       isWrittenReported: false,
     })
@@ -224,7 +225,9 @@ export class Shard {
       }
     }
     for (const staged of this.#staged) {
-      if (staged.partition.isDirty) staged.partition.waitingAcks.push(staged)
+      if (!staged.partition.isDirty) continue
+      staged.partition.waitingAcks.push(staged)
+      this.#countAppend(staged)
     }
     this.#staged.length = 0
     for (const partition of this.#dirty) {
@@ -241,6 +244,15 @@ export class Shard {
     }
     this.#dirty.length = 0
     return count
+  }
+
+  #countAppend({ partition, bytes, baseOffset, endOffset }: StagedAck): void {
+    if (bytes === 0) return
+    const { counters } = this.state
+    counters.appendedRecords += endOffset - baseOffset
+    counters.appendedBytes += bytes
+    partition.recordsIn += endOffset - baseOffset
+    partition.bytesIn += bytes
   }
 
   /** Acknowledged later, but main may reuse the memory of its bytes now. */
@@ -299,4 +311,6 @@ export class Shard {
 
 interface StagedAck extends WaitingAck {
   readonly partition: Partition
+  /** Of the batch; 0 for one that was in the log already. */
+  readonly bytes: number
 }

@@ -83,6 +83,11 @@ export class Appender {
     return this.#mark !== null
   }
 
+  /** What it has written and left in the page cache. */
+  get window(): Pick<PageCacheWindow, 'keptBytes' | 'unstartedBytes'> {
+    return this.#window
+  }
+
   /** The next append starts a new segment. */
   rollNext(): void {
     this.#isRollDue = true

@@ -139,6 +139,11 @@ export class PartitionLog {
     return this.#core.bytes
   }
 
+  /** What of it was written and is left in the page cache, in bytes. */
+  get cacheWindow(): { readonly keptBytes: number; readonly unstartedBytes: number } {
+    return this.#appender.window
+  }
+
   get segmentCount(): number {
     return this.#core.segments.all.length
   }

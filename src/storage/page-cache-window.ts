@@ -42,6 +42,17 @@ export class PageCacheWindow {
     this.#droppedTo = dropTo
   }
 
+  /** Bytes that were written and not dropped: what this log leaves in the page cache. */
+  get keptBytes(): number {
+    const previous = this.#previous === null ? 0 : this.#previous.bytes - this.#previousDroppedTo
+    return previous + (this.#segment === null ? 0 : this.#segment.bytes - this.#droppedTo)
+  }
+
+  /** Of those, bytes of the last segment that the disk has not been told to write. */
+  get unstartedBytes(): number {
+    return this.#segment === null ? 0 : this.#segment.bytes - this.#startedTo
+  }
+
   reset(): void {
     this.#segment = null
     this.#previous = null

@@ -5,8 +5,10 @@ import type { Handler, HandlerResult, Reply } from '../../src/broker/request.ts'
 import { BrokerError } from '../../src/errors/broker-error.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import { KafkaConnection } from '../../src/gateway/kafka-connection.ts'
+import { KafkaRows } from '../../src/gateway/kafka-rows.ts'
 import { ReceiveMemory } from '../../src/gateway/receive-memory.ts'
 import type { Transport } from '../../src/gateway/transport.ts'
+import { RequestMetrics } from '../../src/metrics/request-metrics.ts'
 import { RecordError } from '../../src/record/record-error.ts'
 import { Arena } from '../../src/ring/arena.ts'
 import { allocateArena } from '../../src/ring/arena-layout.ts'
@@ -79,7 +81,9 @@ function open(): Harness {
   const broker = {
     clock: { monotonicMs: () => 0, wallMs: () => 0 },
     hub: { flush: () => {}, flushSoon: () => {}, isCongested: false, isPumping: false },
-    logger: { error: (fields: { error: string }) => harness.logged.push(fields.error) },
+    loggers: () => ({
+      error: (fields: { error: string }) => harness.logged.push(fields.error),
+    }),
   } as unknown as Broker
   transport.owner = new KafkaConnection({
     id: 1,
@@ -87,6 +91,7 @@ function open(): Harness {
     broker,
     memory: new ReceiveMemory(arena, () => 0),
     handlers: new Map<number, Handler>([[ApiKey.METADATA, handler]]),
+    rows: new KafkaRows(new RequestMetrics()),
     listenerName: 'PLAINTEXT',
     frameBytesMax: 100_000,
     waiting: new Set(),

@@ -231,7 +231,7 @@ describe('an edit in the turn of an append', () => {
     shard.append(0, batch({ records: 2 }))
     const reply = shard.proxy.control({ kind: 'shutdown' })
     shard.settle()
-    assert.equal((await reply).kind, 'ok')
+    assert.equal((await reply).kind, 'closed')
     assert.equal(shard.of('appended')[0]!.outcome.errorCode, ErrorCode.NONE)
     assert.equal(shard.shard.isShutDown, true)
     assert.ok(shard.files.list(LOG_DIRECTORY).some((name) => name.startsWith('clean-checkpoint')))

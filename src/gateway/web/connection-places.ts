@@ -40,6 +40,10 @@ export class ConnectionPlaces {
     this.#tally = new AddressTally(limits.connectionsPerAddressMax)
   }
 
+  get count(): number {
+    return this.#count
+  }
+
   /**
    * Null: too many even to be told so. Over the limit a few may wait for their refusal, at most as
    * many as are welcome.

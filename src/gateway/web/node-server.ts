@@ -50,6 +50,10 @@ export class NodeServer implements WebServer {
     this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
   }
 
+  get connectionCount(): number {
+    return this.#places.count
+  }
+
   listen(): Promise<number> {
     const { host, port } = this.#parts
     return new Promise((resolve, reject) => {

@@ -49,6 +49,10 @@ export class UwsServer implements WebServer {
     this.#app.ws(parts.webSocket.path, this.#behavior() as unknown as UwsBehavior)
   }
 
+  get connectionCount(): number {
+    return this.#connections
+  }
+
   listen(): Promise<number> {
     const { host, port } = this.#parts
     return new Promise((resolve, reject) => {

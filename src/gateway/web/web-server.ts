@@ -17,6 +17,8 @@ export const ENGINE_NAMES: Readonly<Record<WebEngine, string>> = {
 
 export interface WebServer {
   readonly engine: WebEngine
+  /** Open connections, WebSockets included. */
+  readonly connectionCount: number
   /** Resolves to the bound port; rejects with a BrokerError. */
   listen(): Promise<number>
   /** Accepts nothing any more and closes every connection; WebSockets are told 1001. */

@@ -4,6 +4,7 @@ import { isForeignFailure } from '../../broker/request.ts'
 import type { RequestFrame } from '../../broker/request-frame.ts'
 import { SendTurns } from '../../broker/send-turns.ts'
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
+import type { RequestRow } from '../../metrics/request-metrics.ts'
 import {
   decodeClientMessage,
   EnvelopeError,
@@ -16,7 +17,9 @@ import {
   type ServerMessage,
   type ServerMessages,
 } from '../../wire/websocket/messages.ts'
+import type { ComplaintKind } from '../complaints.ts'
 import type { WebSocketHandler, WebSocketPeer } from '../web/web-server.ts'
+import { countErrors } from './answer-errors.ts'
 import type { CreditAccount } from './credit-account.ts'
 import { fetch } from './fetch.ts'
 import { Produces } from './produces.ts'
@@ -43,7 +46,7 @@ export interface SessionParts {
   readonly onCreditsFreed: () => void
   /** A client may be first in line for a loan now. */
   readonly onLinedUp: () => void
-  readonly onViolation: (session: Session, reason: string) => void
+  readonly onViolation: (session: Session, reason: string, kind: ComplaintKind) => void
 }
 
 /** From this size on a message is worth waking its shard at once. */
@@ -61,8 +64,8 @@ export class Session implements WebSocketHandler, SessionLink {
   readonly #subscriptions: Subscriptions
   readonly #produces: Produces
   readonly #closeCallbacks: (() => void)[] = []
-  /** Requests under way by their id, with the bytes that they count for. */
-  readonly #requests = new Map<number, number>()
+  /** By their id. */
+  readonly #requests = new Map<number, RequestUnderWay>()
   #requestBytes = 0
   #isClosed = false
   /** It has been told that it is closed: what it still sends is not heard. */
@@ -92,6 +95,14 @@ export class Session implements WebSocketHandler, SessionLink {
 
   get isClosed(): boolean {
     return this.#isClosed
+  }
+
+  get subscriptionCount(): number {
+    return this.#subscriptions.count
+  }
+
+  get requestCount(): number {
+    return this.#requests.size
   }
 
   get lastSpentMs(): number {
@@ -184,7 +195,7 @@ export class Session implements WebSocketHandler, SessionLink {
     payload: readonly Uint8Array[] = [],
     onSent?: () => void,
   ): void {
-    this.#end(message.id)
+    countErrors(this.#end(message.id), message)
     this.send(message, payload, onSent)
   }
 
@@ -206,7 +217,7 @@ export class Session implements WebSocketHandler, SessionLink {
   violate(code: CloseCode, reason: string): void {
     if (this.#isClosed || this.#isEnding) return
     this.#isEnding = true
-    this.#parts.onViolation(this, reason)
+    this.#parts.onViolation(this, reason, COMPLAINTS.get(code) ?? 'protocol')
     this.send(errorMessage(null, ErrorCode.INVALID_REQUEST, reason))
     if (!this.#isClosed) this.peer.end(code, reason.slice(0, CLOSE_REASON_MAX))
   }
@@ -216,7 +227,7 @@ export class Session implements WebSocketHandler, SessionLink {
       case 'produce':
       case 'produceRecords': {
         const cost = bytes.length + MESSAGE_COST_BYTES
-        if (!this.#begin(message.id, 0)) return
+        if (!this.#begin(message, 0)) return
         if (!this.account.spend(cost)) {
           this.violate(CloseCode.LIMIT_EXCEEDED, `a message of ${cost} bytes without credits`)
           return
@@ -245,7 +256,7 @@ export class Session implements WebSocketHandler, SessionLink {
     }
     if (payloadStart < bytes.length) {
       this.violate(CloseCode.MALFORMED, `${message.type} has no payload`)
-    } else if (this.#begin(message.id, bytes.length)) {
+    } else if (this.#begin(message, bytes.length)) {
       this.#request(message)
     }
   }
@@ -303,7 +314,7 @@ export class Session implements WebSocketHandler, SessionLink {
    * A request of `bytes` is under way, which credits have paid for or have not. False, and the
    * connection ends, when that is more than a client may have.
    */
-  #begin(id: number, bytes: number): boolean {
+  #begin({ id, type }: { id: number; type: string }, bytes: number): boolean {
     const { requests, requestBytes } = this.limits
     if (this.#requests.has(id)) {
       this.violate(CloseCode.MALFORMED, `request ${id} is under way already`)
@@ -314,16 +325,20 @@ export class Session implements WebSocketHandler, SessionLink {
       this.violate(CloseCode.LIMIT_EXCEEDED, reason)
       return false
     }
-    this.#requests.set(id, bytes)
+    const arrivedMs = this.broker.clock.monotonicMs()
+    this.#requests.set(id, { type, bytes, arrivedMs })
     this.#requestBytes += bytes
     return true
   }
 
-  #end(id: number | null): void {
-    const bytes = id === null ? undefined : this.#requests.get(id)
-    assert(id !== null && bytes !== undefined, 'an answer to a request that is not under way')
+  #end(id: number | null): RequestRow {
+    const request = id === null ? undefined : this.#requests.get(id)
+    assert(id !== null && request !== undefined, 'an answer to a request that is not under way')
     this.#requests.delete(id)
-    this.#requestBytes -= bytes
+    this.#requestBytes -= request.bytes
+    const row = this.broker.requests.row('websocket', request.type)
+    row.latency.observe(this.broker.clock.monotonicMs() - request.arrivedMs)
+    return row
   }
 
   endCost(cost: number): number {
@@ -336,6 +351,18 @@ export class Session implements WebSocketHandler, SessionLink {
   endSilently(id: number): void {
     this.#end(id)
   }
+}
+
+const COMPLAINTS: ReadonlyMap<CloseCode, ComplaintKind> = new Map([
+  [CloseCode.LIMIT_EXCEEDED, 'limit'],
+  [CloseCode.TOO_SLOW, 'slow_sender'],
+])
+
+interface RequestUnderWay {
+  readonly type: string
+  /** What it counts for; 0 for those that credits have paid for. */
+  readonly bytes: number
+  readonly arrivedMs: number
 }
 
 /** A message as the web server hands it over. */

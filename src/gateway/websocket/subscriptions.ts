@@ -104,6 +104,10 @@ export class Subscriptions implements SubscriptionHost {
     )
   }
 
+  get count(): number {
+    return this.#all.size
+  }
+
   unsubscribe(id: number): void {
     const subscription = this.#all.get(id)
     if (subscription !== undefined) this.#forget(subscription)

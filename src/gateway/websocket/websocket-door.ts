@@ -57,6 +57,7 @@ export class WebSocketDoor {
   readonly #limits: SessionLimits
   readonly #subscriptionPlaces: SubscriptionPlaces
   readonly #sweep: NodeJS.Timeout
+  #accepted = 0
 
   constructor(parts: DoorParts) {
     this.#parts = parts
@@ -84,6 +85,34 @@ export class WebSocketDoor {
     return this.#sessions.size
   }
 
+  /** Clients since the start. */
+  get acceptedCount(): number {
+    return this.#accepted
+  }
+
+  get subscriptionCount(): number {
+    return this.#sum((session) => session.subscriptionCount)
+  }
+
+  get requestCount(): number {
+    return this.#sum((session) => session.requestCount)
+  }
+
+  /** Clients whose messages wait for memory. */
+  get waitingCount(): number {
+    return this.#waitingForMemory.size
+  }
+
+  get creditsMax(): number {
+    return this.#pool.bytesTotal
+  }
+
+  #sum(count: (session: Session) => number): number {
+    let sum = 0
+    for (const session of this.#sessions) sum += count(session)
+    return sum
+  }
+
   /** Bytes of credits that clients hold or have under way. */
   get creditsGranted(): number {
     return this.#pool.bytesTotal - this.#pool.bytesFree
@@ -91,6 +120,7 @@ export class WebSocketDoor {
 
   accept(peer: WebSocketPeer): WebSocketHandler {
     const { broker, complaints } = this.#parts
+    this.#accepted++
     const session = new Session({
       broker,
       peer,
@@ -105,7 +135,9 @@ export class WebSocketDoor {
       },
       onCreditsFreed: () => this.#growWindows(),
       onLinedUp: () => this.#lend(),
-      onViolation: (closed, reason) => complaints.closed(closed.peer.remoteAddress, reason),
+      onViolation: (closed, reason, kind) => {
+        complaints.closed(closed.peer.remoteAddress, reason, kind)
+      },
     })
     this.#sessions.add(session)
     this.#sessionOf.set(session.account, session)

@@ -33,7 +33,8 @@ async function withoutUws(use: (environment: { NODE_OPTIONS: string }) => Promis
   }
 }
 
-async function checkReadyLine(broker: TestBroker, engine: WebEngine): Promise<void> {
+/** `why`: what the line says of the engines that `auto` would rather have taken. */
+async function checkReadyLine(broker: TestBroker, engine: WebEngine, why: string): Promise<void> {
   // Its health may be answered before this process has read its output.
   while (!/"msg":"ready.*\n/.test(broker.output())) await new Promise(setImmediate)
   const lines = broker.output().split('\n')
@@ -41,14 +42,14 @@ async function checkReadyLine(broker: TestBroker, engine: WebEngine): Promise<vo
   const address = broker.httpUrl.slice('http://'.length)
   assert.equal(ready.http, address)
   assert.equal(ready.httpEngine, engine)
-  assert.ok(ready.msg.includes(`http ${address} (${ENGINE_NAMES[engine]})`), ready.msg)
+  assert.ok(ready.msg.includes(`http ${address} (${ENGINE_NAMES[engine]}${why}`), ready.msg)
 }
 
 onEveryEngine('a broker', (engine) => {
   test('says the engine, serves health and metrics, and greets a WebSocket', async () => {
     const options: BrokerOptions = { shards: 1, set: { 'millrace.http.engine': engine } }
     await withBroker(options, async (broker) => {
-      await checkReadyLine(broker, engine)
+      await checkReadyLine(broker, engine, ')')
       const metrics = await (await fetch(`${broker.httpUrl}/metrics`)).text()
       assert.match(metrics, /^# TYPE millrace_/m)
       const client = await WebSocketClient.open(Number(new URL(broker.httpUrl).port))
@@ -62,7 +63,7 @@ onEveryEngine('a broker', (engine) => {
 const skip = loadNative() === null ? `the addon: ${nativeLoadError()}` : false
 
 test('a broker with the addon, takes it for WebSockets by itself', { skip }, async () => {
-  await withBroker({ shards: 1 }, async (broker) => checkReadyLine(broker, 'native'))
+  await withBroker({ shards: 1 }, async (broker) => checkReadyLine(broker, 'native', ')'))
 })
 
 test('a broker in the portable tier, does not take the addon for WebSockets', {
@@ -70,7 +71,8 @@ test('a broker in the portable tier, does not take the addon for WebSockets', {
 }, async () => {
   const portable = { 'millrace.native.tier': 'portable' }
   await withBroker({ shards: 1, set: portable }, async (broker) => {
-    await checkReadyLine(broker, loadUws() === null ? 'node' : 'uws')
+    const engine = loadUws() === null ? 'node' : 'uws'
+    await checkReadyLine(broker, engine, '; native: the tier is portable')
   })
   await refusesToStart(
     ['millrace.http.engine=native', 'millrace.native.tier=portable'],
@@ -81,7 +83,8 @@ test('a broker in the portable tier, does not take the addon for WebSockets', {
 test('a broker without the addon and uWebSockets.js, takes node:http by itself', () =>
   withoutUws(async (without) => {
     const environment = { ...without, MILLRACE_NATIVE: 'off' }
-    await withBroker({ shards: 1, environment }, async (broker) => checkReadyLine(broker, 'node'))
+    const why = '; native: MILLRACE_NATIVE is off; uWebSockets.js: it is not installed)'
+    await withBroker({ shards: 1, environment }, (broker) => checkReadyLine(broker, 'node', why))
   }))
 
 test('a broker without uWebSockets.js, refuses to start when told to take it', () =>

@@ -5,6 +5,7 @@ import type { Broker } from '../../../src/broker/broker.ts'
 import { ErrorCode } from '../../../src/errors/error-code.ts'
 import type { WebSocketHandler, WebSocketPeer } from '../../../src/gateway/web/web-server.ts'
 import { WebSocketDoor } from '../../../src/gateway/websocket/websocket-door.ts'
+import { RequestMetrics } from '../../../src/metrics/request-metrics.ts'
 import { decodeServerMessage, encodeEnvelope } from '../../../src/wire/websocket/envelope.ts'
 import type { ClientMessage, ServerMessage } from '../../../src/wire/websocket/messages.ts'
 
@@ -86,6 +87,7 @@ class Bench {
       readBytesMax: MIB,
       control: () => new Promise(() => {}),
       explain: () => null,
+      requests: new RequestMetrics(),
       clock: { monotonicMs: () => this.nowMs, wallMs: () => 0 },
       config: { get: (name: string) => OPTIONS[name] },
       hub: {

@@ -1,0 +1,31 @@
+import { Histogram } from './histogram.ts'
+
+/**
+ * How long work on the event loop of its thread keeps a timer waiting, from samples 50 ms apart.
+ * A histogram, not the quantiles of Node's `monitorEventLoopDelay` (which prom-client gives as
+ * well): those cannot be added up over time or brokers.
+ */
+const INTERVAL_MS = 50
+
+export class LoopDelay {
+  readonly histogram = new Histogram()
+  #timer: NodeJS.Timeout
+  #dueMs = performance.now() + INTERVAL_MS
+
+  constructor() {
+    this.#timer = setTimeout(this.#sample, INTERVAL_MS)
+    this.#timer.unref()
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+  }
+
+  readonly #sample = (): void => {
+    const now = performance.now()
+    // Timers count whole milliseconds and may run a fraction of one early.
+    this.histogram.observe(Math.max(0, now - this.#dueMs))
+    this.#dueMs = now + INTERVAL_MS
+    this.#timer.refresh()
+  }
+}
