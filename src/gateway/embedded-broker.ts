@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pino } from 'pino'
 import { loadConfig } from '../config/load.ts'
-import type { Loggers } from '../metrics/logger.ts'
 import { type BrokerAddresses, BrokerServer } from './broker-server.ts'
+import { LogLines } from './log-lines.ts'
+import { openLoggers } from './open-loggers.ts'
 
 /**
  * A broker inside the program that asks for one: for tests, demonstrations and small tools. Its
@@ -40,6 +40,8 @@ export interface EmbeddedBroker extends AsyncDisposable {
   stop(): Promise<void>
 }
 
+const STDOUT = 1
+
 /** Small enough for a test beside others: what is not touched costs nothing. */
 const INGRESS_BYTES = 64 * 1024 * 1024
 const EGRESS_BYTES = 32 * 1024 * 1024
@@ -51,7 +53,9 @@ const EGRESS_BYTES = 32 * 1024 * 1024
 export async function startBroker(options: EmbeddedBrokerOptions = {}): Promise<EmbeddedBroker> {
   const temporary = options.dataDir === undefined ? mkdtempSync(join(tmpdir(), 'millrace-')) : null
   const dataDir = options.dataDir ?? (temporary as string)
-  const removeData = (): void => {
+  const lines = new LogLines(STDOUT)
+  const cleanUp = (): void => {
+    lines.close()
     if (temporary !== null) rmSync(temporary, { recursive: true, force: true })
   }
   try {
@@ -62,13 +66,13 @@ export async function startBroker(options: EmbeddedBrokerOptions = {}): Promise<
       shards: String(options.shards ?? 1),
       set: Object.entries({ ...DEFAULTS, ...options.settings }).map((pair) => pair.join('=')),
     })
-    const logger = pino({ base: null, level: options.logLevel ?? 'silent' })
-    const loggers: Loggers = (component) => logger.child({ component })
+    const level = { all: options.logLevel ?? 'silent', components: new Map() } as const
+    const loggers = await openLoggers(level, 'json', lines)
     const server = new BrokerServer(config, { loggers, onFailure: fail })
     const { kafka, http } = await startOrStop(server)
     let stopped: Promise<void> | null = null
     const stop = (): Promise<void> => {
-      stopped ??= server.stop().finally(removeData)
+      stopped ??= server.stop().finally(cleanUp)
       return stopped
     }
     return {
@@ -80,7 +84,7 @@ export async function startBroker(options: EmbeddedBrokerOptions = {}): Promise<
       [Symbol.asyncDispose]: stop,
     }
   } catch (error) {
-    removeData()
+    cleanUp()
     throw error
   }
 }

@@ -3,22 +3,32 @@ import type { WebRequest, WebResponse } from './web/web-server.ts'
 
 /**
  * Times what is served over HTTP, by method and route. A route is the path with its names and
- * numbers taken out, so that there are as many as there are doors to knock at; what is answered
- * 404 or 405 has none, because anybody can make one up. Runs on main.
+ * numbers taken out, and it has a row of its own once it has answered without an error: anybody can
+ * make up paths that have not. Runs on main.
  */
 type Serve = (request: WebRequest) => WebResponse | Promise<WebResponse>
 
 /** `metrics` is null while the broker does not serve: nothing is counted then. */
 export function timedRequests(metrics: () => RequestMetrics | null, serve: Serve): Serve {
+  const routes = new Set<string>()
+  const ended = (request: WebRequest, startedMs: number, error: string | null): void => {
+    const route = `${request.method} ${routeOf(request.path)}`
+    if (error === null) routes.add(route)
+    const row = metrics()?.row('rest', routes.has(route) ? route : 'other')
+    row?.latency.observe(performance.now() - startedMs)
+    if (error !== null) row?.failed(error)
+  }
   return async (request) => {
     const startedMs = performance.now()
-    const response = await serve(request)
-    const isKnown = response.status !== 404 && response.status !== 405
-    const api = isKnown ? `${request.method} ${routeOf(request.path)}` : 'other'
-    const row = metrics()?.row('rest', api)
-    row?.latency.observe(performance.now() - startedMs)
-    if (response.status >= 400) row?.failed(String(response.status))
-    return response
+    try {
+      const response = await serve(request)
+      ended(request, startedMs, response.status < 400 ? null : String(response.status))
+      return response
+    } catch (error) {
+      // The server answers: what its own errors mean is its matter.
+      ended(request, startedMs, error instanceof Error ? error.name : 'error')
+      throw error
+    }
   }
 }
 

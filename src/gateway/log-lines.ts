@@ -23,6 +23,10 @@ export class LogLines {
   #pendingBytes = 0
   #dropped = 0
   #untold = 0
+  /** The oldest line is written in part. */
+  #isCut = false
+  /** A line was lost after a part of it had been written. */
+  #isTorn = false
   #isGone = false
   #retry: NodeJS.Timeout | null = null
 
@@ -39,11 +43,12 @@ export class LogLines {
 
   /** One line with its end. Never throws, never waits. */
   write(line: string): void {
-    const bytes = Buffer.from(line)
+    const bytes = Buffer.from(this.#isTorn ? `\n${line}` : line)
     if (this.#isGone || this.#pendingBytes + bytes.length > PENDING_BYTES_MAX) {
       this.#lose()
       return
     }
+    this.#isTorn = false
     this.#pending.push(bytes)
     this.#pendingBytes += bytes.length
     if (this.#retry === null) this.#drain()
@@ -74,6 +79,7 @@ export class LogLines {
       }
       if (outcome === 'written') continue
       this.#isGone = outcome === 'gone'
+      this.#isTorn ||= this.#isCut
       const lost = this.#isGone ? this.#pending.length : 1
       for (let i = 0; i < lost; i++) {
         this.#shift()
@@ -88,6 +94,7 @@ export class LogLines {
     try {
       const count = writeSync(this.#fd, bytes)
       if (count < bytes.length) {
+        this.#isCut = true
         this.#pending[0] = bytes.subarray(count)
         this.#pendingBytes -= count
         return this.#writeFirst()
@@ -103,6 +110,7 @@ export class LogLines {
   }
 
   #shift(): void {
+    this.#isCut = false
     this.#pendingBytes -= this.#pending.shift()?.length ?? 0
   }
 

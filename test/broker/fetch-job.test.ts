@@ -38,6 +38,8 @@ class FakeShard {
     this.released.push({ ...extent })
   }
 
+  countSent(): void {}
+
   flush(): void {}
 
   /** Answers the oldest read. */

@@ -19,6 +19,7 @@ const TIMEOUT_MS = 120_000
 const FOLDERS = [
   'src/base',
   'src/errors',
+  'src/metrics',
   'src/record',
   'src/ring',
   'src/shard',
