@@ -10,7 +10,7 @@ import {
   type WakerParts,
 } from '../broker/start-broker.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
-import { formatEndpoint } from '../config/listeners.ts'
+import { formatEndpoint, isLoopback } from '../config/listeners.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import type { Logger } from '../metrics/logger.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
@@ -154,7 +154,14 @@ export class BrokerServer {
     this.#web = await openWebDoor({
       at,
       config: this.#config,
-      onRequest: httpRoutes({ metrics: this.#metrics, broker: () => this.#broker }),
+      onRequest: httpRoutes({
+        metrics: this.#metrics,
+        broker: () => this.#broker,
+        rules: {
+          allowedOrigins: this.#config.get('millrace.http.allowed.origins'),
+          isLocal: isLoopback(at.host),
+        },
+      }),
       onError: (error) => this.#onWebError(error),
       // Null before the broker serves, and when it stops.
       accept: (peer) => this.#webSockets?.accept(peer) ?? null,
