@@ -217,7 +217,12 @@ class UwsExchange implements BodyOutlet {
       spill(body)
     } else if (this.#request.method === 'HEAD') {
       spill(body)
-      this.#end({ ...answer, body: '' }, !this.#request.incoming.isComplete)
+      this.#finish()
+      const response = this.#response
+      response.cork(() => {
+        writeHead(response, answer.status, answer.headers)
+        response.endWithoutBody()
+      })
     } else {
       this.#begin(answer)
       void pour(body, this)
