@@ -108,11 +108,12 @@ interface PageLimits {
 
 /** Throws RestError for what cannot be read. */
 async function readPage(
-  { broker, request, memory }: Call<unknown>,
+  call: Call<unknown>,
   { handle, name, format }: Place,
   offset: number,
   limits: PageLimits,
 ): Promise<Page> {
+  const { broker, request, memory, topic, partition } = call
   const events: string[] = []
   let length = 0
   const read = await readLog(
@@ -132,8 +133,16 @@ async function readPage(
       return length < limits.bytesMax && events.length < limits.eventsMax
     },
   )
-  if (read.errorCode !== ErrorCode.NONE) throw readError(read, name)
+  if (read.errorCode !== ErrorCode.NONE) {
+    // A shard says of a partition that has just been deleted only that it is not there.
+    if (broker.topicByName(topic)?.handles[partition] !== handle) throw goneError(name)
+    throw readError(read, name)
+  }
   return { events, length, read }
+}
+
+function goneError(name: string): RestError {
+  return kafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `${name} has been deleted`)
 }
 
 function readError(read: EventsRead, name: string): RestError {

@@ -80,8 +80,16 @@ export async function deleteTopic(call: Call<object>): Promise<WebResponse> {
 }
 
 async function readBody<T>({ request }: Call<object>, shape: z.ZodType<T>): Promise<T> {
-  const text = readText(await request.body(BODY_BYTES_MAX))
-  return checkShape(shape, parseJson(text, 'body'), 'body')
+  const body = parseJson(readText(await request.body(BODY_BYTES_MAX)), 'body')
+  refuseProto(body)
+  return checkShape(shape, body, 'body')
+}
+
+/** Zod leaves such a name out of a record, silently. */
+function refuseProto(body: unknown): void {
+  if (typeof body !== 'object' || body === null) return
+  if (Object.hasOwn(body, '__proto__')) throw badRequest('body: __proto__ is no name of anything')
+  for (const value of Object.values(body)) refuseProto(value)
 }
 
 /** Configurations are text everywhere else. */
