@@ -101,7 +101,7 @@ async function fetchCopy(broker: Broker, asked: EventsAsked): Promise<Fetched> {
   signal.addEventListener('abort', cancel, { once: true })
   if (signal.aborted) cancel()
   const done = job.run()
-  broker.hub.flush()
+  broker.hub.flushAfterPoll()
   await done
   signal.removeEventListener('abort', cancel)
   const [result] = job.results
@@ -109,7 +109,7 @@ async function fetchCopy(broker: Broker, asked: EventsAsked): Promise<Fetched> {
   const isTaken = records === null || asked.memory.tryTake(records.length)
   const bytes = records === null || !isTaken ? null : copyOf(records, 0, records.length)
   job.release()
-  broker.hub.flush()
+  broker.hub.flushAfterPoll()
   return {
     bytes,
     errorCode: isTaken ? errorCode : ErrorCode.THROTTLING_QUOTA_EXCEEDED,

@@ -10,6 +10,7 @@ import {
 import type { PlainPlan } from '../../broker/plain-records.ts'
 import type { RequestFrame } from '../../broker/request-frame.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
+import type { WebRequest } from '../web/web-server.ts'
 import { kafkaError, type RestError } from './rest-error.ts'
 
 /**
@@ -25,6 +26,7 @@ interface Waiting {
   readonly bytes: Uint8Array
   readonly outline: PlanOutline
   readonly deadlineMs: number
+  /** Aborts when nobody waits for the answer any more. */
   readonly signal: AbortSignal
   resolve(outcomes: RecordOutcome[]): void
   reject(error: RestError): void
@@ -41,7 +43,7 @@ export class AppendQueue {
   }
 
   /** Resolves when every batch is answered. Rejects with RestError when memory stays short. */
-  append(plan: PlainPlan, signal: AbortSignal): Promise<RecordOutcome[]> {
+  append(plan: PlainPlan, request: Pick<WebRequest, 'signal'>): Promise<RecordOutcome[]> {
     const outline = outlineOf(plan)
     const chunks = plan.batches.map(({ bytes }) => bytes)
     const { arena, clock } = this.#broker
@@ -53,6 +55,8 @@ export class AppendQueue {
       }
       const bytes = chunks.length === 1 ? (chunks[0] as Uint8Array) : Buffer.concat(chunks)
       const deadlineMs = clock.monotonicMs() + PATIENCE_MS
+      // A signal is made when it is asked for, and costs as much as a small request.
+      const { signal } = request
       this.#waiting.push({ bytes, outline, deadlineMs, signal, resolve, reject })
       this.#sweep ??= setInterval(() => this.#sweepNow(), SWEEP_MS)
     })
@@ -67,7 +71,7 @@ export class AppendQueue {
       resolve(recordOutcomes(outline, results))
     })
     frame.release()
-    this.#broker.hub.flush()
+    this.#broker.hub.flushAfterPoll()
   }
 
   /** Memory may have come back. */

@@ -37,7 +37,7 @@ export async function produce(call: Call<Query>, contentType: string): Promise<W
   if (asked.partition !== null) handleOf(topic, asked.partition)
   const plan = planRecords(broker, topic, asked)
   if (typeof plan === 'number') throw kafkaError(plan)
-  return answer(await appends.append(plan, request.signal))
+  return answer(await appends.append(plan, request))
 }
 
 function bodyLimit({ broker }: Call<Query>, contentType: string): number {

@@ -23,8 +23,8 @@ export class QueryReader {
   }
 
   #parse(query: string): Record<string, unknown> {
-    const values: Record<string, unknown> = Object.create(null)
-    if (query === '') return { ...values }
+    const values: Record<string, unknown> = {}
+    if (query === '') return values
     for (const part of query.split('&')) {
       if (part === '') continue
       const equals = part.indexOf('=')
@@ -35,13 +35,15 @@ export class QueryReader {
         const list = (values[name] ?? []) as string[]
         list.push(text)
         values[name] = list
-      } else if (name in values) {
+      } else if (name === '__proto__') {
+        throw badRequest('query: __proto__ is no name of anything')
+      } else if (Object.hasOwn(values, name)) {
         throw badRequest(`query: ${name} appears twice; once is enough`)
       } else {
         values[name] = kind === undefined ? text : convert(text, kind)
       }
     }
-    return { ...values }
+    return values
   }
 }
 
@@ -68,10 +70,11 @@ function convert(text: string, kind: Kind): unknown {
 
 /** A part of a URL, decoded; '+' is a space in a query only. */
 function decode(text: string): string {
-  return decodePart(text.replaceAll('+', ' '))
+  return decodePart(text.includes('+') ? text.replaceAll('+', ' ') : text)
 }
 
 export function decodePart(text: string): string {
+  if (!text.includes('%')) return text
   try {
     return decodeURIComponent(text)
   } catch {

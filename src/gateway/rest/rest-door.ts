@@ -87,9 +87,7 @@ export class RestDoor {
       appends: this.#appends,
       memory: this.#memory,
     }
-    const answer = HANDLERS[name](call as Call<never>, bodyType === '' ? answerType : bodyType)
-    broker.hub.flush()
-    return answer
+    return HANDLERS[name](call as Call<never>, bodyType === '' ? answerType : bodyType)
   }
 
   #index(method: string): WebResponse {

@@ -16,6 +16,9 @@ export interface Match {
 
 interface Pattern {
   readonly segments: readonly string[]
+  /** Where they stand among the segments; −1 for nowhere. */
+  readonly topicAt: number
+  readonly partitionAt: number
   readonly operations: ReadonlyMap<
     string,
     { readonly name: OperationName; readonly operation: Operation }
@@ -31,7 +34,12 @@ function patterns(): readonly Pattern[] {
     byPath.set(operation.path, operations)
     operations.set(operation.method, { name: name as OperationName, operation })
   }
-  return [...byPath].map(([path, operations]) => ({ segments: path.split('/'), operations }))
+  return [...byPath].map(([path, operations]) => {
+    const segments = path.split('/')
+    const topicAt = segments.indexOf('{topic}')
+    const partitionAt = segments.indexOf('{partition}')
+    return { segments, topicAt, partitionAt, operations }
+  })
 }
 
 /** Throws RestError: 404, 405, or 400 for a topic or a partition that is none. */
@@ -51,8 +59,11 @@ export function match(method: string, path: string): Match {
       headers: { allow },
     })
   }
-  const at = (name: string): string | undefined => segments[pattern.segments.indexOf(`{${name}}`)]
-  return { ...found, topic: topicOf(at('topic')), partition: partitionOf(at('partition')) }
+  // An index of −1 is answered by the slowest of all look-ups.
+  const { topicAt, partitionAt } = pattern
+  const topic = topicAt < 0 ? '' : topicOf(segments[topicAt] as string)
+  const partition = partitionAt < 0 ? -1 : partitionOf(segments[partitionAt] as string)
+  return { name: found.name, operation: found.operation, topic, partition }
 }
 
 function fits(pattern: readonly string[], segments: readonly string[]): boolean {
@@ -65,16 +76,14 @@ function allowed({ operations }: Pattern): string {
   return [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ')
 }
 
-function topicOf(segment: string | undefined): string {
-  if (segment === undefined) return ''
+function topicOf(segment: string): string {
   const name = decodePart(segment)
   const problem = topicNameError(name)
   if (problem !== null) throw kafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, problem)
   return name
 }
 
-function partitionOf(segment: string | undefined): number {
-  if (segment === undefined) return -1
+function partitionOf(segment: string): number {
   if (!/^\d{1,10}$/.test(segment)) {
     throw badRequest(`"${segment.slice(0, 40)}" is no partition: a number from 0 on is`)
   }
