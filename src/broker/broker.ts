@@ -31,6 +31,8 @@ export interface BrokerParts {
   readonly directories: ReadonlyMap<Uuid, string>
 }
 
+export type { Topic }
+
 /** Where clients reach this broker through one listener. */
 export interface AdvertisedEndpoint {
   readonly host: string

@@ -17,8 +17,9 @@ import type { PartitionPlacement } from './partition-placement.ts'
 import { collisionKey, topicNameError } from './topic-name.ts'
 
 /**
- * Creates, grows, configures and deletes topics: decides, makes the records durable, then tells the shards. The
- * doors' handlers call it; it knows no protocol. Results carry an error code and a message.
+ * Creates, grows, configures and deletes topics: decides, makes the records durable, then tells the
+ * shards. The doors' handlers call it; it knows no protocol. Results carry an error code and a
+ * message.
  */
 export interface TopicRequest {
   readonly name: string
@@ -245,7 +246,7 @@ export class TopicService {
     return { type: 'partitions', topicId, firstPartition, directories }
   }
 
-  /** Tells the shards what holds for a topic now. One that is deleted meanwhile needs it no more. */
+  /** Tells the shards what holds for a topic; one that is deleted meanwhile needs it no more. */
   #configure(topic: Topic): Promise<unknown> {
     const { config } = this.#parts
     const options = logOptions(resolveTopicConfig(topic.configs, config), config)

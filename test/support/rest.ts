@@ -1,4 +1,4 @@
-/** REST as a test asks for it: every answer is checked against the shape that is declared for it. */
+/** REST as a test asks for it: every answer is checked against the shape declared for it. */
 import assert from 'node:assert/strict'
 import type { z } from 'zod'
 import { Page, Produced, ReadEvent, Refusal } from '../../src/gateway/rest/shapes.ts'

@@ -1,7 +1,6 @@
 import type { ByteBudget } from '../../base/byte-budget.ts'
-import type { Broker } from '../../broker/broker.ts'
+import type { Broker, Topic } from '../../broker/broker.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
-import type { Topic } from '../../metadata/image.ts'
 import type { WebRequest } from '../web/web-server.ts'
 import type { AppendQueue } from './append-queue.ts'
 import { kafkaError } from './rest-error.ts'

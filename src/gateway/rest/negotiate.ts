@@ -2,7 +2,7 @@ import type { WebRequest } from '../web/web-server.ts'
 import type { Operation } from './operations.ts'
 import { RestError } from './rest-error.ts'
 
-/** Content types: which one a body is of, and which one its reader takes. Throws RestError. Pure. */
+/** Content types: of a body, and of the answer that its reader takes. Throws RestError. Pure. */
 export function contentTypeOf(request: WebRequest, { body }: Operation): string {
   if (body === null) return ''
   const said = request.header('content-type') ?? ''

@@ -1,6 +1,7 @@
 import { ErrorCode, type ErrorName } from '../../errors/error-code.ts'
 import { HEADER_BYTES_MAX, type WebResponse } from './web-server.ts'
 
+/** Answers that are made whole: JSON, and the refusals of the servers themselves. Pure. */
 export type TextResponse = WebResponse & { readonly body: string }
 
 /** A JSON body, with a line end for terminals. */

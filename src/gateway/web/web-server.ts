@@ -49,8 +49,8 @@ export interface WebResponse {
   /** Names in lower case, without content-length, which the server knows. */
   readonly headers: Readonly<Record<string, string>>
   /**
-   * Whole, or in pieces that are made while the client takes them: no piece is asked for before the
-   * one in front of it has been taken, and `return` is called when the client is gone. The request's
+   * Whole, or in pieces that are made while the client takes them: none is asked for before the one
+   * in front of it has been taken, and `return` is called when the client is gone. The request's
    * signal ends a wait inside. Pieces are not empty.
    */
   readonly body: BodyChunk | AsyncIterable<BodyChunk>
