@@ -7,14 +7,15 @@ import { RecordError } from '../record/record-error.ts'
 import type { BatchRecord } from '../record/record-reader.ts'
 import type { Broker } from './broker.ts'
 import { FetchJob } from './fetch-job.ts'
-import { Turns } from './turns.ts'
+import type { Slices } from './slices.ts'
 
 /**
  * Reads a partition event by event, for clients that cannot read batches: fetches, copies, inflates
  * and hands each event out. Batches that only mark transactions are skipped. Runs on main.
  *
- * No memory of a shard is held while anybody waits. What inflating costs is bounded: one compressed
- * batch at a time on this thread, and one that is larger inside than a bound is refused.
+ * No memory of a shard is held while anybody waits. What looking inside costs is bounded: one
+ * request at a time does it, others are let through in between, and a compressed batch that is
+ * larger inside than a bound is refused.
  */
 export type Event = BatchRecord
 
@@ -27,8 +28,10 @@ export interface EventsAsked {
   readonly waitMs: number
   /** Ends the wait: nobody reads the answer any more. */
   readonly signal: AbortSignal
-  /** For what is read and looked into. */
+  /** For what is read and waits to be looked into. */
   readonly memory: ByteBudget
+  /** Where looking inside takes its turns. */
+  readonly slices: Slices
 }
 
 export interface EventsRead {
@@ -44,10 +47,8 @@ export interface EventsRead {
 
 /** A compressed batch that is larger inside is not looked into. */
 export const INFLATED_BYTES_MAX = 16 * 1024 * 1024
-/** Records looked at before others are served. */
-const RECORDS_PER_SLICE = 10_000
-
-const inflations = new Turns()
+/** Records between two looks at the clock. */
+const RECORDS_PER_LOOK = 1000
 
 /**
  * Calls `take` for each event from `offset` on, in order, until it returns false or what was read
@@ -66,9 +67,10 @@ export async function readEvents(
     const fetched = await fetchCopy(broker, { ...asked, offset, waitMs })
     const { bytes, ...said } = fetched
     if (bytes === null) return { ...said, errorMessage: null, nextOffset: offset }
-    const outcome = await handOut(bytes, offset, take).finally(() => {
-      asked.memory.give(bytes.length)
-    })
+    const { slices, memory } = asked
+    const outcome = await slices
+      .run(() => handOut({ bytes, offset, slices }, take))
+      .finally(() => memory.give(bytes.length))
     // Markers of transactions alone: nobody has got anything yet.
     const goesOn = !outcome.hasEvents && outcome.errorCode === ErrorCode.NONE
     if (goesOn && outcome.nextOffset > offset && !asked.signal.aborted) {
@@ -127,20 +129,24 @@ interface HandedOut {
 
 type Take = (event: Event) => boolean
 
+interface Batches {
+  readonly bytes: Uint8Array
+  readonly offset: number
+  readonly slices: Slices
+}
+
 /** Hands out the events of whole batches from `offset` on. */
-async function handOut(bytes: Uint8Array, offset: number, take: Take): Promise<HandedOut> {
-  const place = { nextOffset: offset, hasEvents: false, isWanted: true }
+async function handOut(batches: Batches, take: Take): Promise<HandedOut> {
+  const { bytes, offset } = batches
+  const place: Place = { nextOffset: offset, hasEvents: false, isWanted: true }
   try {
     for (let at = 0; at < bytes.length && place.isWanted; ) {
       const header = decodeHeader(bytes, at)
       const end = header.baseOffset + header.lastOffsetDelta + 1
       if (!header.isControl && end > place.nextOffset) {
         const isPlain = header.compression === COMPRESSION_NONE
-        if (isPlain) await handOutBatch({ bytes, at, recordsBytesMax: bytes.length }, place, take)
-        else
-          await inflations.run(() =>
-            handOutBatch({ bytes, at, recordsBytesMax: INFLATED_BYTES_MAX }, place, take),
-          )
+        const recordsBytesMax = isPlain ? bytes.length : INFLATED_BYTES_MAX
+        await handOutBatch(batches, { at, recordsBytesMax, place, take })
       }
       if (place.isWanted) place.nextOffset = Math.max(place.nextOffset, end)
       at += header.bytes
@@ -157,15 +163,20 @@ async function handOut(bytes: Uint8Array, offset: number, take: Take): Promise<H
   return { errorCode: ErrorCode.NONE, errorMessage: null, ...place }
 }
 
+interface Place {
+  nextOffset: number
+  hasEvents: boolean
+  isWanted: boolean
+}
+
 async function handOutBatch(
-  batch: { readonly bytes: Uint8Array; readonly at: number; readonly recordsBytesMax: number },
-  place: { nextOffset: number; hasEvents: boolean; isWanted: boolean },
-  take: Take,
+  { bytes, slices }: Batches,
+  batch: { at: number; recordsBytesMax: number; place: Place; take: Take },
 ): Promise<void> {
-  const options = { recordsBytesMax: batch.recordsBytesMax, verifyCrc: false }
+  const { at, recordsBytesMax, place, take } = batch
   let count = 0
-  for (const event of await decodeBatch(batch.bytes, batch.at, options)) {
-    if (++count % RECORDS_PER_SLICE === 0) await new Promise(setImmediate)
+  for (const event of await decodeBatch(bytes, at, { recordsBytesMax, verifyCrc: false })) {
+    if (++count % RECORDS_PER_LOOK === 0) await slices.breathe()
     if (event.offset < place.nextOffset) continue
     place.hasEvents = true
     place.isWanted = take(event)

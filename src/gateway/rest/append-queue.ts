@@ -58,7 +58,7 @@ export class AppendQueue {
       // A signal is made when it is asked for, and costs as much as a small request.
       const { signal } = request
       this.#waiting.push({ bytes, outline, deadlineMs, signal, resolve, reject })
-      this.#sweep ??= setInterval(() => this.#sweepNow(), SWEEP_MS)
+      this.#sweep ??= setInterval(() => this.#sweepNow(), SWEEP_MS).unref()
     })
   }
 

@@ -1,5 +1,6 @@
 import type { ByteBudget } from '../../base/byte-budget.ts'
 import type { Broker, Topic } from '../../broker/broker.ts'
+import type { Slices } from '../../broker/slices.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import type { WebRequest } from '../web/web-server.ts'
 import type { AppendQueue } from './append-queue.ts'
@@ -16,6 +17,8 @@ export interface Call<Q> {
   readonly appends: AppendQueue
   /** For answers that are read from logs and on their way. */
   readonly memory: ByteBudget
+  /** Where what takes long takes its turns. */
+  readonly slices: Slices
 }
 
 /** Throws RestError when there is no such topic. */

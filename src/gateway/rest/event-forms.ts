@@ -95,14 +95,29 @@ const NULL: Shown = { text: 'null', format: null }
 function show(bytes: Uint8Array | null, format: BytesFormat): Shown {
   if (bytes === null) return NULL
   if (format === 'base64') return { text: `"${base64(bytes)}"`, format: null }
-  if (isUtf8(bytes)) return { text: JSON.stringify(utf8(bytes)), format: null }
+  if (isReadable(bytes)) return { text: JSON.stringify(utf8(bytes)), format: null }
   return { text: `"${base64(bytes)}"`, format: 'base64' }
+}
+
+/** From here on text is looked at before it is quoted. */
+const LARGE_BYTES = 64 * 1024
+
+/**
+ * Whether it goes into JSON as text. Quoted, a control character takes six times its byte: what is
+ * large and made of them, such as a batch that inflates to zeros, is no text.
+ */
+function isReadable(bytes: Uint8Array): boolean {
+  if (!isUtf8(bytes)) return false
+  if (bytes.length < LARGE_BYTES) return true
+  let controls = 0
+  for (let i = 0; i < bytes.length; i++) if ((bytes[i] as number) < 0x20) controls++
+  return controls * 5 < bytes.length
 }
 
 /** As it lies in the log, not parsed and written anew: its numbers stay what they are. */
 function showJson(bytes: Uint8Array | null): Shown {
   if (bytes === null) return NULL
-  if (!isUtf8(bytes)) return { text: `"${base64(bytes)}"`, format: 'base64' }
+  if (!isReadable(bytes)) return { text: `"${base64(bytes)}"`, format: 'base64' }
   const text = utf8(bytes)
   if (isJsonValue(text)) return { text: text.replace(/[\r\n]/g, ' '), format: null }
   return { text: JSON.stringify(text), format: 'text' }

@@ -113,7 +113,7 @@ async function readPage(
   offset: number,
   limits: PageLimits,
 ): Promise<Page> {
-  const { broker, request, memory, topic, partition } = call
+  const { broker, request, memory, slices, topic, partition } = call
   const events: string[] = []
   let length = 0
   const read = await readLog(
@@ -125,6 +125,7 @@ async function readPage(
       waitMs: limits.waitMs,
       signal: request.signal,
       memory,
+      slices,
     },
     (event: Event) => {
       const text = toJson(event, format)
@@ -153,6 +154,7 @@ function readError(read: EventsRead, name: string): RestError {
       `${highWatermark} (exclusive). Ask for one of these, or for offset=earliest or latest`
     return kafkaError(errorCode, message, { logStartOffset, highWatermark })
   }
+  if (errorCode === ErrorCode.THROTTLING_QUOTA_EXCEEDED) return kafkaError(errorCode, TOO_MANY)
   if (errorMessage === null) return kafkaError(errorCode)
   const message =
     `The batch of ${name} at offset ${nextOffset} cannot be read here: ${errorMessage}. ` +
@@ -195,6 +197,8 @@ function asLines(call: Call<Query>, { events, length, read }: Page): WebResponse
   }
 }
 
+const TOO_MANY = 'Other answers that are under way fill their memory'
+
 interface Pieces {
   readonly events: readonly string[]
   readonly length: number
@@ -206,7 +210,7 @@ interface Pieces {
 /** Throws RestError when too many answers are under way. */
 function inPieces({ memory, request }: Call<unknown>, pieces: Pieces): AsyncIterable<BodyChunk> {
   const { events, length, begin, between, end } = pieces
-  if (!memory.tryTake(length)) throw kafkaError(ErrorCode.THROTTLING_QUOTA_EXCEEDED)
+  if (!memory.tryTake(length)) throw kafkaError(ErrorCode.THROTTLING_QUOTA_EXCEEDED, TOO_MANY)
   async function* generate(): AsyncGenerator<string> {
     let piece = begin
     for (const [i, event] of events.entries()) {

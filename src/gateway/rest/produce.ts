@@ -22,6 +22,8 @@ interface Asked {
 
 /** A body with events in JSON; what is decoded takes a multiple of it. */
 const JSON_BYTES_MAX = 4 * 1024 * 1024
+/** A larger body takes its turn with others that take long. */
+const SMALL_BYTES = 64 * 1024
 /** Base64 and quoting take more than what they stand for. */
 const JSON_PER_BATCH_BYTE = 2
 
@@ -29,7 +31,11 @@ export async function produce(call: Call<Query>, contentType: string): Promise<W
   const { broker, request, query, appends } = call
   const limit = bodyLimit(call, contentType)
   refuseLength(request, limit)
-  const asked = read(contentType, await request.body(limit), query)
+  const body = await request.body(limit)
+  const asked =
+    body.length <= SMALL_BYTES
+      ? read(contentType, body, query)
+      : await call.slices.run(() => read(contentType, body, query))
   const topic = await topicToWrite(call)
   for (const { partition } of asked.records) {
     if (partition !== null && partition !== undefined) handleOf(topic, partition)

@@ -1,6 +1,7 @@
 import { ByteBudget } from '../../base/byte-budget.ts'
 import type { Broker } from '../../broker/broker.ts'
 import { isForeignFailure } from '../../broker/request.ts'
+import { Slices } from '../../broker/slices.ts'
 import { BrokerError } from '../../errors/broker-error.ts'
 import { jsonResponse } from '../web/responses.ts'
 import type { WebRequest, WebResponse } from '../web/web-server.ts'
@@ -45,6 +46,7 @@ export class RestDoor {
   readonly #rules: PageRules
   readonly #appends: AppendQueue
   readonly #memory = new ByteBudget(ANSWER_BYTES_MAX)
+  readonly #slices: Slices
   readonly #queries: ReadonlyMap<string, QueryReader>
   #openApi: string | null = null
 
@@ -52,6 +54,7 @@ export class RestDoor {
     this.#broker = broker
     this.#rules = rules
     this.#appends = new AppendQueue(broker)
+    this.#slices = new Slices(() => broker.clock.monotonicMs())
     this.#queries = new Map(
       Object.entries(OPERATIONS).map(([name, { query }]) => [name, new QueryReader(query)]),
     )
@@ -86,6 +89,7 @@ export class RestDoor {
       query,
       appends: this.#appends,
       memory: this.#memory,
+      slices: this.#slices,
     }
     return HANDLERS[name](call as Call<never>, bodyType === '' ? answerType : bodyType)
   }

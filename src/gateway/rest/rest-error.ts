@@ -68,7 +68,7 @@ const NEXT: Readonly<Partial<Record<ErrorName, string>>> = {
   INVALID_TIMESTAMP: 'message.timestamp.before.max.ms and …after.max.ms say which are taken',
   TOPIC_DELETION_DISABLED: 'delete.topic.enable=true allows it',
   BROKER_NOT_AVAILABLE: 'Try again in a second',
-  THROTTLING_QUOTA_EXCEEDED: 'Too many answers are under way: try again in a second',
+  THROTTLING_QUOTA_EXCEEDED: 'Try again in a second',
   KAFKA_STORAGE_ERROR: "Look at the disk and at the broker's log",
 }
 
