@@ -38,6 +38,8 @@ export interface BrokerParts {
   readonly metadataPath: string
 }
 
+export type { Topic }
+
 /** Where clients reach this broker through one listener. */
 export interface AdvertisedEndpoint {
   readonly host: string
@@ -107,8 +109,7 @@ export class Broker {
 
   /** The largest request: configured, and at most an eighth of the memory of all requests. */
   get requestBytesMax(): number {
-    const arena = this.config.get('millrace.arena.ingress.bytes')
-    return Math.min(this.config.get('socket.request.max.bytes'), arena / 8)
+    return requestBytesMax(this.config)
   }
 
   /** The most that one partition gives to a response, save for a single larger batch. */
@@ -170,4 +171,10 @@ export class Broker {
     const endpoint = this.endpoints.get(listenerName) ?? this.endpoints.values().next().value
     return endpoint ?? { host: '127.0.0.1', port: 0 }
   }
+}
+
+/** Known before there is a broker, to whoever opens a door for one. */
+export function requestBytesMax(config: BrokerConfig): number {
+  const arena = config.get('millrace.arena.ingress.bytes')
+  return Math.min(config.get('socket.request.max.bytes'), arena / 8)
 }

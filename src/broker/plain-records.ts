@@ -1,3 +1,4 @@
+import { topicOptionText } from '../config/topic-options.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Topic } from '../metadata/image.ts'
 import { BatchBuilder } from '../record/batch-builder.ts'
@@ -6,7 +7,8 @@ import type { Broker } from './broker.ts'
 
 /**
  * Records that came one by one, for those who cannot build batches: chooses their partitions, as
- * Kafka's producers do, and builds one batch for each. Runs on main.
+ * Kafka's producers do, and builds batches for each: one, or more where it would be larger than
+ * the topic allows. Runs on main.
  */
 export interface PlainRecord {
   readonly key: Uint8Array | null
@@ -14,6 +16,8 @@ export interface PlainRecord {
   readonly headers: readonly { readonly key: string; readonly value: Uint8Array | null }[]
   /** Null: now. */
   readonly timestampMs: number | null
+  /** Null or not there: what the request says, or else the key. */
+  readonly partition?: number | null
 }
 
 export interface PlainBatch {
@@ -35,41 +39,55 @@ export interface PlainPlan {
 const nextPartition = new WeakMap<Topic, number>()
 
 /**
- * Plans the appends of `records` to `topic`; to `partition` all of them, or where their keys say.
- * UNKNOWN_TOPIC_OR_PARTITION when there is no such partition; INVALID_TIMESTAMP when a batch cannot
- * hold times so far apart: each record has its distance from the first one.
+ * Plans the appends of `records` to `topic`; to `partition` those that name none, or where their
+ * keys say. UNKNOWN_TOPIC_OR_PARTITION when there is no such partition; INVALID_TIMESTAMP when a
+ * batch cannot hold times so far apart: each record has its distance from the first one.
  */
 export function planRecords(
-  broker: Broker,
+  broker: Pick<Broker, 'clock' | 'config'>,
   topic: Topic,
   asked: { partition: number | null; records: readonly PlainRecord[] },
 ): PlainPlan | ErrorCode {
   const count = topic.handles.length
-  const fixed = asked.partition
-  if (fixed !== null && (fixed < 0 || fixed >= count)) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
   const now = broker.clock.wallMs()
   const keyless = (nextPartition.get(topic) ?? 0) % count
   nextPartition.set(topic, keyless + 1)
-  const builders = new Map<number, { builder: BatchBuilder; index: number; baseMs: number }>()
+  const batchBytesMax = Number(topicOptionText(BATCH_LIMIT, topic.configs, broker.config, 1))
+  const drafts: Draft[] = []
+  /** The last draft of each partition. */
+  const open = new Map<number, Draft>()
   const places = new Int32Array(2 * asked.records.length)
   let at = 0
-  for (const { key, value, headers, timestampMs } of asked.records) {
+  for (const record of asked.records) {
+    const { key, value, headers } = record
+    const fixed = record.partition ?? asked.partition
+    if (fixed !== null && (fixed < 0 || fixed >= count)) return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     const partition = fixed ?? (key === null ? keyless : partitionOfKey(key, count))
-    const ms = timestampMs ?? now
-    let target = builders.get(partition)
-    if (target === undefined) {
-      target = { builder: new BatchBuilder(), index: builders.size, baseMs: ms }
-      builders.set(partition, target)
+    const ms = record.timestampMs ?? now
+    let draft = open.get(partition)
+    if (draft === undefined || draft.builder.isFullFor(record, batchBytesMax)) {
+      draft = { partition, builder: new BatchBuilder(), index: drafts.length, baseMs: ms }
+      drafts.push(draft)
+      open.set(partition, draft)
     }
-    if (!Number.isSafeInteger(ms - target.baseMs)) return ErrorCode.INVALID_TIMESTAMP
-    places[at++] = target.index
-    places[at++] = target.builder.recordsCount
-    target.builder.append(ms, key, value, headers)
+    if (!Number.isSafeInteger(ms - draft.baseMs)) return ErrorCode.INVALID_TIMESTAMP
+    places[at++] = draft.index
+    places[at++] = draft.builder.recordsCount
+    draft.builder.append(ms, key, value, headers)
   }
-  const batches = [...builders].map(([partition, { builder }]) => ({
+  const batches = drafts.map(({ partition, builder }) => ({
     partition,
     handle: topic.handles[partition] as number,
     bytes: builder.buildSync(),
   }))
   return { batches, places }
+}
+
+const BATCH_LIMIT = 'max.message.bytes'
+
+interface Draft {
+  readonly partition: number
+  readonly builder: BatchBuilder
+  readonly index: number
+  readonly baseMs: number
 }

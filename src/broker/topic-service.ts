@@ -19,8 +19,9 @@ import type { PartitionPlacement } from './partition-placement.ts'
 import { collisionKey, topicNameError } from './topic-name.ts'
 
 /**
- * Creates, grows and deletes topics: decides, makes the records durable, then tells the shards. The
- * doors' handlers call it; it knows no protocol. Results carry an error code and a message.
+ * Creates, grows, configures and deletes topics: decides, makes the records durable, then tells the
+ * shards. The doors' handlers call it; it knows no protocol. Results carry an error code and a
+ * message.
  */
 export interface TopicRequest {
   readonly name: string
@@ -155,6 +156,40 @@ export class TopicService {
     return outcome
   }
 
+  /**
+   * Sets options of a topic; null takes one back to what the broker says. Logs that are open follow
+   * before it resolves.
+   */
+  async alterConfigs(
+    name: string,
+    changes: ReadonlyMap<string, string | null>,
+    validateOnly: boolean,
+  ): Promise<TopicOutcome> {
+    let told: Promise<unknown> | null = null
+    const outcome = await this.#change(() => {
+      const topic = this.#image.topicsByName.get(name)
+      if (topic === undefined) {
+        const message = `There is no topic "${name}"`
+        return { records: [], result: refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message) }
+      }
+      const invalid = validateTopicConfigs(new Map([...topic.configs, ...changes]))
+      if (invalid !== null)
+        return { records: [], result: refused(ErrorCode.INVALID_CONFIG, invalid) }
+      if (validateOnly) return { records: [], result: OK }
+      const records = [...changes]
+        .filter(([option, value]) => (topic.configs.get(option) ?? null) !== value)
+        .map(([option, value]): MetadataRecord => {
+          return { type: 'config', topicId: topic.id, name: option, value }
+        })
+      const onApplied = (): void => {
+        if (records.length > 0) told = this.#configure(topic)
+      }
+      return { records, result: { ...OK, topic }, onApplied }
+    })
+    await told
+    return outcome
+  }
+
   async delete(topic: Topic): Promise<TopicOutcome> {
     const remove = (): Promise<TopicOutcome> =>
       this.#change(() => {
@@ -229,6 +264,16 @@ export class TopicService {
   #partitionsRecord(topicId: Uuid, firstPartition: number, count: number): MetadataRecord {
     const directories = Array.from({ length: count }, () => this.#parts.placement.chooseDirectory())
     return { type: 'partitions', topicId, firstPartition, directories }
+  }
+
+  /** Tells the shards what holds for a topic; one that is deleted meanwhile needs it no more. */
+  #configure(topic: Topic): Promise<unknown> {
+    const { config } = this.#parts
+    const options = logOptions(resolveTopicConfig(topic.configs, config), config)
+    const told = topic.handles.map((handle) =>
+      this.#shardOf(handle).control({ kind: 'configure', handle, options }),
+    )
+    return Promise.all(told)
   }
 
   /** Makes new partitions known to their shards. */

@@ -12,7 +12,7 @@ import {
   type WakerParts,
 } from '../broker/start-broker.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
-import { formatEndpoint } from '../config/listeners.ts'
+import { formatEndpoint, isLoopback } from '../config/listeners.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import type { Exposition } from '../metrics/exposition.ts'
 import type { Loggers } from '../metrics/logger.ts'
@@ -216,6 +216,10 @@ export class BrokerServer {
           metrics: this.#metrics,
           broker: () => this.#broker,
           writeDoors: (exposition) => this.#writeDoors(exposition),
+          rules: {
+            allowedOrigins: this.#config.get('millrace.http.allowed.origins'),
+            isLocal: isLoopback(at.host),
+          },
         }),
       ),
       onError: (error) => this.#onWebError(error),

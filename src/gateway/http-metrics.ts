@@ -18,16 +18,23 @@ export function timedRequests(metrics: () => RequestMetrics | null, serve: Serve
     row?.latency.observe(performance.now() - startedMs)
     if (error !== null) row?.failed(error)
   }
-  return async (request) => {
+  return (request) => {
     const startedMs = performance.now()
-    try {
-      const response = await serve(request)
+    const answered = (response: WebResponse): WebResponse => {
       ended(request, startedMs, response.status < 400 ? null : String(response.status))
       return response
-    } catch (error) {
-      // The server answers: what its own errors mean is its matter.
+    }
+    // The server answers: what its own errors mean is its matter.
+    const failed = (error: unknown): never => {
       ended(request, startedMs, error instanceof Error ? error.name : 'error')
       throw error
+    }
+    try {
+      // What is answered at once stays so: see `handle`.
+      const result = serve(request)
+      return result instanceof Promise ? result.then(answered, failed) : answered(result)
+    } catch (error) {
+      return failed(error)
     }
   }
 }

@@ -3,16 +3,23 @@ import { writeBrokerMetrics } from '../broker/broker-metrics.ts'
 import { dashboard } from '../metrics/dashboard.ts'
 import type { Exposition } from '../metrics/exposition.ts'
 import type { MetricsRegistry } from '../metrics/registry.ts'
+import type { PageRules } from './rest/page-rules.ts'
+import type { RestDoor } from './rest/rest-door.ts'
 import { errorResponse, jsonResponse } from './web/responses.ts'
 import type { WebRequest, WebResponse } from './web/web-server.ts'
 
-/** What is answered over HTTP: /health/live, /health/ready, /metrics. Runs on main. */
+/**
+ * What is answered over HTTP: /health/live, /health/ready, /metrics; everything else is the REST
+ * door's, which is loaded when somebody first asks for it. Runs on main.
+ */
 export interface HttpRouteParts {
   readonly metrics: MetricsRegistry
   /** Null until the broker serves, and again once it stops. */
   readonly broker: () => Broker | null
   /** Writes what `/metrics` says of the doors. */
   readonly writeDoors?: (exposition: Exposition) => void
+  /** Which web pages may use the REST door. */
+  readonly rules: PageRules
 }
 
 type Route = () => WebResponse | Promise<WebResponse>
@@ -27,14 +34,36 @@ export function httpRoutes(
     ['/metrics', () => metrics(parts)],
     ['/metrics/dashboard.json', () => jsonResponse(200, dashboard())],
   ])
-  const served = `Served here: ${[...routes.keys()].join(', ')}`
+  const served = `Served here: ${[...routes.keys(), '/topics', '/openapi.json'].join(', ')}`
+  let rest: { readonly broker: Broker; readonly door: Promise<RestDoor> } | null = null
+  const restDoor = (broker: Broker): Promise<RestDoor> => {
+    if (rest?.broker === broker) return rest.door
+    const { rules } = parts
+    const door = import('./rest/rest-door.ts').then(({ RestDoor }) => new RestDoor(broker, rules))
+    rest = { broker, door }
+    return door
+  }
   return (request) => {
     const route = routes.get(request.path)
-    if (route === undefined) return errorResponse(404, 'NOT_FOUND', served)
+    if (route === undefined) {
+      if (!isOfRest(request.path)) return errorResponse(404, 'NOT_FOUND', served)
+      const broker = parts.broker()
+      if (broker === null) return notServing()
+      return restDoor(broker).then((door) => door.handle(request))
+    }
     if (request.method === 'GET' || request.method === 'HEAD') return route()
     const message = 'Only GET and HEAD are served'
     return errorResponse(405, 'METHOD_NOT_ALLOWED', message, { allow: 'GET, HEAD' })
   }
+}
+
+function isOfRest(path: string): boolean {
+  return path === '/' || path === '/openapi.json' || /^\/topics(\/|$)/.test(path)
+}
+
+function notServing(): WebResponse {
+  const message = 'The broker starts or stops; try again in a second'
+  return errorResponse(503, 'BROKER_NOT_AVAILABLE', message, { 'retry-after': '1' })
 }
 
 function ready(broker: Broker | null): WebResponse {

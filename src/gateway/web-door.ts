@@ -1,3 +1,4 @@
+import { requestBytesMax } from '../broker/broker.ts'
 import { connectionsMax, descriptorLimit } from '../broker/descriptor-limit.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import type { Endpoint } from '../config/listeners.ts'
@@ -31,7 +32,8 @@ const BACKPRESSURE_BYTES_MAX = 8 * MIB
 export const IDLE_TIMEOUT_MS = 120_000
 export const PING_INTERVAL_MS = 30_000
 
-const BODY_BYTES_MAX = 4 * MIB
+/** All bodies under way may take this part of the ingress arena's size. */
+const BODIES_SHARE = 4
 const REQUEST_TIMEOUT_MS = 30_000
 
 /** Rejects when the configured engine does not load. */
@@ -59,7 +61,8 @@ export function openWebDoor(parts: WebDoorParts): Promise<WebServer> {
         connectionsMax(descriptorLimit()).http,
       ),
       connectionsPerAddressMax: perAddress === INT_MAX ? Number.POSITIVE_INFINITY : perAddress,
-      bodyBytesMax: BODY_BYTES_MAX,
+      bodyBytesMax: requestBytesMax(config),
+      bodiesBytesMax: config.get('millrace.arena.ingress.bytes') / BODIES_SHARE,
       requestTimeoutMs: REQUEST_TIMEOUT_MS,
     },
   }

@@ -29,6 +29,7 @@ export class ShardHub {
   #retry: NodeJS.Timeout | null = null
   #isInRound = false
   #owedFlushes = 0
+  #isFlushAsked = false
   readonly #afterPump: (() => void)[] = []
 
   constructor(host: ShardHost) {
@@ -82,6 +83,19 @@ export class ShardHub {
   flushSoon(): void {
     this.#owedFlushes++
     if (!this.#isInRound || this.#owedFlushes >= REQUESTS_PER_FLUSH) this.#flushOwed()
+  }
+
+  /**
+   * `flush`, once for all that ask while the event loop goes through its sockets: for requests that
+   * come one by one from somebody else's sockets.
+   */
+  flushAfterPoll(): void {
+    if (this.#isFlushAsked) return
+    this.#isFlushAsked = true
+    setImmediate(() => {
+      this.#isFlushAsked = false
+      this.flush()
+    })
   }
 
   #flushOwed(): void {

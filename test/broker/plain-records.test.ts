@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Broker } from '../../src/broker/broker.ts'
 import { planRecords } from '../../src/broker/plain-records.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import type { Topic } from '../../src/metadata/image.ts'
 
+const broker = {
+  clock: { wallMs: () => 1, monotonicMs: () => 1 },
+  config: loadConfig(),
+}
+
 test('planRecords, records of two partitions, says where each is in numbers alone', () => {
-  const broker = { clock: { wallMs: () => 1 } } as unknown as Broker
-  const topic = { handles: [10, 11] } as unknown as Topic
+  const topic = { handles: [10, 11], configs: new Map() } as unknown as Topic
   const record = { value: null, headers: [], timestampMs: null }
   const keys = ['a', 'b', 'c', 'a'].map((key) => Buffer.from(key))
   const records = keys.map((key) => ({ key, ...record }))
@@ -22,4 +26,28 @@ test('planRecords, records of two partitions, says where each is in numbers alon
   }
   assert.equal(plan.places.length, 8)
   assert.equal(plan.places[0], plan.places[6], 'equal keys, equal partitions')
+})
+
+test('planRecords, more than a batch may hold, makes several in the order of the records', () => {
+  const configs = new Map([['max.message.bytes', '1000']])
+  const topic = { handles: [10, 11], configs } as unknown as Topic
+  const record = { key: null, headers: [], timestampMs: null }
+  const sizes = [300, 300, 300, 300, 2000, 10]
+  const records = sizes.map((size) => ({ value: Buffer.alloc(size), ...record }))
+  const plan = planRecords(broker, topic, { partition: 1, records })
+  assert.ok(typeof plan !== 'number')
+  assert.deepEqual([...plan.places], [0, 0, 0, 1, 1, 0, 1, 1, 2, 0, 3, 0])
+  const bytes = plan.batches.map((batch) => batch.bytes.length)
+  assert.ok(bytes.every((length, i) => (i === 2 ? length > 2000 : length <= 1000)))
+  assert.ok(plan.batches.every(({ partition, handle }) => partition === 1 && handle === 11))
+})
+
+test('planRecords, a record that names its partition, goes there whatever its key says', () => {
+  const topic = { handles: [10, 11, 12], configs: new Map() } as unknown as Topic
+  const record = { key: Buffer.from('k'), value: null, headers: [], timestampMs: null }
+  const records = [0, 2, 1, null].map((partition) => ({ ...record, partition }))
+  const plan = planRecords(broker, topic, { partition: 2, records })
+  assert.ok(typeof plan !== 'number')
+  const where = [0, 1, 2, 3].map((i) => plan.batches[plan.places[2 * i] as number]?.partition)
+  assert.deepEqual(where, [0, 2, 1, 2])
 })

@@ -77,10 +77,9 @@ test('RestRequests, sends events with their partition, and reads where they are'
   ])
   assert.equal(seen[0], '/topics/a%20topic/produce')
   assert.deepEqual(JSON.parse(seen[1] ?? ''), {
-    events: [
-      { key: 'aw==', value: 'b25l', partition: 3 },
-      { value: 'dHdv', partition: 3 },
-    ],
+    format: 'base64',
+    partition: 3,
+    events: [{ key: 'aw==', value: 'b25l' }, { value: 'dHdv' }],
   })
 })
 

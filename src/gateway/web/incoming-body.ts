@@ -1,8 +1,12 @@
-/** Why a request's body cannot be read. */
-export class BodyError extends Error {
-  readonly kind: 'too-large' | 'aborted'
+import type { ByteBudget } from '../../base/byte-budget.ts'
 
-  constructor(kind: 'too-large' | 'aborted', message: string) {
+/** Why a request's body cannot be read: `no-room` when all bodies together are too large now. */
+export type BodyFailure = 'too-large' | 'aborted' | 'no-room'
+
+export class BodyError extends Error {
+  readonly kind: BodyFailure
+
+  constructor(kind: BodyFailure, message: string) {
     super(message)
     this.name = 'BodyError'
     this.kind = kind
@@ -19,18 +23,23 @@ const NONE = new Uint8Array(0)
 
 /**
  * The body of one request while it arrives. It is collected from the start, since both engines lose
- * what nobody listens to, and never holds more than its bound.
+ * what nobody listens to, and never holds more than its bound. What it takes of the memory of all
+ * bodies it gives back when the request is done with, not when the body is read: what was made of
+ * it takes memory as well.
  */
 export class IncomingBody {
   readonly #bytesMax: number
+  readonly #memory: ByteBudget
   #chunks: Uint8Array[] = []
   #bytes = 0
-  #state: 'open' | 'complete' | 'aborted' | 'too-large' = 'open'
+  #takenBytes = 0
+  #state: 'open' | 'complete' | BodyFailure = 'open'
   #reader: Reader | null = null
   #isRead = false
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, memory: ByteBudget) {
     this.#bytesMax = bytesMax
+    this.#memory = memory
   }
 
   /** Whether the client has sent all of it, read or not. */
@@ -44,9 +53,20 @@ export class IncomingBody {
     this.#bytes += chunk.length
     if (this.#bytes > (this.#reader?.bytesMax ?? this.#bytesMax)) {
       this.#stop('too-large')
-    } else {
+    } else if (this.#memory.tryTake(chunk.length)) {
+      this.#takenBytes += chunk.length
       this.#chunks.push(chunk)
+    } else {
+      this.#stop('no-room')
     }
+  }
+
+  /** The request is done with: nothing is kept of what still arrives. */
+  release(): void {
+    this.abort()
+    this.#chunks = []
+    this.#memory.give(this.#takenBytes)
+    this.#takenBytes = 0
   }
 
   complete(): void {
@@ -66,12 +86,13 @@ export class IncomingBody {
     const limit = Math.min(bytesMax, this.#bytesMax)
     return new Promise((resolve, reject) => {
       this.#reader = { bytesMax: limit, resolve, reject }
-      if (this.#bytes > limit && this.#state !== 'aborted') this.#stop('too-large')
+      const isRefused = this.#state === 'aborted' || this.#state === 'no-room'
+      if (this.#bytes > limit && !isRefused) this.#stop('too-large')
       else this.#settle()
     })
   }
 
-  #stop(state: 'aborted' | 'too-large'): void {
+  #stop(state: BodyFailure): void {
     this.#state = state
     this.#chunks = []
     this.#settle()
@@ -84,6 +105,8 @@ export class IncomingBody {
     if (this.#state === 'too-large') {
       const message = `The body is larger than ${reader.bytesMax} bytes`
       reader.reject(new BodyError('too-large', message))
+    } else if (this.#state === 'no-room') {
+      reader.reject(new BodyError('no-room', 'The bodies under way fill their memory'))
     } else if (this.#state === 'aborted') {
       reader.reject(new BodyError('aborted', 'The client is gone'))
     } else {

@@ -1,5 +1,6 @@
+import type { ByteBudget } from '../../base/byte-budget.ts'
 import { BodyError, IncomingBody } from './incoming-body.ts'
-import { errorResponse } from './responses.ts'
+import { errorResponse, headersTooLarge, type TextResponse, tooMuchUnderWay } from './responses.ts'
 import {
   HEADER_BYTES_MAX,
   type WebRequest,
@@ -29,13 +30,13 @@ export class IncomingRequest implements WebRequest {
   #controller: AbortController | null = null
   #isAborted = false
 
-  constructor(head: RequestHead, bodyBytesMax: number) {
+  constructor(head: RequestHead, bodyBytesMax: number, memory: ByteBudget) {
     this.method = head.method
     this.path = head.path
     this.query = head.query
     this.remoteAddress = head.remoteAddress
     this.#headers = head.headers
-    this.incoming = new IncomingBody(bodyBytesMax)
+    this.incoming = new IncomingBody(bodyBytesMax, memory)
     if (!hasBody(head.headers)) this.incoming.complete()
   }
 
@@ -70,13 +71,10 @@ function hasBody(headers: ReadonlyMap<string, string>): boolean {
 export function refuseHead(
   headers: ReadonlyMap<string, string>,
   bodyBytesMax: number,
-): WebResponse | null {
+): TextResponse | null {
   let bytes = 0
   for (const [name, value] of headers) bytes += name.length + value.length
-  if (bytes > HEADER_BYTES_MAX) {
-    const message = `The headers are larger than ${HEADER_BYTES_MAX} bytes`
-    return errorResponse(431, 'HEADERS_TOO_LARGE', message)
-  }
+  if (bytes > HEADER_BYTES_MAX) return headersTooLarge()
   const length = headers.get('content-length') ?? '0'
   if (!/^\d+$/.test(length)) {
     // Also two of them, which uWebSockets.js lets pass: proxies disagree about which one counts.
@@ -95,6 +93,7 @@ export function handle(
   const onFailure = (error: unknown): void => {
     if (error instanceof BodyError) {
       if (error.kind === 'too-large') respond(errorResponse(413, 'BODY_TOO_LARGE', error.message))
+      if (error.kind === 'no-room') respond(tooMuchUnderWay())
       return // Otherwise nobody waits for an answer.
     }
     respond(errorResponse(500, 'UNKNOWN_SERVER_ERROR', 'The broker failed; its log says why'))
@@ -105,9 +104,14 @@ export function handle(
     result = parts.onRequest(request)
   } catch (error) {
     onFailure(error)
+    request.incoming.release()
     return
   }
   // At once where it can be: a pipelined request behind an open one costs the connection in uws.
-  if (result instanceof Promise) void result.then(respond, onFailure)
-  else respond(result)
+  if (result instanceof Promise) {
+    void result.then(respond, onFailure).finally(() => request.incoming.release())
+    return
+  }
+  respond(result)
+  request.incoming.release()
 }

@@ -1,14 +1,25 @@
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  ServerResponse,
+  STATUS_CODES,
+} from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import { ByteBudget } from '../../base/byte-budget.ts'
 import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import { ConnectionPlaces, type Place } from './connection-places.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
 import { plainAddress } from './plain-address.ts'
+import { type BodyOutlet, pour, spill } from './pour.ts'
+import { errorResponse, headersTooLarge } from './responses.ts'
 import { refuseUpgrade } from './upgrade-rules.ts'
 import type { Upgrades } from './upgrades.ts'
 import {
+  ANSWER_TIMEOUT_MS,
+  type BodyChunk,
   HEADER_BYTES_MAX,
   HEADERS_TIMEOUT_MS,
   KEEP_ALIVE_TIMEOUT_MS,
@@ -21,9 +32,6 @@ import {
 /** How often node looks for requests that take too long. */
 const TIMEOUT_CHECK_MS = 1000
 
-/** A client that takes nothing of its answer for so long is closed, as uWebSockets.js does. */
-const ANSWER_TIMEOUT_MS = 10_000
-
 /** The server on node:http; its WebSockets are somebody else's. */
 export class NodeServer implements WebServer {
   readonly engine: WebEngine
@@ -31,13 +39,17 @@ export class NodeServer implements WebServer {
   readonly #server: Server
   readonly #upgrades: Upgrades
   readonly #places: ConnectionPlaces
+  readonly #bodies: ByteBudget
   readonly #placeOf = new WeakMap<Duplex, Place>()
+  /** Connections whose answer is not all sent. */
+  readonly #answering = new WeakSet<Duplex>()
 
   constructor(engine: WebEngine, parts: WebServerParts, upgrades: Upgrades) {
     this.engine = engine
     this.#parts = parts
     this.#upgrades = upgrades
     this.#places = new ConnectionPlaces(parts.limits)
+    this.#bodies = new ByteBudget(parts.limits.bodiesBytesMax)
     this.#server = createServer({
       headersTimeout: Math.min(HEADERS_TIMEOUT_MS, parts.limits.requestTimeoutMs),
       requestTimeout: parts.limits.requestTimeoutMs,
@@ -47,6 +59,7 @@ export class NodeServer implements WebServer {
     })
     this.#server.on('connection', (socket: Socket) => this.#onConnection(socket))
     this.#server.on('request', (request, response) => this.#onRequest(request, response))
+    this.#server.on('clientError', (error, socket) => this.#onBytes(error, socket as Socket))
     this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
   }
 
@@ -90,12 +103,14 @@ export class NodeServer implements WebServer {
   #onRequest(message: IncomingMessage, response: ServerResponse): void {
     const { limits, webSocket } = this.#parts
     const head = readHead(message)
-    const request = new IncomingRequest(head, limits.bodyBytesMax)
+    const request = new IncomingRequest(head, limits.bodyBytesMax, this.#bodies)
     const { incoming } = request
     message.on('data', (chunk: Buffer) => incoming.push(chunk))
     message.on('end', () => incoming.complete())
     message.on('error', () => {}) // 'close' follows, which says all.
+    this.#answering.add(message.socket)
     response.on('close', () => {
+      this.#answering.delete(message.socket)
       if (!response.writableFinished) request.abort()
     })
     const refusal =
@@ -105,10 +120,27 @@ export class NodeServer implements WebServer {
     const respond = (answer: WebResponse): void => {
       // A body that nobody wants any more would be received to its end.
       if (refusal !== null || !incoming.isComplete) response.shouldKeepAlive = false
-      write(response, answer)
+      write(response, answer, this.#parts.onError)
     }
-    if (refusal === null) handle(this.#parts, request, respond)
-    else respond(refusal)
+    if (refusal === null) {
+      handle(this.#parts, request, respond)
+    } else {
+      respond(refusal)
+      incoming.release()
+    }
+  }
+
+  /** What node cannot read as a request: answered like every other refusal, and closed. */
+  #onBytes(error: NodeJS.ErrnoException, socket: Socket): void {
+    if (error.code === 'ECONNRESET' || !socket.writable || this.#answering.has(socket)) {
+      socket.destroy() // Inside an answer it would be taken for part of it.
+      return
+    }
+    const { status, headers, body } = refusalOf(error.code)
+    const lines = Object.entries({ ...headers, connection: 'close', 'content-length': body.length })
+      .map(([name, value]) => `${name}: ${value}\r\n`)
+      .join('')
+    socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines}\r\n${body}`)
   }
 
   /** Node calls this for every request with an Upgrade header, and does nothing for it any more. */
@@ -129,7 +161,7 @@ export class NodeServer implements WebServer {
       refuseHead(head.headers, 0) ??
       refuseUpgrade({ method: head.method, header }, webSocket)
     if (refusal !== null) {
-      write(plainResponse(message, socket as Socket), refusal)
+      write(plainResponse(message, socket as Socket), refusal, this.#parts.onError)
       return
     }
     this.#upgrades.accept({ message, socket: socket as Socket, rest, place: place.move() })
@@ -152,6 +184,17 @@ function readHead(message: IncomingMessage): RequestHead {
   }
 }
 
+function refusalOf(code: string | undefined): WebResponse & { readonly body: string } {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return headersTooLarge()
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return errorResponse(408, 'REQUEST_TIMED_OUT', 'The request took too long; send it again')
+    default:
+      return errorResponse(400, 'INVALID_REQUEST', 'This is not a request of HTTP/1.1')
+  }
+}
+
 /** A response on a socket that node's HTTP has let go of. */
 function plainResponse(message: IncomingMessage, socket: Socket): ServerResponse {
   const response = new ServerResponse(message)
@@ -162,12 +205,66 @@ function plainResponse(message: IncomingMessage, socket: Socket): ServerResponse
   return response
 }
 
-function write(response: ServerResponse, answer: WebResponse): void {
-  if (response.destroyed || response.headersSent) return
-  const length = Buffer.byteLength(answer.body)
-  response.writeHead(answer.status, { ...answer.headers, 'content-length': length })
-  // Node sets another time for the next request when this one is finished.
-  response.socket?.setTimeout(ANSWER_TIMEOUT_MS)
-  if (response.req.method === 'HEAD') response.end()
-  else response.end(answer.body)
+type OnError = WebServerParts['onError']
+
+function write(response: ServerResponse, answer: WebResponse, onError: OnError): void {
+  const { body, status, headers } = answer
+  const isWhole = typeof body === 'string' || body instanceof Uint8Array
+  if (response.destroyed || response.headersSent) {
+    if (!isWhole) spill(body)
+    return
+  }
+  const isHead = response.req.method === 'HEAD'
+  const length = isWhole ? { 'content-length': Buffer.byteLength(body) } : {}
+  response.writeHead(status, { ...headers, ...length })
+  if (isWhole || isHead) {
+    // Node sets another time for the next request when this one is finished.
+    response.socket?.setTimeout(ANSWER_TIMEOUT_MS)
+    if (!isWhole) spill(body)
+    response.end(isHead || !isWhole ? undefined : body)
+    return
+  }
+  response.flushHeaders()
+  void pour(body, new NodeOutlet(response, onError))
+}
+
+/** A response in pieces; the time that a client may take for one counts while it is waited for. */
+class NodeOutlet implements BodyOutlet {
+  readonly #response: ServerResponse
+  readonly #onError: OnError
+
+  constructor(response: ServerResponse, onError: OnError) {
+    this.#response = response
+    this.#onError = onError
+  }
+
+  get isOver(): boolean {
+    return this.#response.destroyed || this.#response.closed
+  }
+
+  write(chunk: BodyChunk): Promise<void> | null {
+    const response = this.#response
+    if (response.write(chunk)) return null
+    response.socket?.setTimeout(ANSWER_TIMEOUT_MS)
+    return new Promise((resolve) => {
+      const done = (): void => {
+        response.off('drain', done)
+        response.off('close', done)
+        response.socket?.setTimeout(0)
+        resolve()
+      }
+      response.on('drain', done)
+      response.on('close', done)
+    })
+  }
+
+  end(): void {
+    this.#response.socket?.setTimeout(ANSWER_TIMEOUT_MS)
+    this.#response.end()
+  }
+
+  fail(error: unknown): void {
+    this.#response.destroy()
+    this.#onError(error)
+  }
 }

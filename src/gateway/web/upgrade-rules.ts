@@ -4,8 +4,7 @@
  * keeps a foreign page from talking to a broker on the reader's own machine.
  */
 import { isLoopback } from '../../config/listeners.ts'
-import { errorResponse } from './responses.ts'
-import type { WebResponse } from './web-server.ts'
+import { errorResponse, type TextResponse } from './responses.ts'
 
 export interface UpgradeOffer {
   readonly method: string
@@ -20,7 +19,7 @@ export interface UpgradeRules {
 }
 
 /** Null when the offer is to be accepted, else what to answer. */
-export function refuseUpgrade(offer: UpgradeOffer, rules: UpgradeRules): WebResponse | null {
+export function refuseUpgrade(offer: UpgradeOffer, rules: UpgradeRules): TextResponse | null {
   const { path, protocol } = rules
   if (offer.method !== 'GET') {
     const message = `${path} is opened with GET and "Upgrade: websocket"`

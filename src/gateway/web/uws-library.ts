@@ -38,6 +38,10 @@ export interface UwsResponse {
   cork(write: () => void): UwsResponse
   writeStatus(status: string): UwsResponse
   writeHeader(name: string, value: string): UwsResponse
+  /** False: not all is sent, the rest waits in the library, until `write` is called again. */
+  write(chunk: string | Uint8Array): boolean
+  /** The handler returns whether all is sent now. */
+  onWritable(handler: () => boolean): UwsResponse
   end(body: string | Uint8Array, closeConnection: boolean): UwsResponse
   endWithoutBody(): UwsResponse
   close(): UwsResponse

@@ -1,10 +1,12 @@
 import { STATUS_CODES } from 'node:http'
+import { ByteBudget } from '../../base/byte-budget.ts'
 import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import { AddressTally } from './address-tally.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
 import { startTicking } from './life-signs.ts'
 import { plainAddress } from './plain-address.ts'
+import { type BodyOutlet, pour, spill } from './pour.ts'
 import { tooManyConnections, tooManyFromAddress } from './responses.ts'
 import { refuseUpgrade } from './upgrade-rules.ts'
 import {
@@ -17,7 +19,13 @@ import {
   type UwsSocket,
 } from './uws-library.ts'
 import { UwsPeer } from './uws-peer.ts'
-import type { WebResponse, WebServer, WebServerParts } from './web-server.ts'
+import {
+  ANSWER_TIMEOUT_MS,
+  type BodyChunk,
+  type WebResponse,
+  type WebServer,
+  type WebServerParts,
+} from './web-server.ts'
 
 /** The library looks every four seconds, and what runs out in between runs out then. */
 const IDLE_SLACK_MS = 8000
@@ -34,6 +42,7 @@ export class UwsServer implements WebServer {
   readonly #app: UwsApp
   readonly #peers = new Set<UwsPeer>()
   readonly #tally: AddressTally
+  readonly #bodies: ByteBudget
   /** HTTP and WebSocket connections; the library does not count an upgraded one down. */
   #connections = 0
   #listenSocket: object | null = null
@@ -43,6 +52,7 @@ export class UwsServer implements WebServer {
     this.#library = library
     this.#parts = parts
     this.#tally = new AddressTally(parts.limits.connectionsPerAddressMax)
+    this.#bodies = new ByteBudget(parts.limits.bodiesBytesMax)
     this.#app = library.App()
     this.#app.filter((response, count) => this.#onConnection(response, count))
     this.#app.any('/*', (response, request) => this.#onRequest(response, request))
@@ -92,8 +102,8 @@ export class UwsServer implements WebServer {
   #onRequest(response: UwsResponse, rawRequest: UwsRequest): void {
     const { limits, webSocket } = this.#parts
     const head = readHead(response, rawRequest)
-    const request = new IncomingRequest(head, limits.bodyBytesMax)
-    const exchange = new UwsExchange(response, request)
+    const request = new IncomingRequest(head, limits.bodyBytesMax, this.#bodies)
+    const exchange = new UwsExchange(response, request, this.#parts.onError)
     const refusal =
       refuseHead(head.headers, limits.bodyBytesMax) ??
       (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
@@ -160,21 +170,30 @@ export class UwsServer implements WebServer {
 }
 
 /** One request and its answer. The response is dead once it is ended or aborted. */
-class UwsExchange {
+class UwsExchange implements BodyOutlet {
   readonly #response: UwsResponse
   readonly #request: IncomingRequest
+  readonly #onError: WebServerParts['onError']
   #isOver = false
+  #hasBegun = false
   #timer: NodeJS.Timeout | undefined
   #onOver: () => void = () => {}
+  /** Set while the client is waited for. */
+  #onRoom: (() => void) | null = null
 
-  constructor(response: UwsResponse, request: IncomingRequest) {
+  constructor(response: UwsResponse, request: IncomingRequest, onError: WebServerParts['onError']) {
     this.#response = response
     this.#request = request
+    this.#onError = onError
     response.onAborted(() => {
       if (this.#isOver) return // It also runs when an answered connection closes.
       this.#finish()
       request.abort()
     })
+  }
+
+  get isOver(): boolean {
+    return this.#isOver
   }
 
   /** Receives the body, within `timeoutMs`; `onOver` runs once when nothing is left to do. */
@@ -194,27 +213,98 @@ class UwsExchange {
   }
 
   respond(answer: WebResponse): void {
-    // A body that nobody wants any more would be received to its end.
-    this.#end(answer, !this.#request.incoming.isComplete)
+    const { body } = answer
+    if (typeof body === 'string' || body instanceof Uint8Array) {
+      // A body that nobody wants any more would be received to its end.
+      this.#end({ ...answer, body }, !this.#request.incoming.isComplete)
+    } else if (this.#isOver || this.#hasBegun) {
+      spill(body)
+    } else if (this.#request.method === 'HEAD') {
+      spill(body)
+      this.#finish()
+      const response = this.#response
+      response.cork(() => {
+        writeHead(response, answer.status, answer.headers)
+        response.endWithoutBody()
+      })
+    } else {
+      this.#begin(answer)
+      void pour(body, this)
+    }
   }
 
   /** Answers, and closes the connection. */
-  refuse(answer: WebResponse): void {
+  refuse(answer: WholeResponse): void {
+    this.#request.incoming.release()
     this.#end(answer, true)
   }
 
-  #end(answer: WebResponse, isLast: boolean): void {
+  write(chunk: BodyChunk): Promise<void> | null {
+    if (this.#isOver || this.#put(chunk)) return null
+    this.#timer = setTimeout(() => {
+      if (!this.#isOver) this.#response.close()
+    }, ANSWER_TIMEOUT_MS)
+    return new Promise((resolve) => {
+      this.#onRoom = resolve
+    })
+  }
+
+  end(): void {
     if (this.#isOver) return
+    this.#finish()
+    const isLast = !this.#request.incoming.isComplete
+    this.#response.cork(() => this.#response.end('', isLast))
+  }
+
+  fail(error: unknown): void {
+    if (!this.#isOver) this.#response.close()
+    this.#onError(error)
+  }
+
+  #begin({ status, headers }: WebResponse): void {
+    const response = this.#response
+    this.#hasBegun = true
+    clearTimeout(this.#timer)
+    response.onWritable(() => {
+      if (this.#isOver) return true
+      if (this.#onRoom !== null) this.#timer?.refresh()
+      // The library sends what it keeps when it is given more: nothing at all will do.
+      if (!this.#put('')) return false
+      this.#goOn()
+      return true
+    })
+    response.cork(() => writeHead(response, status, headers))
+  }
+
+  #put(chunk: BodyChunk): boolean {
+    let isSent = false
+    this.#response.cork(() => {
+      isSent = this.#response.write(chunk)
+    })
+    return isSent
+  }
+
+  #goOn(): void {
+    clearTimeout(this.#timer)
+    const onRoom = this.#onRoom
+    this.#onRoom = null
+    onRoom?.()
+  }
+
+  #end(answer: WholeResponse, isLast: boolean): void {
+    if (this.#isOver || this.#hasBegun) return
     this.#finish()
     write(this.#response, answer, { isHead: this.#request.method === 'HEAD', isLast })
   }
 
   #finish(): void {
     this.#isOver = true
-    clearTimeout(this.#timer)
+    this.#goOn()
     this.#onOver()
   }
 }
+
+type WholeResponse = WebResponse & { readonly body: BodyChunk }
 
 interface WriteOptions {
   readonly isHead: boolean
@@ -222,10 +312,10 @@ interface WriteOptions {
   readonly isLast: boolean
 }
 
-function write(response: UwsResponse, answer: WebResponse, { isHead, isLast }: WriteOptions): void {
+function write(response: UwsResponse, answer: WholeResponse, how: WriteOptions): void {
+  const { isHead, isLast } = how
   response.cork(() => {
-    response.writeStatus(`${answer.status} ${STATUS_CODES[answer.status] ?? ''}`)
-    for (const [name, value] of Object.entries(answer.headers)) response.writeHeader(name, value)
+    writeHead(response, answer.status, answer.headers)
     if (isHead) {
       // The length as a header of ours: given one, the library waits for a body of that length to
       // be sent, and closes the connection at the next request. Without one it closes when idle.
@@ -235,6 +325,11 @@ function write(response: UwsResponse, answer: WebResponse, { isHead, isLast }: W
       response.end(answer.body, isLast)
     }
   })
+}
+
+function writeHead(response: UwsResponse, status: number, headers: WebResponse['headers']): void {
+  response.writeStatus(`${status} ${STATUS_CODES[status] ?? ''}`)
+  for (const [name, value] of Object.entries(headers)) response.writeHeader(name, value)
 }
 
 function readHead(response: UwsResponse, request: UwsRequest): RequestHead {

@@ -44,11 +44,18 @@ export interface WebRequest {
   body(bytesMax: number): Promise<Uint8Array>
 }
 
+export type BodyChunk = string | Uint8Array
+
 export interface WebResponse {
   readonly status: number
   /** Names in lower case, without content-length, which the server knows. */
   readonly headers: Readonly<Record<string, string>>
-  readonly body: string | Uint8Array
+  /**
+   * Whole, or in pieces that are made while the client takes them: none is asked for before the one
+   * in front of it has been taken, and `return` is called when the client is gone. The request's
+   * signal ends a wait inside. Pieces are not empty.
+   */
+  readonly body: BodyChunk | AsyncIterable<BodyChunk>
 }
 
 /** One accepted WebSocket connection. `onClose` may run inside each of its methods. */
@@ -106,6 +113,8 @@ export interface WebLimits {
   readonly connectionsPerAddressMax: number
   /** The most that any `body` may ask for: a request that declares more is refused unseen. */
   readonly bodyBytesMax: number
+  /** Of all bodies that have arrived, in part or whole, and are still worked on. */
+  readonly bodiesBytesMax: number
   /** From the first byte of a request to the last of its body. */
   readonly requestTimeoutMs: number
 }
@@ -127,6 +136,9 @@ export const HEADER_BYTES_MAX = 16 * 1024
 
 /** Headers that take longer close the connection. Fixed in uWebSockets.js, where it is 12 s. */
 export const HEADERS_TIMEOUT_MS = 10_000
+
+/** A client that takes nothing of its answer for so long is closed. */
+export const ANSWER_TIMEOUT_MS = 10_000
 
 /** A connection without a request is closed after this. The same there. */
 export const KEEP_ALIVE_TIMEOUT_MS = 10_000

@@ -1,11 +1,7 @@
 import { type AppendedBatch, AppendJob } from '../../broker/append-job.ts'
-import {
-  type PlainBatch,
-  type PlainPlan,
-  type PlainRecord,
-  planRecords,
-} from '../../broker/plain-records.ts'
-import { RequestFrame } from '../../broker/request-frame.ts'
+import { appendPlan, outlineOf, placeChunks, recordOutcomes } from '../../broker/plain-append.ts'
+import { type PlainRecord, planRecords } from '../../broker/plain-records.ts'
+import type { RequestFrame } from '../../broker/request-frame.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import { type ClientMessages, CloseCode } from '../../wire/websocket/messages.ts'
 import type { SessionLink } from './session-link.ts'
@@ -63,7 +59,7 @@ export class Produces {
   resume(): void {
     while (this.#waiting.length > 0) {
       const { bytes, start } = this.#waiting[0] as Waiting
-      const frame = this.#place([bytes], bytes.length)
+      const frame = placeChunks(this.#session.broker.arena, [bytes])
       if (frame === null) return
       this.#waiting.shift() // Before it starts: that may end in `close`.
       start(frame, frame.offset)
@@ -159,21 +155,20 @@ export class Produces {
     }
     const chunks = plan.batches.map((batch) => batch.bytes)
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    const outline = outlineOf(plan)
     this.#append(chunks, { bytes, cost }, (frame, first) => {
-      const job = new AppendJob(session.broker, frame)
-      let offset = first
-      for (const { handle, bytes: batch } of plan.batches) {
-        job.append(handle, { offset, length: batch.length })
-        offset += batch.length
-      }
-      job.start(() => {
+      appendPlan(session.broker, outline, { frame, first }, (results) => {
         const kept = this.#end(cost)
         if (kept === null) return
-        const failed = job.results.find((result) => result.errorCode !== ErrorCode.NONE)
+        const failed = results.find((result) => result.errorCode !== ErrorCode.NONE)
         session.answer({
           type: 'producedRecords',
           id,
-          records: outcomesOf(plan, job.results),
+          records: recordOutcomes(outline, results).map(({ partition, offset, errorCode }) => [
+            partition,
+            offset,
+            errorCode,
+          ]),
           message:
             failed === undefined ? null : session.broker.explain(failed.errorCode, failed.handle),
           ...(kept === 0 ? {} : { kept }),
@@ -188,7 +183,8 @@ export class Produces {
     { bytes, cost }: { bytes: number; cost: number },
     start: StartAppends,
   ): void {
-    const frame = this.#waiting.length === 0 ? this.#place(chunks, bytes) : null
+    const { arena } = this.#session.broker
+    const frame = this.#waiting.length === 0 ? placeChunks(arena, chunks) : null
     if (frame !== null) {
       start(frame, frame.offset)
       frame.release()
@@ -200,16 +196,6 @@ export class Produces {
     this.#session.waitForMemory()
   }
 
-  /** Null while the arena has no extent of that size. The caller releases the frame. */
-  #place(chunks: readonly Uint8Array[], bytes: number): RequestFrame | null {
-    const { arena } = this.#session.broker
-    const offset = arena.allocate(bytes)
-    if (offset < 0) return null
-    fill(arena.bytes, offset, chunks)
-    const generation = arena.generationOf(offset)
-    return new RequestFrame(arena, { offset, length: bytes, generation })
-  }
-
   /**
    * The message has cost nothing any more. Returns how much of its cost the client does not get
    * back; null when nobody waits for its answer.
@@ -219,22 +205,6 @@ export class Produces {
     this.#session.account.settle(cost)
     return null
   }
-}
-
-/** For each record its partition, its offset and what went wrong. */
-function outcomesOf(
-  { batches, places }: PlainPlan,
-  results: readonly AppendedBatch[],
-): [number, number, number][] {
-  const outcomes: [number, number, number][] = []
-  for (let i = 0; i < places.length; i += 2) {
-    const batch = places[i] as number
-    const { errorCode, baseOffset } = results[batch] as AppendedBatch
-    const { partition } = batches[batch] as PlainBatch
-    const isKept = errorCode === ErrorCode.NONE
-    outcomes.push([partition, isKept ? baseOffset + (places[i + 1] as number) : -1, errorCode])
-  }
-  return outcomes
 }
 
 function fill(target: Uint8Array, from: number, chunks: readonly Uint8Array[]): void {

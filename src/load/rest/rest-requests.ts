@@ -1,7 +1,7 @@
 /**
  * Produce over REST: `POST /topics/{topic}/produce` with
- * `{"events":[{"key","value","partition"}]}`, keys and values as base64 text. The body is encoded
- * once; connections are kept.
+ * `{"format":"base64","partition","events":[{"key","value"}]}`. The body is encoded once;
+ * connections are kept.
  */
 import { Agent, request as startRequest } from 'node:http'
 import { request as startTlsRequest, Agent as TlsAgent } from 'node:https'
@@ -30,16 +30,13 @@ export class RestRequests implements RequestDriver {
     this.#options = options
   }
 
-  /** Events without their partition, which `prepare` knows: JSON objects that are left open. */
+  /** The events alone: `prepare` knows their partition. */
   async buildBatch(records: readonly LoadRecord[]): Promise<Uint8Array> {
     const events = records.map(({ key, value }) => {
       const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64')
-      return JSON.stringify({
-        ...(key === null ? {} : { key: text(key) }),
-        value: text(value),
-      }).slice(0, -1)
+      return { ...(key === null ? {} : { key: text(key) }), value: text(value) }
     })
-    return Buffer.from(events.join('\n'))
+    return Buffer.from(JSON.stringify(events))
   }
 
   prepare(
@@ -48,9 +45,8 @@ export class RestRequests implements RequestDriver {
     { bytes, events }: { readonly bytes: Uint8Array; readonly events: number },
   ): PreparedRequest {
     const { partition } = this.#options.places[place] as Place
-    const open = Buffer.from(bytes).toString().split('\n')
-    const closed = open.map((event) => `${event},"partition":${partition}}`)
-    const message = Buffer.from(`{"events":[${closed.join(',')}]}`)
+    const head = Buffer.from(`{"format":"base64","partition":${partition},"events":`)
+    const message = Buffer.concat([head, bytes, Buffer.from('}')])
     return { place, events, batchBytes: message.length, message }
   }
 

@@ -156,6 +156,7 @@ export async function withServer(
       connectionsMax: 10_000,
       connectionsPerAddressMax: Number.POSITIVE_INFINITY,
       bodyBytesMax: 100_000,
+      bodiesBytesMax: 1_000_000,
       requestTimeoutMs: HANG_MS,
       ...options.limits,
     },

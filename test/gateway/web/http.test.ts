@@ -24,7 +24,11 @@ onEveryEngine('HTTP', httpTests, CONCURRENT)
 
 function httpTests(engine: WebEngine): void {
   test('health and metrics are served with GET and HEAD, and nothing else is', async () => {
-    const onRequest = httpRoutes({ metrics: new MetricsRegistry(), broker: () => null })
+    const onRequest = httpRoutes({
+      metrics: new MetricsRegistry(),
+      broker: () => null,
+      rules: { allowedOrigins: [], isLocal: true },
+    })
     await withServer(engine, { onRequest }, async ({ port }) => {
       const ask = (line: string) => rawRequest(port, `${line} HTTP/1.1\r\n${HOST}\r\n`)
       const live = await ask('GET /health/live?a=b')
@@ -348,6 +352,7 @@ function partsAt(port: number, onRequest: () => WebResponse) {
       connectionsMax: 1,
       connectionsPerAddressMax: 1,
       bodyBytesMax: 1,
+      bodiesBytesMax: 1,
       requestTimeoutMs: 10_000,
     },
   }

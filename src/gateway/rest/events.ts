@@ -1,0 +1,342 @@
+import type { z } from 'zod'
+import { listOffsets } from '../../broker/handlers/02-list-offsets.ts'
+import { deleteRecords } from '../../broker/handlers/21-delete-records.ts'
+import { type Event, type EventsRead, readEvents as readLog } from '../../broker/read-events.ts'
+import { SendTurns } from '../../broker/send-turns.ts'
+import { ErrorCode } from '../../errors/error-code.ts'
+import type { ListOffsetsResponseInit } from '../../wire/kafka/schema/02-list-offsets.ts'
+import type { DeleteRecordsResponseInit } from '../../wire/kafka/schema/21-delete-records.ts'
+import { jsonResponse } from '../web/responses.ts'
+import type { BodyChunk, WebResponse } from '../web/web-server.ts'
+import { type Call, handleOf, topicOf } from './call.ts'
+import { toJson } from './event-forms.ts'
+import { JSON_TYPE, LINES_TYPE } from './operations.ts'
+import { badRequest, kafkaError, RestError } from './rest-error.ts'
+import {
+  type DeleteEventsQuery,
+  type EventsQuery,
+  type Format,
+  READ_BYTES_DEFAULT,
+  READ_EVENTS_MAX,
+} from './shapes.ts'
+
+/** Reading a partition's events: a page, a long poll, or a stream that follows. Runs on main. */
+type Query = z.infer<typeof EventsQuery>
+
+/** An answer up to this is sent whole; a larger one in pieces, as its reader takes them. */
+const WHOLE_BYTES_MAX = 64 * 1024
+/** What is read at once from the log; a batch comes whole all the same. */
+const READ_BYTES = 1024 * 1024
+/** A stream sends so much at once, and a slow reader costs it. */
+const STREAM_BYTES = 256 * 1024
+/** A stream without events sends an empty line: a reader that is gone is noticed by it. */
+const HEARTBEAT_MS = 5000
+/** Before a stream looks again for memory. */
+const NO_MEMORY_MS = 200
+const LIST_OFFSETS_VERSION = 9
+
+interface Place {
+  readonly handle: number
+  readonly name: string
+  readonly format: Format
+}
+
+export async function readEvents(call: Call<Query>, type: string): Promise<WebResponse> {
+  const { query } = call
+  const handle = handleOf(topicOf(call), call.partition)
+  if (query.offset !== undefined && query.timestamp !== undefined) {
+    throw badRequest('query: offset and timestamp are both there; one says where to begin')
+  }
+  const offset = await beginning(call, handle)
+  const place = { handle, name: `${call.topic}-${call.partition}`, format: query.format ?? 'json' }
+  if (query.follow === true) return follow(call, place, offset)
+  const limits = {
+    bytesMax: query.max_bytes ?? READ_BYTES_DEFAULT,
+    eventsMax: query.max_events ?? READ_EVENTS_MAX,
+    waitMs: query.wait_ms ?? 0,
+  }
+  const page = await readPage(call, place, offset, limits)
+  return type === LINES_TYPE ? asLines(call, page) : asJson(call, page)
+}
+
+/** The offset to begin at. */
+async function beginning(call: Call<Query>, handle: number): Promise<number> {
+  const { offset = 'earliest', timestamp } = call.query
+  if (timestamp !== undefined) {
+    const found = await offsetAt(call, timestamp)
+    return found >= 0 ? found : offsetAt(call, LATEST)
+  }
+  if (typeof offset === 'number') return offset
+  const reply = await call.broker.control(handle, { kind: 'offsets', handle })
+  if (reply.kind !== 'offsets') throw kafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
+  return offset === 'earliest' ? reply.logStartOffset : reply.highWatermark
+}
+
+/** Of the first event that is not older than `timestamp`; −1 when there is none. */
+async function offsetAt(call: Call<Query>, timestamp: number): Promise<number> {
+  const { partition: partitionIndex, topic: name } = call
+  const asked = { partitionIndex, currentLeaderEpoch: -1, timestamp, maxNumOffsets: 1 }
+  const topics = [{ name, partitions: [asked] }]
+  const body = { replicaId: -1, isolationLevel: 0, timeoutMs: 0, topics }
+  const reply = await listOffsets(call.broker, body, {
+    apiVersion: LIST_OFFSETS_VERSION,
+    listenerName: '',
+    sendTurns: new SendTurns(),
+    onClose: () => () => {},
+  })
+  const answer = (reply.body as ListOffsetsResponseInit).topics?.[0]?.partitions?.[0]
+  const { errorCode = ErrorCode.NONE, offset = -1 } = answer ?? {}
+  if (errorCode !== ErrorCode.NONE) throw kafkaError(errorCode)
+  return offset
+}
+
+/** A timestamp that stands for the end, as in Kafka's ListOffsets. */
+const LATEST = -1
+
+interface Page {
+  readonly events: readonly string[]
+  /** Of the events' texts, in characters. */
+  readonly length: number
+  readonly read: EventsRead
+}
+
+interface PageLimits {
+  readonly bytesMax: number
+  readonly eventsMax: number
+  readonly waitMs: number
+}
+
+/** Throws RestError for what cannot be read. */
+async function readPage(
+  call: Call<unknown>,
+  { handle, name, format }: Place,
+  offset: number,
+  limits: PageLimits,
+): Promise<Page> {
+  const { broker, request, memory, slices, topic, partition } = call
+  const events: string[] = []
+  let length = 0
+  const read = await readLog(
+    broker,
+    {
+      handle,
+      offset,
+      bytesMax: Math.min(limits.bytesMax, READ_BYTES),
+      waitMs: limits.waitMs,
+      signal: request.signal,
+      memory,
+      slices,
+    },
+    (event: Event) => {
+      const text = toJson(event, format)
+      events.push(text)
+      length += text.length + 1
+      return length < limits.bytesMax && events.length < limits.eventsMax
+    },
+  )
+  if (read.errorCode !== ErrorCode.NONE) {
+    // A shard says of a partition that has just been deleted only that it is not there.
+    if (broker.topicByName(topic)?.handles[partition] !== handle) throw goneError(name)
+    throw readError(read, name)
+  }
+  return { events, length, read }
+}
+
+function goneError(name: string): RestError {
+  return kafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `${name} has been deleted`)
+}
+
+function readError(read: EventsRead, name: string): RestError {
+  const { errorCode, errorMessage, nextOffset, logStartOffset, highWatermark } = read
+  if (errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) {
+    const message =
+      `Offset ${nextOffset} is not in ${name}, which holds ${logStartOffset} to ` +
+      `${highWatermark} (exclusive). Ask for one of these, or for offset=earliest or latest`
+    return kafkaError(errorCode, message, { logStartOffset, highWatermark })
+  }
+  if (errorCode === ErrorCode.THROTTLING_QUOTA_EXCEEDED) return kafkaError(errorCode, TOO_MANY)
+  if (errorMessage === null) return kafkaError(errorCode)
+  const message =
+    `The batch of ${name} at offset ${nextOffset} cannot be read here: ${errorMessage}. ` +
+    'Go on behind it, or read it over the Kafka protocol'
+  return kafkaError(errorCode, message, { nextOffset })
+}
+
+function asJson(call: Call<Query>, { events, length, read }: Page): WebResponse {
+  const { nextOffset, highWatermark, logStartOffset } = read
+  const end =
+    `],"nextOffset":${nextOffset},"highWatermark":${highWatermark},` +
+    `"logStartOffset":${logStartOffset}}\n`
+  const headers = { 'content-type': JSON_TYPE, 'cache-control': 'no-store' }
+  if (length <= WHOLE_BYTES_MAX) {
+    return { status: 200, headers, body: `{"events":[${events.join(',')}${end}` }
+  }
+  return {
+    status: 200,
+    headers,
+    body: inPieces(call, { events, length, begin: '{"events":[', between: ',', end }),
+  }
+}
+
+function asLines(call: Call<Query>, { events, length, read }: Page): WebResponse {
+  const headers = {
+    'content-type': LINES_TYPE,
+    'cache-control': 'no-store',
+    'x-next-offset': String(read.nextOffset),
+    'x-high-watermark': String(read.highWatermark),
+    'x-log-start-offset': String(read.logStartOffset),
+  }
+  const end = events.length === 0 ? '' : '\n'
+  if (length <= WHOLE_BYTES_MAX) {
+    return { status: 200, headers, body: `${events.join('\n')}${end}` }
+  }
+  return {
+    status: 200,
+    headers,
+    body: inPieces(call, { events, length, begin: '', between: '\n', end }),
+  }
+}
+
+const TOO_MANY = 'Other answers that are under way fill their memory'
+
+interface Pieces {
+  readonly events: readonly string[]
+  readonly length: number
+  readonly begin: string
+  readonly between: string
+  readonly end: string
+}
+
+/** Throws RestError when too many answers are under way. */
+function inPieces({ memory, request }: Call<unknown>, pieces: Pieces): AsyncIterable<BodyChunk> {
+  const { events, length, begin, between, end } = pieces
+  if (!memory.tryTake(length)) throw kafkaError(ErrorCode.THROTTLING_QUOTA_EXCEEDED, TOO_MANY)
+  async function* generate(): AsyncGenerator<string> {
+    let piece = begin
+    for (const [i, event] of events.entries()) {
+      piece += i === 0 ? event : `${between}${event}`
+      if (piece.length < WHOLE_BYTES_MAX) continue
+      yield piece
+      piece = ''
+    }
+    yield `${piece}${end}`
+  }
+  return new HeldBody(generate(), () => memory.give(length), request.signal)
+}
+
+/**
+ * A body that gives something back once when it is over, also when nobody ever asks for a piece:
+ * a generator that has not begun runs no `finally`.
+ */
+class HeldBody implements AsyncIterableIterator<BodyChunk> {
+  readonly #pieces: AsyncGenerator<BodyChunk>
+  readonly #signal: AbortSignal
+  #release: (() => void) | null
+
+  constructor(pieces: AsyncGenerator<BodyChunk>, release: () => void, signal: AbortSignal) {
+    this.#pieces = pieces
+    this.#release = release
+    this.#signal = signal
+    signal.addEventListener('abort', this.#over)
+    if (signal.aborted) this.#over()
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async next(): Promise<IteratorResult<BodyChunk>> {
+    const result = await this.#pieces.next()
+    if (result.done === true) this.#over()
+    return result
+  }
+
+  async return(): Promise<IteratorResult<BodyChunk>> {
+    this.#over()
+    return this.#pieces.return(undefined)
+  }
+
+  readonly #over = (): void => {
+    this.#signal.removeEventListener('abort', this.#over)
+    this.#release?.()
+    this.#release = null
+  }
+}
+
+/** The first page is read before the answer begins, so that what is wrong has a status. */
+async function follow(call: Call<Query>, place: Place, offset: number): Promise<WebResponse> {
+  const left = { events: call.query.max_events ?? Infinity }
+  const first = await readPage(call, place, offset, streamLimits(left.events, 0))
+  const headers = {
+    'content-type': LINES_TYPE,
+    'cache-control': 'no-store',
+    // For proxies that collect answers.
+    'x-accel-buffering': 'no',
+  }
+  return { status: 200, headers, body: stream(call, place, first, left) }
+}
+
+function streamLimits(eventsLeft: number, waitMs: number): PageLimits {
+  return { bytesMax: STREAM_BYTES, eventsMax: Math.min(eventsLeft, READ_EVENTS_MAX), waitMs }
+}
+
+/** No page is read before the one in front of it has been taken. */
+async function* stream(
+  call: Call<Query>,
+  place: Place,
+  first: Page,
+  left: { events: number },
+): AsyncGenerator<string> {
+  const { memory, request } = call
+  let page: Page | null = first
+  let offset = first.read.nextOffset
+  for (;;) {
+    if (page !== null && page.events.length > 0) {
+      const { events, length } = page
+      while (!memory.tryTake(length)) {
+        if (request.signal.aborted) return
+        await new Promise((resolve) => setTimeout(resolve, NO_MEMORY_MS))
+      }
+      page = null
+      try {
+        yield `${events.join('\n')}\n`
+      } finally {
+        memory.give(length)
+      }
+      left.events -= events.length
+    } else {
+      yield '\n'
+    }
+    if (left.events <= 0 || request.signal.aborted) return
+    try {
+      page = await readPage(call, place, offset, streamLimits(left.events, HEARTBEAT_MS))
+    } catch (error) {
+      if (!(error instanceof RestError)) throw error
+      if (error.code === ErrorCode.THROTTLING_QUOTA_EXCEEDED) {
+        await new Promise((resolve) => setTimeout(resolve, NO_MEMORY_MS))
+        page = null
+        continue
+      }
+      yield `${JSON.stringify(error.toBody())}\n`
+      return
+    }
+    offset = page.read.nextOffset
+  }
+}
+
+export async function deleteEvents(
+  call: Call<z.infer<typeof DeleteEventsQuery>>,
+): Promise<WebResponse> {
+  const { broker, query, topic: name, partition: partitionIndex } = call
+  handleOf(topicOf(call), partitionIndex)
+  const offset = query.before === 'latest' ? -1 : query.before
+  const body = { topics: [{ name, partitions: [{ partitionIndex, offset }] }], timeoutMs: 0 }
+  const reply = (await deleteRecords(broker, body)).body as DeleteRecordsResponseInit
+  const { errorCode, lowWatermark } = reply.topics[0]!.partitions[0]!
+  if (errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) {
+    const message = `${name}-${partitionIndex} does not go as far as ${offset}: "latest" is its end`
+    throw kafkaError(errorCode, message)
+  }
+  if (errorCode !== ErrorCode.NONE) throw kafkaError(errorCode)
+  return jsonResponse(200, { logStartOffset: lowWatermark })
+}

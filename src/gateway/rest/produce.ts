@@ -1,0 +1,168 @@
+import type { z } from 'zod'
+import type { Topic } from '../../broker/broker.ts'
+import type { RecordOutcome } from '../../broker/plain-append.ts'
+import { type PlainRecord, planRecords } from '../../broker/plain-records.ts'
+import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
+import type { WebRequest, WebResponse } from '../web/web-server.ts'
+import { type Call, handleOf } from './call.ts'
+import { bytesOf, toRecord } from './event-forms.ts'
+import { BYTES_TYPE, LINES_TYPE } from './operations.ts'
+import { badRequest, errorText, kafkaError, RestError } from './rest-error.ts'
+import { EVENTS_MAX, Event, Events, type ProduceQuery } from './shapes.ts'
+import { checkShape, parseJson, readText } from './validate.ts'
+
+/** `POST /topics/{topic}/produce`, in three content types. Runs on main. */
+type Query = z.infer<typeof ProduceQuery>
+
+interface Asked {
+  readonly records: readonly PlainRecord[]
+  /** Of those that name none; null: where their keys say. */
+  readonly partition: number | null
+}
+
+/** A body with events in JSON; what is decoded takes a multiple of it. */
+const JSON_BYTES_MAX = 4 * 1024 * 1024
+/** A larger body takes its turn with others that take long. */
+const SMALL_BYTES = 64 * 1024
+/** Base64 and quoting take more than what they stand for. */
+const JSON_PER_BATCH_BYTE = 2
+
+export async function produce(call: Call<Query>, contentType: string): Promise<WebResponse> {
+  const { broker, request, query, appends } = call
+  const limit = bodyLimit(call, contentType)
+  refuseLength(request, limit)
+  const body = await request.body(limit)
+  const asked =
+    body.length <= SMALL_BYTES
+      ? read(contentType, body, query)
+      : await call.slices.run(() => read(contentType, body, query))
+  const topic = await topicToWrite(call)
+  for (const { partition } of asked.records) {
+    if (partition !== null && partition !== undefined) handleOf(topic, partition)
+  }
+  if (asked.partition !== null) handleOf(topic, asked.partition)
+  const plan = planRecords(broker, topic, asked)
+  if (typeof plan === 'number') throw kafkaError(plan)
+  return answer(await appends.append(plan, request), ({ errorCode, partition }) =>
+    broker.explain(errorCode, topic.handles[partition] ?? -1),
+  )
+}
+
+function bodyLimit({ broker }: Call<Query>, contentType: string): number {
+  if (contentType === BYTES_TYPE) return broker.requestBytesMax
+  const wanted = broker.config.get('message.max.bytes') * JSON_PER_BATCH_BYTE
+  return Math.min(Math.max(JSON_BYTES_MAX, wanted), broker.requestBytesMax)
+}
+
+/** What says its length is refused before it arrives. */
+function refuseLength(request: WebRequest, bytesMax: number): void {
+  if (Number(request.header('content-length') ?? 0) <= bytesMax) return
+  const message = `The body is larger than ${bytesMax} bytes; send the events in several requests`
+  throw new RestError({ status: 413, error: 'BODY_TOO_LARGE' }, message)
+}
+
+function read(contentType: string, body: Uint8Array, query: Query): Asked {
+  if (contentType === BYTES_TYPE) return readRaw(body, query)
+  if (query.key !== undefined || query.header !== undefined || query.timestamp !== undefined) {
+    throw badRequest(
+      `query: key, header and timestamp are for ${BYTES_TYPE}; put them in the event`,
+    )
+  }
+  const text = readText(body)
+  return contentType === LINES_TYPE ? readLines(text, query) : readJson(text, query)
+}
+
+function readRaw(value: Uint8Array, query: Query): Asked {
+  const { key = null, key_format: keyFormat = 'text', partition = null, timestamp = null } = query
+  const headers = (query.header ?? []).map((header) => {
+    const colon = header.indexOf(':')
+    return { key: header.slice(0, colon), value: Buffer.from(header.slice(colon + 1).trimStart()) }
+  })
+  const record: PlainRecord = {
+    key: bytesOf(key, keyFormat, () => 'query.key'),
+    value,
+    headers,
+    timestampMs: timestamp,
+    partition,
+  }
+  return { records: [record], partition: null }
+}
+
+function readLines(text: string, query: Query): Asked {
+  const { format = 'json' } = query
+  const records: PlainRecord[] = []
+  const lines = text.split('\n')
+  for (const [i, line] of lines.entries()) {
+    if (line.trim() === '') continue
+    const where = `line ${i + 1}`
+    if (records.length === EVENTS_MAX) throw tooMany()
+    records.push(toRecord(checkShape(Event, parseJson(line, where), where), format, where))
+  }
+  if (records.length === 0) throw badRequest('body: there is no event in it')
+  return { records, partition: query.partition ?? null }
+}
+
+function readJson(text: string, query: Query): Asked {
+  const body = parseJson(text, 'body')
+  if (typeof body !== 'object' || body === null || !Object.hasOwn(body, 'events')) {
+    const event = checkShape(Event, body, 'body')
+    const record = toRecord(event, query.format ?? 'json', 'body')
+    return { records: [record], partition: query.partition ?? null }
+  }
+  const { events, partition, format } = checkShape(Events, body, 'body')
+  if (partition !== undefined && query.partition !== undefined) throw twice('partition')
+  if (format !== undefined && query.format !== undefined) throw twice('format')
+  const ofAll = format ?? query.format ?? 'json'
+  return {
+    records: events.map((event, i) => toRecord(event, ofAll, `events[${i}]`)),
+    partition: partition ?? query.partition ?? null,
+  }
+}
+
+function twice(name: string): RestError {
+  return badRequest(`${name} stands in the query and in the body; once is enough`)
+}
+
+function tooMany(): RestError {
+  return badRequest(`body: more than ${EVENTS_MAX} events; send them in several requests`)
+}
+
+/** The topic; made now where that is allowed, as for Kafka's producers. */
+async function topicToWrite({ broker, topic: name }: Call<Query>): Promise<Topic> {
+  const topic = broker.topicByName(name)
+  if (topic !== undefined) return topic
+  if (!broker.config.get('auto.create.topics.enable')) {
+    const message = `There is no topic "${name}", and auto.create.topics.enable is off`
+    throw kafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, `${message}: POST /topics creates it`)
+  }
+  const { errorCode, errorMessage } = await broker.topics.autoCreate(name)
+  const created = broker.topicByName(name)
+  if (created !== undefined) return created
+  throw kafkaError(errorCode, errorMessage)
+}
+
+/** When nothing was stored it is an error; else each event says where it is, or why it is not. */
+function answer(
+  outcomes: readonly RecordOutcome[],
+  explain: (outcome: RecordOutcome) => string | null,
+): WebResponse {
+  let failed = 0
+  let text = ''
+  for (const outcome of outcomes) {
+    const { partition, offset, errorCode, appendTimeMs } = outcome
+    text += `${text === '' ? '' : ','}{"partition":${partition},"offset":${offset}`
+    if (errorCode !== ErrorCode.NONE) {
+      failed++
+      const { name, code } = errorInfo(errorCode)
+      const message = errorText(errorCode, explain(outcome))
+      text += `,"error":"${name}","code":${code},"message":${JSON.stringify(message)}`
+    } else if (appendTimeMs >= 0) {
+      text += `,"timestamp":${appendTimeMs}`
+    }
+    text += '}'
+  }
+  const first = outcomes[0]!
+  if (failed === outcomes.length) throw kafkaError(first.errorCode, explain(first))
+  const body = `{"offsets":[${text}]${failed === 0 ? '' : `,"failed":${failed}`}}\n`
+  return { status: 200, headers: { 'content-type': 'application/json' }, body }
+}

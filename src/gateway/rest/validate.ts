@@ -1,0 +1,40 @@
+import { isUtf8 } from 'node:buffer'
+import type { z } from 'zod'
+import { checkJson } from './check-json.ts'
+import { badRequest } from './rest-error.ts'
+
+/** From bytes to what a shape declares. All throw RestError, which says where and what. */
+type Shape<T> = z.ZodType<T>
+
+export function checkShape<T>(shape: Shape<T>, value: unknown, where: string): T {
+  const checked = shape.safeParse(value)
+  if (checked.success) return checked.data
+  throw badRequest(describeIssue(checked.error.issues[0], where))
+}
+
+function describeIssue(issue: z.core.$ZodIssue | undefined, where: string): string {
+  if (issue === undefined) return `${where}: it has another shape; see /openapi.json`
+  const place = issue.path.reduce<string>(
+    (path, step) => (typeof step === 'number' ? `${path}[${step}]` : `${path}.${String(step)}`),
+    where,
+  )
+  const message = issue.message.replace(/^Invalid input: /, '').slice(0, 300)
+  return `${place}: ${message}. /openapi.json says what is taken`
+}
+
+/** The text of a body. */
+export function readText(bytes: Uint8Array): string {
+  if (!isUtf8(bytes)) throw badRequest('body: it is not UTF-8; send bytes as base64')
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')
+}
+
+export function parseJson(text: string, where: string): unknown {
+  if (text.trim() === '') throw badRequest(`${where}: there is no JSON in it`)
+  const problem = checkJson(text)
+  if (problem !== null) throw badRequest(`${where}: ${problem}`)
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw badRequest(`${where}: it is not JSON: ${(error as Error).message.slice(0, 200)}`)
+  }
+}
