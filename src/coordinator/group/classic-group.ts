@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.ts'
 import type { ClassicMember, MemberProtocol } from './classic-member.ts'
+import { CONSUMER_PROTOCOL_TYPE, decodeSubscription } from './consumer-protocol.ts'
 import type { GroupMetadataValue, GroupRecord } from './record-schema.ts'
 
 /**
@@ -130,6 +131,19 @@ export class ClassicGroup {
       most = count
     }
     return winner
+  }
+
+  /** What consumers are subscribed to; null when that cannot be known. */
+  subscribedTopics(): ReadonlySet<string> | null {
+    if (this.isEmpty) return new Set()
+    if (this.protocolType !== CONSUMER_PROTOCOL_TYPE || this.protocolName === null) return null
+    const topics = new Set<string>()
+    for (const member of this.members.values()) {
+      const subscription = decodeSubscription(member.metadataOf(this.protocolName))
+      if (subscription === null) return null
+      for (const topic of subscription.topics) topics.add(topic)
+    }
+    return topics
   }
 
   /** When something is due though no request comes, monotonic. */
