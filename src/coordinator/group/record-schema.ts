@@ -240,14 +240,19 @@ const DEFINITIONS: readonly RecordDefinition[] = [
 /** Offsets of very old brokers: the same key under the number 0. */
 const LEGACY_OFFSET_ID = 0
 
-function schema(name: string, fields: Fields, versions: VersionRange, flexible: VersionRange) {
+function schema(
+  name: string,
+  fields: Fields,
+  versions: VersionRange,
+  flexible: VersionRange | 'none',
+) {
   const message: MessageSchema = { name, kind: 'record', apiKey: -1, versions, flexible, fields }
   return new MessageCodecs(message)
 }
 
 const CODECS = DEFINITIONS.map((definition) => ({
   definition,
-  key: schema(`${definition.type} key`, definition.key, '0', '1+'),
+  key: schema(`${definition.type} key`, definition.key, '0', 'none'),
   value: schema(definition.type, definition.value, definition.versions, definition.flexible),
   versionMax: Number(definition.versions.split('-').at(-1)),
 }))
