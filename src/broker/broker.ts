@@ -10,6 +10,7 @@ import type { ControlReply, ControlRequest } from '../shard/control.ts'
 import type { ShardHub } from '../shard/shard-hub.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
 import { FetchSessionCache } from './fetch-session.ts'
+import { GroupService } from './group-service.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import { PartitionPlacement } from './partition-placement.ts'
 import { ProducerIds } from './producer-ids.ts'
@@ -50,6 +51,7 @@ export class Broker {
   readonly topics: TopicService
   readonly producerIds: ProducerIds
   readonly fetchSessions: FetchSessionCache
+  readonly groups: GroupService
   /** By listener name; filled when the listeners are bound (port 0 becomes a real one). */
   readonly endpoints = new Map<string, AdvertisedEndpoint>()
 
@@ -64,6 +66,7 @@ export class Broker {
     this.nodeId = parts.config.get('node.id')
     this.placement = new PartitionPlacement(parts.hub.host.proxies.length, parts.directories)
     this.topics = new TopicService(this)
+    this.groups = new GroupService(this)
     this.producerIds = new ProducerIds(parts.store, this.nodeId)
     this.fetchSessions = new FetchSessionCache(
       parts.config.get('max.incremental.fetch.session.cache.slots'),

@@ -142,12 +142,16 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   forgetDeleted(broker, files)
   await openPartitions(broker, directories, progress)
   removeLeftovers(broker, { files, removed })
+  broker.groups.start()
   return {
     broker,
     tier,
     tierReason,
     shards,
-    stop: () => stopShards(host, directories),
+    stop: () => {
+      broker.groups.stop()
+      return stopShards(host, directories)
+    },
   }
 }
 
