@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import type { Clock } from '../base/clock.ts'
+import type { BrokerConfig } from '../config/broker-config.ts'
 import type { GroupConfig } from '../coordinator/group/group-context.ts'
 import { GroupCoordinator } from '../coordinator/group/group-coordinator.ts'
 import {
@@ -9,41 +11,55 @@ import {
 } from '../coordinator/group/record-schema.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Topic } from '../metadata/image.ts'
-import type { Broker } from './broker.ts'
+import type { Logger } from '../metrics/logger.ts'
+import type { Arena } from '../ring/arena.ts'
+import type { ShardProxy } from '../shard/shard-proxy.ts'
 import { CoordinatorPartition, type Step } from './coordinator-partition.ts'
 import { InternalLog } from './internal-log.ts'
 import { CONSUMER_OFFSETS } from './topic-name.ts'
+import type { TopicService } from './topic-service.ts'
 
 /**
  * The groups that this broker coordinates: which partition of `__consumer_offsets` a group belongs
  * to, and its coordinator there. The topic is made when the first client asks for a coordinator.
  * Runs on main.
  */
+export interface GroupServiceParts {
+  readonly config: BrokerConfig
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly arena: Arena
+  readonly topics: TopicService
+  topicByName(name: string): Topic | undefined
+  shardOf(handle: number): ShardProxy
+  leaderEpoch(handle: number): number
+}
+
 type Partition = CoordinatorPartition<GroupCoordinator, GroupRecord | ReadGroupRecord>
 
 const MINUTE_MS = 60_000
 const SEGMENT_BYTES = '104857600'
 
 export class GroupService {
-  readonly #broker: Broker
+  readonly #parts: GroupServiceParts
   /** By partition number; empty until there is the topic. */
   #partitions: Partition[] = []
   readonly #handles = new Set<number>()
   #topicId = ''
   #expiry: NodeJS.Timeout | null = null
 
-  constructor(broker: Broker) {
-    this.#broker = broker
+  constructor(parts: GroupServiceParts) {
+    this.#parts = parts
   }
 
   /** Begins to load what the topic holds, where there is one. */
   start(): void {
-    const topic = this.#broker.topicByName(CONSUMER_OFFSETS)
+    const topic = this.#parts.topicByName(CONSUMER_OFFSETS)
     if (topic !== undefined) this.#open(topic)
-    const everyMs = this.#broker.config.get('offsets.retention.check.interval.ms')
+    const everyMs = this.#parts.config.get('offsets.retention.check.interval.ms')
     this.#expiry = setInterval(() => this.#expire(), everyMs)
     this.#expiry.unref()
-    this.#broker.topics.onDeleted((name) => this.#onTopicDeleted(name))
+    this.#parts.topics.onDeleted((name) => this.#onTopicDeleted(name))
   }
 
   stop(): void {
@@ -54,7 +70,7 @@ export class GroupService {
   /** Makes sure that there is a topic; NONE when there is one. */
   async prepare(): Promise<ErrorCode> {
     if (this.#partitions.length > 0) return ErrorCode.NONE
-    const { topics, config } = this.#broker
+    const { topics, config } = this.#parts
     const outcome = await topics.autoCreate(CONSUMER_OFFSETS, {
       partitions: config.get('offsets.topic.num.partitions'),
       configs: new Map([
@@ -63,7 +79,7 @@ export class GroupService {
         ['segment.bytes', SEGMENT_BYTES],
       ]),
     })
-    const topic = this.#broker.topicByName(CONSUMER_OFFSETS)
+    const topic = this.#parts.topicByName(CONSUMER_OFFSETS)
     if (topic === undefined) return outcome.errorCode
     if (this.#partitions.length === 0) this.#open(topic)
     await Promise.all(this.#partitions.map((partition) => partition.load()))
@@ -100,22 +116,22 @@ export class GroupService {
   }
 
   #open(topic: Topic): void {
-    const broker = this.#broker
-    const config = groupConfig(broker)
+    const parts = this.#parts
+    const config = groupConfig(parts.config)
     this.#topicId = topic.id
     for (const handle of topic.handles) this.#handles.add(handle)
     this.#partitions = topic.handles.map((handle, number) => {
       const log = new InternalLog({
         name: `${CONSUMER_OFFSETS}-${number}`,
         handle,
-        shard: broker.shardOf(handle),
-        arena: broker.arena,
-        leaderEpoch: () => broker.leaderEpoch(handle),
+        shard: parts.shardOf(handle),
+        arena: parts.arena,
+        leaderEpoch: () => parts.leaderEpoch(handle),
       })
       return new CoordinatorPartition({
         log,
-        clock: broker.clock,
-        logger: broker.logger,
+        clock: parts.clock,
+        logger: parts.logger,
         kind: {
           create: () => new GroupCoordinator(config, randomUUID),
           encode: encodeGroupRecord,
@@ -146,7 +162,7 @@ export class GroupService {
   }
 }
 
-function groupConfig({ config }: Broker): GroupConfig {
+function groupConfig(config: BrokerConfig): GroupConfig {
   return {
     groupMaxSize: config.get('group.max.size'),
     sessionTimeoutMsMin: config.get('group.min.session.timeout.ms'),

@@ -6,7 +6,7 @@ import type {
 import type { Broker } from '../broker.ts'
 import type { Reply } from '../request.ts'
 
-/** ListGroups (key 16): all groups of this broker, or those in the states and of the types named. */
+/** ListGroups (key 16): this broker's groups, or those in the states and of the types named. */
 type Listed = ListGroupsResponseInit['groups'][number]
 
 const CLASSIC = 'classic'

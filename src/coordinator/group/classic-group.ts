@@ -6,13 +6,13 @@ import type { GroupMetadataValue, GroupRecord } from './record-schema.ts'
 /**
  * A group of the classic protocol (KIP-62): its members meet in rounds, one of them assigns.
  *
- *              first member joins               all have joined, or the time is over
- *   EMPTY ───────────────────────▶ PREPARING_REBALANCE ───────────────▶ COMPLETING_REBALANCE
- *     ▲                               ▲     ▲   │ nobody is left            │ the leader has
- *     │                               │     └───│──────────────────────┐    │ brought the assignment
- *     └───────────────────────────────│─────────┘   somebody comes     │    ▼
- *                                     │             or goes            └─ STABLE
- *                                     └──────────────────────────────────────┘
+ *            first member joins               all have joined, or the time is over
+ *   EMPTY ────────────────────▶ PREPARING_REBALANCE ────────────────▶ COMPLETING_REBALANCE
+ *     ▲                          │      ▲      ▲                         │        │
+ *     └──── nobody is left ──────┘      │      └─ somebody comes or goes ┘        │ the leader has
+ *                                       │                                         │ brought the
+ *                   somebody comes or goes                                        │ assignment
+ *                                       └──────────────── STABLE ◀────────────────┘
  *
  * DEAD is a group that has been deleted. Pure data and questions about it; `classic-protocol.ts`
  * has the transitions.

@@ -106,7 +106,7 @@ export class ClassicProtocol {
     else this.#replaceStatic(group, { known, member: newMember(memberId, request, context) }, join)
   }
 
-  /** A static member is back under a new id: the old one is fenced, the assignment stays (KIP-345). */
+  /** A static member is back under a new id: the old one is fenced, what it had stays (KIP-345). */
   #replaceStatic(
     group: ClassicGroup,
     { known, member }: { readonly known: ClassicMember; readonly member: ClassicMember },

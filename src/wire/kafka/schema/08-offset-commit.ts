@@ -2,7 +2,8 @@ import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
  * OffsetCommit (key 8): stores how far a group has come. v5 drops the retention time, v6 adds the
- * leader epoch (KIP-320), v7 static members (KIP-345), v9 the member epoch of KIP-848, v10 topic ids.
+ * leader epoch (KIP-320), v7 static members (KIP-345), v9 the member epoch of KIP-848, v10 topic
+ * ids.
  */
 
 export const offsetCommitRequest = defineMessage({

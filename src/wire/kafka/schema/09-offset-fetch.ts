@@ -1,8 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * OffsetFetch (key 9): how far a group has come. v2 may ask for all topics, v7 for stable offsets only
- * (KIP-447), v8 for several groups, v9 names the member (KIP-848), v10 has topic ids.
+ * OffsetFetch (key 9): how far a group has come. v2 may ask for all topics, v7 for stable offsets
+ * only (KIP-447), v8 for several groups, v9 names the member (KIP-848), v10 has topic ids.
  */
 
 export const offsetFetchRequest = defineMessage({

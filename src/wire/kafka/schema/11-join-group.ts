@@ -2,8 +2,8 @@ import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
  * JoinGroup (key 11): a member enters a round of a classic group. v1 adds the rebalance timeout, v4
- * asks for a member id first (KIP-394), v5 static members (KIP-345), v8 gives a reason (KIP-800), v9
- * tells a leader that may skip the assignment (KIP-814).
+ * asks for a member id first (KIP-394), v5 static members (KIP-345), v8 gives a reason (KIP-800),
+ * v9 tells a leader that may skip the assignment (KIP-814).
  */
 
 export const joinGroupRequest = defineMessage({

@@ -1,8 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * LeaveGroup (key 13): members leave a group. v3 takes several at once, also by instance id (KIP-345);
- * v5 gives a reason (KIP-800).
+ * LeaveGroup (key 13): members leave a group. v3 takes several at once, also by instance id
+ * (KIP-345); v5 gives a reason (KIP-800).
  */
 
 export const leaveGroupRequest = defineMessage({

@@ -1,8 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * SyncGroup (key 14): the leader brings the assignment of a round, members fetch theirs. v3 adds static
- * members (KIP-345), v5 the protocol, to be compared (KIP-559).
+ * SyncGroup (key 14): the leader brings the assignment of a round, members fetch theirs. v3 adds
+ * static members (KIP-345), v5 the protocol, to be compared (KIP-559).
  */
 
 export const syncGroupRequest = defineMessage({

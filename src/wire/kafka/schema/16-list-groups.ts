@@ -1,8 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * ListGroups (key 16): the groups that this broker coordinates. v4 filters by state (KIP-518), v5 by
- * type (KIP-848).
+ * ListGroups (key 16): the groups that this broker coordinates. v4 filters by state (KIP-518), v5
+ * by type (KIP-848).
  */
 
 export const listGroupsRequest = defineMessage({

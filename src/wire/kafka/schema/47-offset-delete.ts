@@ -1,7 +1,8 @@
 import { type Decoded, defineMessage, type Encodable } from './definition.ts'
 
 /**
- * OffsetDelete (key 47): forgets a group's offsets of topics that it is not subscribed to (KIP-496).
+ * OffsetDelete (key 47): forgets a group's offsets of topics that it is not subscribed to
+ * (KIP-496).
  */
 
 export const offsetDeleteRequest = defineMessage({
