@@ -1,6 +1,7 @@
 /** Whose line it is: the log's level can be set for each of them apart (`millrace.log.level`). */
 export const LOG_COMPONENTS = [
   'broker',
+  'groups',
   'storage',
   'metadata',
   'kafka',

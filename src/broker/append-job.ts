@@ -55,7 +55,9 @@ export class AppendJob implements AppendSink {
   /** Sends a batch to its shard; one that breaks the protocol is refused instead. */
   append(handle: number, batch: BatchRange | null): void {
     const frame = this.#frame
-    const refusal = checkBatch(frame.bytes, batch)
+    const refusal = this.#broker.groups.owns(handle)
+      ? ErrorCode.INVALID_TOPIC_EXCEPTION // Its records are the coordinators' own.
+      : checkBatch(frame.bytes, batch)
     if (refusal !== ErrorCode.NONE || batch === null) {
       this.refuse(refusal)
       return

@@ -14,6 +14,7 @@ import type { Tier } from '../shard/shard-thread.ts'
 import { AnswerRoom } from './answer-room.ts'
 import type { DirectoryStates } from './directory-states.ts'
 import { FetchSessionCache, fetchSessionPartitionsMax } from './fetch-session.ts'
+import { GroupService } from './group-service.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import { PartitionPlacement } from './partition-placement.ts'
 import { ProducerIds } from './producer-ids.ts'
@@ -72,6 +73,7 @@ export class Broker {
   readonly requests = new RequestMetrics()
   /** What this start had to recover. */
   recovery = { partitions: 0, ms: 0 }
+  readonly groups: GroupService
   /** By listener name; filled when the listeners are bound (port 0 becomes a real one). */
   readonly endpoints = new Map<string, AdvertisedEndpoint>()
 
@@ -93,6 +95,7 @@ export class Broker {
       conditionOf: (path) => parts.directoryStates.conditionOf(path),
     })
     this.topics = new TopicService(this)
+    this.groups = new GroupService(this)
     this.producerIds = new ProducerIds(parts.store, this.nodeId)
     this.fetchSessions = new FetchSessionCache(
       parts.config.get('max.incremental.fetch.session.cache.slots'),

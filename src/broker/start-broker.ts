@@ -161,6 +161,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
   removeLeftovers(broker, { files, removed })
   const tending = setInterval(() => states.tend(), TEND_INTERVAL_MS)
   tending.unref()
+  broker.groups.start()
   return {
     broker,
     tier,
@@ -168,6 +169,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     shards,
     stop: () => {
       clearInterval(tending)
+      broker.groups.stop()
       return stopShards(host, directories)
     },
   }

@@ -2,6 +2,9 @@
  * Kafka's rule for topic names (Topic.java): 1 to 249 characters of [a-zA-Z0-9._-], not "." or
  * "..". Two names that differ only in '.' and '_' collide in metrics, so a new one must not.
  */
+/** Where groups keep their offsets; clients may read it, and only the broker writes it. */
+export const CONSUMER_OFFSETS = '__consumer_offsets'
+
 const LEGAL = /^[a-zA-Z0-9._-]{1,249}$/
 
 /** Why the name is refused, or null. */
@@ -16,4 +19,9 @@ export function topicNameError(name: string): string | null {
 /** Names with equal keys collide. */
 export function collisionKey(name: string): string {
   return name.replaceAll('.', '_')
+}
+
+/** Topics that the broker keeps for itself. */
+export function isInternalTopic(name: string): boolean {
+  return name === CONSUMER_OFFSETS
 }

@@ -69,6 +69,7 @@ export class TopicService {
   readonly #parts: TopicServiceParts
   /** Creations under way, so that a hundred clients asking at once create one topic. */
   readonly #autoCreating = new Map<string, Promise<TopicOutcome>>()
+  readonly #deletedCallbacks: ((topic: Topic) => void)[] = []
 
   constructor(parts: TopicServiceParts) {
     this.#parts = parts
@@ -119,11 +120,19 @@ export class TopicService {
     return outcome.errorCode === ErrorCode.NONE ? { ...OK, topic } : outcome
   }
 
-  /** Creates a topic because a client asked for it; concurrent calls share one creation. */
-  autoCreate(name: string): Promise<TopicOutcome> {
+  /** `callback` runs with each topic that has been deleted. */
+  onDeleted(callback: (topic: Topic) => void): void {
+    this.#deletedCallbacks.push(callback)
+  }
+
+  /** Creates a topic because somebody needs it; concurrent calls share one creation. */
+  autoCreate(
+    name: string,
+    { partitions, configs }: Pick<TopicRequest, 'partitions' | 'configs'> = DEFAULTS,
+  ): Promise<TopicOutcome> {
     const known = this.#autoCreating.get(name)
     if (known !== undefined) return known
-    const request = { name, partitions: -1, replicationFactor: -1, configs: new Map() }
+    const request = { name, partitions, replicationFactor: -1, configs }
     const creation = this.create(request).finally(() => this.#autoCreating.delete(name))
     this.#autoCreating.set(name, creation)
     return creation
@@ -206,6 +215,7 @@ export class TopicService {
     }
     if (outcome.errorCode !== ErrorCode.NONE) return outcome
     this.#logger.debug({ topic: topic.name }, 'deleted a topic')
+    for (const callback of this.#deletedCallbacks) callback(topic)
     await Promise.all(
       topic.handles.map((handle) => this.#shardOf(handle).control({ kind: 'delete', handle })),
     )
@@ -337,6 +347,8 @@ export function openPartition(
     leaderEpoch: partitions.leaderEpoch(at.handle),
   }
 }
+
+const DEFAULTS = { partitions: -1, configs: new Map<string, string | null>() }
 
 const OK: TopicOutcome = { errorCode: ErrorCode.NONE, errorMessage: null, topic: null }
 

@@ -312,6 +312,40 @@ export const BROKER_OPTIONS = {
     'A producer that is silent for so long loses its sequence numbers on a partition.',
     { min: 1 },
   ),
+
+  // —— groups ——
+  'group.initial.rebalance.delay.ms': int(
+    3000,
+    'How long the first round of an empty group waits for others to join.',
+    { min: 0 },
+  ),
+  'group.min.session.timeout.ms': int(6000, 'The shortest session that a member may ask for.', {
+    min: 0,
+  }),
+  'group.max.session.timeout.ms': int(
+    30 * MINUTE_MS,
+    'The longest session that a member may ask for.',
+    { min: 0 },
+  ),
+  'group.max.size': int(INT_MAX, 'Members of one group.', { min: 1 }),
+  'offset.metadata.max.bytes': int(4096, 'The most that a committed offset says besides itself.', {
+    min: 0,
+  }),
+  'offsets.retention.minutes': int(
+    7 * 24 * 60,
+    'How long the offsets of a group are kept once nobody is in it.',
+    { min: 1 },
+  ),
+  'offsets.retention.check.interval.ms': long(
+    10 * MINUTE_MS,
+    'How often offsets are looked through for old ones.',
+    { min: 1, max: INT_MAX },
+  ),
+  'offsets.topic.num.partitions': int(
+    50,
+    'Partitions of __consumer_offsets when it is made; never to be changed afterwards.',
+    { min: 1, max: 10_000 },
+  ),
 } as const satisfies Record<string, Option>
 
 export type BrokerOptionName = keyof typeof BROKER_OPTIONS
@@ -335,7 +369,6 @@ export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   'controller.listener.names',
   'controller.quorum.bootstrap.servers',
   'controller.quorum.voters',
-  'group.initial.rebalance.delay.ms',
   'inter.broker.listener.name',
   'log.cleaner.enable',
   'log.cleaner.threads',
@@ -345,7 +378,6 @@ export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   'num.network.threads',
   'num.recovery.threads.per.data.dir',
   'num.replica.fetchers',
-  'offsets.topic.num.partitions',
   'offsets.topic.replication.factor',
   'process.roles',
   'queued.max.requests',

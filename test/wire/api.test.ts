@@ -22,7 +22,15 @@ test('SUPPORTED_APIS, has the version ranges of Kafka 4.3', () => {
     'FETCH 4 4-18',
     'LIST_OFFSETS 1 1-11',
     'METADATA 0 0-13',
+    'OFFSET_COMMIT 2 2-10',
+    'OFFSET_FETCH 1 1-10',
     'FIND_COORDINATOR 0 0-6',
+    'JOIN_GROUP 0 0-9',
+    'HEARTBEAT 0 0-4',
+    'LEAVE_GROUP 0 0-5',
+    'SYNC_GROUP 0 0-5',
+    'DESCRIBE_GROUPS 0 0-6',
+    'LIST_GROUPS 0 0-5',
     'API_VERSIONS 0 0-4',
     'CREATE_TOPICS 2 2-7',
     'DELETE_TOPICS 1 1-6',
@@ -31,6 +39,8 @@ test('SUPPORTED_APIS, has the version ranges of Kafka 4.3', () => {
     'OFFSET_FOR_LEADER_EPOCH 2 2-4',
     'DESCRIBE_CONFIGS 1 1-4',
     'CREATE_PARTITIONS 0 0-3',
+    'DELETE_GROUPS 0 0-2',
+    'OFFSET_DELETE 0 0-0',
     'DESCRIBE_CLUSTER 0 0-2',
   ])
 })
@@ -49,7 +59,7 @@ test('isSupported, refuses what is advertised but not decodable, unknown or unst
   assert.equal(isSupported(ApiKey.PRODUCE, 13), true)
   assert.equal(isSupported(ApiKey.PRODUCE, 14), false)
   assert.equal(isSupported(ApiKey.INIT_PRODUCER_ID, 6), false)
-  assert.equal(isSupported(ApiKey.JOIN_GROUP, 0), false)
+  assert.equal(isSupported(ApiKey.SASL_HANDSHAKE, 0), false)
   assert.equal(isSupported(-1, 0), false)
 })
 

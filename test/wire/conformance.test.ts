@@ -3,7 +3,13 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { ApiKey } from '../../src/wire/kafka/api-key.ts'
-import type { Field, Fields, MessageSchema } from '../../src/wire/kafka/schema/definition.ts'
+import type {
+  Field,
+  Fields,
+  MessageSchema,
+  VersionRange,
+} from '../../src/wire/kafka/schema/definition.ts'
+import { parseVersions } from '../../src/wire/kafka/schema/version-range.ts'
 import { SCHEMAS } from './messages.ts'
 
 /**
@@ -50,7 +56,21 @@ function load(name: string): KafkaMessage {
 /** One comparable form for both sides. */
 type Normal = Readonly<Record<string, unknown>>
 
-function normalKafka(field: KafkaField, structs: Map<string, readonly KafkaField[]>): Normal {
+interface Around {
+  readonly structs: Map<string, readonly KafkaField[]>
+  /** The versions of the message. */
+  readonly valid: VersionRange
+}
+
+/** True for a field of versions that the message still has. */
+function isLive({ versions }: { readonly versions: string }, valid: VersionRange): boolean {
+  const { min, max } = parseVersions(versions as VersionRange)
+  const message = parseVersions(valid)
+  return min <= message.max && max >= message.min
+}
+
+function normalKafka(field: KafkaField, around: Around): Normal {
+  const { structs, valid } = around
   const isArray = field.type.startsWith('[]')
   const element = isArray ? field.type.slice(2) : field.type
   const children = field.fields ?? structs.get(element)
@@ -65,7 +85,9 @@ function normalKafka(field: KafkaField, structs: Map<string, readonly KafkaField
     tagged: field.taggedVersions ?? 'none',
     ignorable: String(field.ignorable ?? false) === 'true',
     flexible: field.flexibleVersions ?? 'as the message',
-    fields: children?.map((child) => normalKafka(child, structs)) ?? [],
+    fields: (children ?? [])
+      .filter((child) => isLive(child, valid))
+      .map((child) => normalKafka(child, around)),
   }
 }
 
@@ -75,7 +97,7 @@ function normalDefault(value: string | number | boolean | undefined, type: strin
   return isNumber && value !== 'null' ? String(Number(value)) : String(value)
 }
 
-function normalOurs(name: string, field: Field): Normal {
+function normalOurs(name: string, field: Field, valid: VersionRange): Normal {
   const { type } = field
   const isArray = Array.isArray(type)
   const element: unknown = isArray ? type[0] : type
@@ -91,7 +113,9 @@ function normalOurs(name: string, field: Field): Normal {
     tagged: field.tagged ?? 'none',
     ignorable: field.ignorable ?? false,
     flexible: field.flexible ?? 'as the message',
-    fields: children.map(([childName, child]) => normalOurs(childName, child)),
+    fields: children
+      .filter(([, child]) => isLive(child, valid))
+      .map(([childName, child]) => normalOurs(childName, child, valid)),
   }
 }
 
@@ -115,8 +139,12 @@ function compare(schema: MessageSchema): void {
     },
   )
   assert.deepEqual(
-    Object.entries(schema.fields).map(([name, field]) => normalOurs(name, field)),
-    kafka.fields.map((field) => normalKafka(field, structs)),
+    Object.entries(schema.fields)
+      .filter(([, field]) => isLive(field, schema.versions))
+      .map(([name, field]) => normalOurs(name, field, schema.versions)),
+    kafka.fields
+      .filter((field) => isLive(field, schema.versions))
+      .map((field) => normalKafka(field, { structs, valid: schema.versions })),
   )
 }
 

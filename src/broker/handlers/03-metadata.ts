@@ -4,7 +4,7 @@ import type { Topic } from '../../metadata/image.ts'
 import type { MetadataRequest, MetadataResponseInit } from '../../wire/kafka/schema/03-metadata.ts'
 import type { Broker } from '../broker.ts'
 import type { AskContext, Reply } from '../request.ts'
-import { topicNameError } from '../topic-name.ts'
+import { isInternalTopic, topicNameError } from '../topic-name.ts'
 
 /**
  * Metadata (key 3): brokers, and topics with their leaders; all topics, or those asked for by name
@@ -158,6 +158,7 @@ function describe(broker: Broker, topic: Topic, withOperations: boolean): TopicR
     errorCode: ErrorCode.NONE,
     name: topic.name,
     topicId: topic.id,
+    isInternal: isInternalTopic(topic.name),
     partitions: topic.handles.map((handle, partitionIndex) => ({
       errorCode: ErrorCode.NONE,
       partitionIndex,

@@ -4,21 +4,43 @@ import type {
   FindCoordinatorResponseInit,
 } from '../../wire/kafka/schema/10-find-coordinator.ts'
 import type { Broker } from '../broker.ts'
-import type { Reply } from '../request.ts'
+import type { Reply, RequestContext } from '../request.ts'
 
 /**
- * FindCoordinator (key 10). This broker has no group or transaction coordinator yet: every key is
- * answered with the retriable COORDINATOR_NOT_AVAILABLE.
+ * FindCoordinator (key 10): where a group's coordinator is. There are no transactions yet: their
+ * ids are answered with the retriable COORDINATOR_NOT_AVAILABLE.
  */
-export function findCoordinator(_broker: Broker, body: FindCoordinatorRequest): Reply {
-  const errorCode = ErrorCode.COORDINATOR_NOT_AVAILABLE
-  const nowhere = { nodeId: -1, host: '', port: -1, errorCode }
-  const errorMessage = errorInfo(errorCode).message
+const TYPE_GROUP = 0
+const TYPE_TRANSACTION = 1
+const LIST_VERSION = 4
+
+export async function findCoordinator(
+  broker: Broker,
+  body: FindCoordinatorRequest,
+  context: RequestContext,
+): Promise<Reply> {
+  const isList = context.apiVersion >= LIST_VERSION
+  const keys = isList ? body.coordinatorKeys : [body.key]
+  const prepared = await prepare(broker, body.keyType)
+  const answers = keys.map((key) => {
+    const isNameless = body.keyType === TYPE_GROUP && key === ''
+    const errorCode = isNameless ? ErrorCode.INVALID_GROUP_ID : prepared
+    if (errorCode !== ErrorCode.NONE) {
+      const errorMessage = errorInfo(errorCode).message
+      return { key, nodeId: -1, host: '', port: -1, errorCode, errorMessage }
+    }
+    const { host, port } = broker.endpoint(context.listenerName)
+    return { key, nodeId: broker.nodeId, host, port, errorCode, errorMessage: null }
+  })
+  const first = answers[0] ?? { nodeId: -1, host: '', port: -1, errorCode: 0, errorMessage: null }
   return {
-    body: {
-      ...nowhere,
-      errorMessage,
-      coordinators: body.coordinatorKeys.map((key) => ({ key, ...nowhere, errorMessage })),
-    } satisfies FindCoordinatorResponseInit,
+    body: { ...first, coordinators: answers } satisfies FindCoordinatorResponseInit,
   }
+}
+
+async function prepare(broker: Broker, keyType: number): Promise<ErrorCode> {
+  if (keyType === TYPE_TRANSACTION) return ErrorCode.COORDINATOR_NOT_AVAILABLE
+  if (keyType !== TYPE_GROUP) return ErrorCode.INVALID_REQUEST
+  const errorCode = await broker.groups.prepare()
+  return errorCode === ErrorCode.NONE ? errorCode : ErrorCode.COORDINATOR_NOT_AVAILABLE
 }

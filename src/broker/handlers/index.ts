@@ -5,7 +5,15 @@ import { produce } from './00-produce.ts'
 import { fetch } from './01-fetch.ts'
 import { listOffsets } from './02-list-offsets.ts'
 import { metadata } from './03-metadata.ts'
+import { offsetCommit } from './08-offset-commit.ts'
+import { offsetFetch } from './09-offset-fetch.ts'
 import { findCoordinator } from './10-find-coordinator.ts'
+import { joinGroup } from './11-join-group.ts'
+import { heartbeat } from './12-heartbeat.ts'
+import { leaveGroup } from './13-leave-group.ts'
+import { syncGroup } from './14-sync-group.ts'
+import { describeGroups } from './15-describe-groups.ts'
+import { listGroups } from './16-list-groups.ts'
 import { apiVersions } from './18-api-versions.ts'
 import { createTopics } from './19-create-topics.ts'
 import { deleteTopics } from './20-delete-topics.ts'
@@ -14,6 +22,8 @@ import { initProducerId } from './22-init-producer-id.ts'
 import { offsetForLeaderEpoch } from './23-offset-for-leader-epoch.ts'
 import { describeConfigs } from './32-describe-configs.ts'
 import { createPartitions } from './37-create-partitions.ts'
+import { deleteGroups } from './42-delete-groups.ts'
+import { offsetDelete } from './47-offset-delete.ts'
 import { describeCluster } from './60-describe-cluster.ts'
 
 /** The handler of every API that the wire codec speaks: a missing one does not compile. */
@@ -28,7 +38,15 @@ const HANDLERS: {
   [ApiKey.FETCH]: fetch,
   [ApiKey.LIST_OFFSETS]: listOffsets,
   [ApiKey.METADATA]: metadata,
+  [ApiKey.OFFSET_COMMIT]: offsetCommit,
+  [ApiKey.OFFSET_FETCH]: offsetFetch,
   [ApiKey.FIND_COORDINATOR]: findCoordinator,
+  [ApiKey.JOIN_GROUP]: joinGroup,
+  [ApiKey.HEARTBEAT]: heartbeat,
+  [ApiKey.LEAVE_GROUP]: leaveGroup,
+  [ApiKey.SYNC_GROUP]: syncGroup,
+  [ApiKey.DESCRIBE_GROUPS]: describeGroups,
+  [ApiKey.LIST_GROUPS]: listGroups,
   [ApiKey.API_VERSIONS]: apiVersions,
   [ApiKey.CREATE_TOPICS]: createTopics,
   [ApiKey.DELETE_TOPICS]: deleteTopics,
@@ -37,6 +55,8 @@ const HANDLERS: {
   [ApiKey.OFFSET_FOR_LEADER_EPOCH]: offsetForLeaderEpoch,
   [ApiKey.DESCRIBE_CONFIGS]: describeConfigs,
   [ApiKey.CREATE_PARTITIONS]: createPartitions,
+  [ApiKey.DELETE_GROUPS]: deleteGroups,
+  [ApiKey.OFFSET_DELETE]: offsetDelete,
   [ApiKey.DESCRIBE_CLUSTER]: describeCluster,
 }
 

@@ -30,7 +30,16 @@ export interface LogDump {
 }
 
 /** Dumps .log, .index, .timeindex, .snapshot and .txnindex files, with every record of a log. */
-export async function dumpLog(files: readonly string[]): Promise<LogDump> {
+export function dumpLog(files: readonly string[]): Promise<LogDump> {
+  return dump(files, [])
+}
+
+/** The same, the records shown as what they say of consumer groups. */
+export function dumpGroupRecords(files: readonly string[]): Promise<LogDump> {
+  return dump(files, ['--offsets-decoder'])
+}
+
+async function dump(files: readonly string[], options: readonly string[]): Promise<LogDump> {
   const { status, stdout, stderr } = await runProgram('java', [
     ...OPTIONS,
     '-cp',
@@ -38,6 +47,7 @@ export async function dumpLog(files: readonly string[]): Promise<LogDump> {
     'org.apache.kafka.tools.DumpLogSegments',
     '--deep-iteration',
     '--print-data-log',
+    ...options,
     '--files',
     files.join(','),
   ])

@@ -2,7 +2,15 @@ import * as produce from './00-produce.ts'
 import * as fetch from './01-fetch.ts'
 import * as listOffsets from './02-list-offsets.ts'
 import * as metadata from './03-metadata.ts'
+import * as offsetCommit from './08-offset-commit.ts'
+import * as offsetFetch from './09-offset-fetch.ts'
 import * as findCoordinator from './10-find-coordinator.ts'
+import * as joinGroup from './11-join-group.ts'
+import * as heartbeat from './12-heartbeat.ts'
+import * as leaveGroup from './13-leave-group.ts'
+import * as syncGroup from './14-sync-group.ts'
+import * as describeGroups from './15-describe-groups.ts'
+import * as listGroups from './16-list-groups.ts'
 import * as apiVersions from './18-api-versions.ts'
 import * as createTopics from './19-create-topics.ts'
 import * as deleteTopics from './20-delete-topics.ts'
@@ -11,6 +19,8 @@ import * as initProducerId from './22-init-producer-id.ts'
 import * as offsetForLeaderEpoch from './23-offset-for-leader-epoch.ts'
 import * as describeConfigs from './32-describe-configs.ts'
 import * as createPartitions from './37-create-partitions.ts'
+import * as deleteGroups from './42-delete-groups.ts'
+import * as offsetDelete from './47-offset-delete.ts'
 import * as describeCluster from './60-describe-cluster.ts'
 import type { Decoded, Encodable, MessageSchema } from './definition.ts'
 
@@ -32,10 +42,21 @@ export const API_SCHEMAS = {
   1: { request: fetch.fetchRequest, response: fetch.fetchResponse },
   2: { request: listOffsets.listOffsetsRequest, response: listOffsets.listOffsetsResponse },
   3: { request: metadata.metadataRequest, response: metadata.metadataResponse },
+  8: { request: offsetCommit.offsetCommitRequest, response: offsetCommit.offsetCommitResponse },
+  9: { request: offsetFetch.offsetFetchRequest, response: offsetFetch.offsetFetchResponse },
   10: {
     request: findCoordinator.findCoordinatorRequest,
     response: findCoordinator.findCoordinatorResponse,
   },
+  11: { request: joinGroup.joinGroupRequest, response: joinGroup.joinGroupResponse },
+  12: { request: heartbeat.heartbeatRequest, response: heartbeat.heartbeatResponse },
+  13: { request: leaveGroup.leaveGroupRequest, response: leaveGroup.leaveGroupResponse },
+  14: { request: syncGroup.syncGroupRequest, response: syncGroup.syncGroupResponse },
+  15: {
+    request: describeGroups.describeGroupsRequest,
+    response: describeGroups.describeGroupsResponse,
+  },
+  16: { request: listGroups.listGroupsRequest, response: listGroups.listGroupsResponse },
   18: { request: apiVersions.apiVersionsRequest, response: apiVersions.apiVersionsResponse },
   19: { request: createTopics.createTopicsRequest, response: createTopics.createTopicsResponse },
   20: { request: deleteTopics.deleteTopicsRequest, response: deleteTopics.deleteTopicsResponse },
@@ -59,6 +80,8 @@ export const API_SCHEMAS = {
     request: createPartitions.createPartitionsRequest,
     response: createPartitions.createPartitionsResponse,
   },
+  42: { request: deleteGroups.deleteGroupsRequest, response: deleteGroups.deleteGroupsResponse },
+  47: { request: offsetDelete.offsetDeleteRequest, response: offsetDelete.offsetDeleteResponse },
   60: {
     request: describeCluster.describeClusterRequest,
     response: describeCluster.describeClusterResponse,

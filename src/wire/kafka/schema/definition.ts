@@ -57,7 +57,7 @@ export interface MessageSchema {
   /** −1 for headers and persisted records. */
   readonly apiKey: number
   readonly versions: VersionRange
-  readonly flexible: VersionRange
+  readonly flexible: VersionRange | 'none'
   /** The highest version is decodable but not advertised. */
   readonly latestVersionUnstable?: true
   readonly fields: Fields

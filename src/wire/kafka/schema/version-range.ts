@@ -13,9 +13,9 @@ export interface Versions {
 
 export const NO_VERSIONS: Versions = { min: 0, max: -1 }
 
-/** Parses `3+`, `0-12`, `7`, or undefined (the empty range). */
-export function parseVersions(range: VersionRange | undefined): Versions {
-  if (range === undefined) return NO_VERSIONS
+/** Parses `3+`, `0-12`, `7`; undefined and `none` are the empty range. */
+export function parseVersions(range: VersionRange | 'none' | undefined): Versions {
+  if (range === undefined || range === 'none') return NO_VERSIONS
   const match = /^(\d+)(\+|-(\d+))?$/.exec(range)
   assert(match !== null, `version range ${range}`)
   const min = Number(match[1])
@@ -25,7 +25,7 @@ export function parseVersions(range: VersionRange | undefined): Versions {
   return { min, max }
 }
 
-export function inVersions(range: VersionRange | undefined, version: number): boolean {
+export function inVersions(range: VersionRange | 'none' | undefined, version: number): boolean {
   const { min, max } = parseVersions(range)
   return version >= min && version <= max
 }

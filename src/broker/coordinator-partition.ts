@@ -1,0 +1,263 @@
+import type { Clock } from '../base/clock.ts'
+import type { Effects } from '../coordinator/effects.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { Logger } from '../metrics/logger.ts'
+import { decodeBatch } from '../record/batch.ts'
+import { BatchBuilder } from '../record/batch-builder.ts'
+import type { InternalLog } from './internal-log.ts'
+
+/**
+ * The runtime of a coordinator: one partition of an internal topic and the state machine that its
+ * records add up to. A step changes the machine at once; its records are appended, those of many
+ * steps in one batch, and its answers are given when they are below the high watermark, in order.
+ * When an append fails, nobody knows what is in the log: the machine is thrown away, everybody who
+ * waits is told to come back, and a new one is fed with the log. Runs on main.
+ */
+export interface Time {
+  readonly monotonicMs: number
+  readonly wallMs: number
+}
+
+export interface CoordinatorMachine<R> {
+  readonly nextDeadlineMs: number
+  take(): Effects<R>
+  onTime(now: Time): void
+  onLoaded(now: Time): void
+  replay(record: R, now: Time): void
+}
+
+export interface CoordinatorKind<M, R> {
+  create(): M
+  encode(record: R): { readonly key: Uint8Array; readonly value: Uint8Array | null }
+  /** Null for a record that means nothing here. Throws DecodeError. */
+  decode(key: Uint8Array, value: Uint8Array | null): R | null
+}
+
+export interface CoordinatorPartitionParts<M, R> {
+  readonly log: InternalLog
+  readonly kind: CoordinatorKind<M, R>
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** A step of a machine that answers once, now or in a later step. */
+export type Step<M, T> = (machine: M, now: Time, reply: (answer: T) => void) => void
+
+const READ_BYTES = 1024 * 1024
+/** Records of one batch, once decompressed. */
+const RECORDS_BYTES_MAX = 64 * 1024 * 1024
+/** Records of so many bytes are appended together; those of one step always are. */
+const BATCH_BYTES = 512 * 1024
+/** Replaying lets others run after so long. */
+const SLICE_MS = 5
+const RELOAD_MS = 1000
+/** Timers are no more exact than that: what is due at almost the same time is done at once. */
+const TIMER_MS_MIN = 5
+const TIMER_MS_MAX = 0x7fff_ffff
+
+export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
+  readonly #parts: CoordinatorPartitionParts<M, R>
+  /** Null while the log is read. */
+  #machine: M | null = null
+  /** Effects that wait for the append under way. */
+  #waiting: Effects<R>[] = []
+  #isAppending = false
+  /** What to tell those who have asked and were not answered yet. */
+  readonly #asking = new Set<(code: ErrorCode) => void>()
+  #timer: NodeJS.Timeout | null = null
+  #timerAtMs = Infinity
+  #isStopped = false
+  /** Changes with each machine: what belongs to an earlier one is dropped. */
+  #epoch = 0
+  #loading: Promise<void> | null = null
+
+  constructor(parts: CoordinatorPartitionParts<M, R>) {
+    this.#parts = parts
+  }
+
+  /** Null until the log has been read. */
+  get machine(): M | null {
+    return this.#machine
+  }
+
+  /** Reads the log, once. Resolves when that is done; a log that cannot be read is tried again. */
+  load(): Promise<void> {
+    this.#loading ??= this.#load(++this.#epoch)
+    return this.#loading
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#drop(ErrorCode.NOT_COORDINATOR)
+  }
+
+  /**
+   * Runs a step. Resolves to what it answers, or to what `failure` makes of COORDINATOR_LOAD_IN_
+   * PROGRESS, NOT_COORDINATOR or COORDINATOR_NOT_AVAILABLE, which all mean: ask again.
+   */
+  ask<T>(step: Step<M, T>, failure: (code: ErrorCode) => T): Promise<T> {
+    const machine = this.#machine
+    if (machine === null) return Promise.resolve(failure(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS))
+    return new Promise((resolve) => {
+      const fail = (code: ErrorCode): void => resolve(failure(code))
+      this.#asking.add(fail)
+      step(machine, this.#now(), (answer) => {
+        this.#asking.delete(fail)
+        resolve(answer)
+      })
+      this.#collect(machine)
+    })
+  }
+
+  /** Runs a step that nobody waits for. */
+  tell(step: (machine: M, now: Time) => void): void {
+    const machine = this.#machine
+    if (machine === null) return
+    step(machine, this.#now())
+    this.#collect(machine)
+  }
+
+  #collect(machine: M): void {
+    const effects = machine.take()
+    if (effects.records.length > 0 || effects.answers.length > 0) this.#waiting.push(effects)
+    this.#setTimer(machine)
+    if (!this.#isAppending) void this.#append(machine)
+  }
+
+  async #append(machine: M): Promise<void> {
+    this.#isAppending = true
+    const epoch = this.#epoch
+    try {
+      while (this.#waiting.length > 0) {
+        const { batch, answers } = this.#takeBatch()
+        if (batch !== null) await this.#parts.log.append(batch)
+        if (epoch !== this.#epoch) return
+        for (const answer of answers) answer()
+      }
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      if (epoch === this.#epoch) this.#onLost(error)
+    } finally {
+      if (epoch === this.#epoch) this.#isAppending = false
+    }
+    if (epoch === this.#epoch && this.#machine === machine) this.#setTimer(machine)
+  }
+
+  /** Whole effects from the front, about a batch of them. */
+  #takeBatch(): { batch: Uint8Array | null; answers: (() => void)[] } {
+    const { kind, clock } = this.#parts
+    const builder = new BatchBuilder()
+    const answers: (() => void)[] = []
+    const nowMs = clock.wallMs()
+    let bytes = 0
+    let taken = 0
+    for (const effects of this.#waiting) {
+      if (bytes >= BATCH_BYTES) break
+      for (const record of effects.records) {
+        const { key, value } = kind.encode(record)
+        builder.append(nowMs, key, value)
+        bytes += key.length + (value?.length ?? 0)
+      }
+      answers.push(...effects.answers)
+      taken++
+    }
+    this.#waiting.splice(0, taken)
+    return { batch: builder.recordsCount > 0 ? builder.buildSync() : null, answers }
+  }
+
+  #onLost(error: BrokerError): void {
+    const { log, logger } = this.#parts
+    logger.warn({ err: error }, `${log.name} could not be written: its state is read anew`)
+    this.#drop(ErrorCode.COORDINATOR_NOT_AVAILABLE)
+    this.#loading = this.#reload(this.#epoch)
+  }
+
+  async #reload(epoch: number): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, RELOAD_MS).unref())
+    await this.#load(epoch)
+  }
+
+  /** Everybody who waits is told `code`; nothing of the machine is used any more. */
+  #drop(code: ErrorCode): void {
+    this.#epoch++
+    this.#machine = null
+    this.#waiting = []
+    this.#isAppending = false
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    this.#timerAtMs = Infinity
+    const asking = [...this.#asking]
+    this.#asking.clear()
+    for (const fail of asking) fail(code)
+  }
+
+  async #load(epoch: number): Promise<void> {
+    const { log, logger, kind, clock } = this.#parts
+    while (epoch === this.#epoch && !this.#isStopped) {
+      const startedMs = clock.monotonicMs()
+      const machine = kind.create()
+      try {
+        const records = await this.#replay(machine)
+        if (epoch !== this.#epoch || this.#isStopped) return
+        machine.onLoaded(this.#now())
+        this.#machine = machine
+        this.#collect(machine)
+        const ms = Math.round(clock.monotonicMs() - startedMs)
+        if (records > 0) logger.info({ records, ms }, `${log.name} is loaded`)
+        return
+      } catch (error) {
+        if (!(error instanceof BrokerError)) throw error
+        logger.warn({ err: error }, `${log.name} could not be read: tried again in a second`)
+        await new Promise((resolve) => setTimeout(resolve, RELOAD_MS).unref())
+      }
+    }
+  }
+
+  async #replay(machine: M): Promise<number> {
+    const { log, kind, clock } = this.#parts
+    let offset = 0
+    let records = 0
+    let sliceEndMs = clock.monotonicMs() + SLICE_MS
+    for (;;) {
+      const bytes = await log.read(offset, READ_BYTES)
+      if (bytes.length === 0) return records
+      let at = 0
+      while (at < bytes.length) {
+        const batch = await decodeBatch(bytes, at, { recordsBytesMax: RECORDS_BYTES_MAX })
+        if (!batch.header.isControl) {
+          for (const { key, value } of batch) {
+            records++
+            const record = key === null ? null : kind.decode(key, value)
+            if (record !== null) machine.replay(record, this.#now())
+            if (clock.monotonicMs() < sliceEndMs) continue
+            await new Promise(setImmediate)
+            sliceEndMs = clock.monotonicMs() + SLICE_MS
+          }
+        }
+        offset = batch.header.baseOffset + batch.header.lastOffsetDelta + 1
+        at += batch.header.bytes
+      }
+    }
+  }
+
+  #now(): Time {
+    const { clock } = this.#parts
+    return { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() }
+  }
+
+  #setTimer(machine: M): void {
+    const atMs = machine.nextDeadlineMs
+    if (atMs >= this.#timerAtMs) return
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timerAtMs = atMs
+    const wait = atMs - this.#parts.clock.monotonicMs()
+    const ms = Math.min(Math.max(wait, TIMER_MS_MIN), TIMER_MS_MAX)
+    this.#timer = setTimeout(() => {
+      this.#timer = null
+      this.#timerAtMs = Infinity
+      this.tell((due, now) => due.onTime(now))
+    }, ms)
+    this.#timer.unref()
+  }
+}

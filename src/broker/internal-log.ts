@@ -1,0 +1,89 @@
+import { copyOf } from '../base/bytes.ts'
+import { BrokerError } from '../errors/broker-error.ts'
+import { ErrorCode } from '../errors/error-code.ts'
+import type { Arena } from '../ring/arena.ts'
+import { READ_MIN_ONE_BATCH, READ_NO_MEMORY } from '../shard/messages-layout.ts'
+import type { AppendOutcome, ReadOutcome, ShardProxy } from '../shard/shard-proxy.ts'
+
+/**
+ * A partition of an internal topic as main itself writes and reads it: batches in, copies of
+ * batches out. Runs on main.
+ */
+export interface InternalLogParts {
+  /** For messages: what it is, such as '__consumer_offsets-7'. */
+  readonly name: string
+  readonly handle: number
+  readonly shard: ShardProxy
+  readonly arena: Arena
+  readonly leaderEpoch: () => number
+}
+
+export class InternalLog {
+  readonly #parts: InternalLogParts
+
+  constructor(parts: InternalLogParts) {
+    this.#parts = parts
+  }
+
+  get name(): string {
+    return this.#parts.name
+  }
+
+  /**
+   * Appends one batch; resolves when it is below the high watermark. Rejects with a BrokerError:
+   * whether it is in the log is then not known.
+   */
+  async append(batch: Uint8Array): Promise<void> {
+    const { arena, name } = this.#parts
+    const offset = arena.allocate(batch.length)
+    if (offset < 0) {
+      throw new BrokerError(ErrorCode.REQUEST_TIMED_OUT, `write ${name}: no memory is free now`)
+    }
+    arena.bytes.set(batch, offset)
+    const generation = arena.generationOf(offset)
+    let errorCode: number
+    try {
+      errorCode = await this.#send(offset, batch.length, generation)
+    } finally {
+      arena.free(offset, generation)
+    }
+    if (errorCode !== ErrorCode.NONE) throw new BrokerError(errorCode as ErrorCode, `write ${name}`)
+  }
+
+  #send(offset: number, length: number, generation: number): Promise<number> {
+    const { handle, shard, leaderEpoch } = this.#parts
+    return new Promise((resolve) => {
+      const extent = { offset, length, extentOffset: offset, generation }
+      const onAppended = (outcome: AppendOutcome): void => resolve(outcome.errorCode)
+      const sink = { onAppended, onWritten: () => undefined }
+      shard.append({ handle, ...extent, leaderEpoch: leaderEpoch() }, sink, 0)
+      shard.flush()
+    })
+  }
+
+  /**
+   * Whole batches from the one that holds `fetchOffset` on, about `bytesMax` of them, but at least
+   * one; empty at the end. Rejects with a BrokerError.
+   */
+  read(fetchOffset: number, bytesMax: number): Promise<Uint8Array> {
+    const { handle, shard, name } = this.#parts
+    return new Promise((resolve, reject) => {
+      const onRead = (outcome: ReadOutcome): void => {
+        const { offset, length, generation } = outcome
+        if (outcome.errorCode !== ErrorCode.NONE) {
+          reject(new BrokerError(outcome.errorCode as ErrorCode, `read ${name}`))
+        } else if ((outcome.flags & READ_NO_MEMORY) !== 0) {
+          reject(
+            new BrokerError(ErrorCode.REQUEST_TIMED_OUT, `read ${name}: no memory is free now`),
+          )
+        } else {
+          resolve(copyOf(shard.egress, offset, offset + length))
+          if (length > 0) shard.release({ offset, length, generation })
+        }
+      }
+      const request = { handle, fetchOffset, bytesMax, flags: READ_MIN_ONE_BATCH }
+      shard.read(request, { onRead, onWake: () => undefined }, 0)
+      shard.flush()
+    })
+  }
+}

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import type { Random } from '../../src/base/random.ts'
+import type { GroupConfig, GroupContext } from '../../src/coordinator/group/group-context.ts'
+import { GroupCoordinator } from '../../src/coordinator/group/group-coordinator.ts'
+import {
+  decodeGroupRecord,
+  type EncodedRecord,
+  encodeGroupRecord,
+} from '../../src/coordinator/group/record-schema.ts'
+
+/**
+ * A group coordinator in a world of its own: a clock, a log of encoded records of which a tail may
+ * be lost, answers that come when their records are committed, and restarts.
+ */
+export const CONFIG: GroupConfig = {
+  groupMaxSize: 20,
+  sessionTimeoutMsMin: 1000,
+  sessionTimeoutMsMax: 60_000,
+  initialRebalanceDelayMs: 100,
+  offsetMetadataBytesMax: 100,
+  offsetsRetentionMs: 3_600_000,
+}
+
+interface Uncommitted {
+  readonly records: readonly EncodedRecord[]
+  readonly answers: readonly (() => void)[]
+}
+
+export class GroupWorld {
+  coordinator: GroupCoordinator
+  nowMs = 1_000_000
+  readonly log: EncodedRecord[] = []
+  readonly #random: Random
+  #uncommitted: Uncommitted[] = []
+  #ids = 0
+  restarts = 0
+  readonly #durable = new Map<number, number>()
+
+  constructor(random: Random) {
+    this.#random = random
+    this.coordinator = this.#fresh()
+  }
+
+  get now(): { monotonicMs: number; wallMs: number } {
+    return { monotonicMs: this.nowMs, wallMs: this.nowMs }
+  }
+
+  context(clientId: string, apiVersion = 9): GroupContext {
+    return { ...this.now, apiVersion, clientId, clientHost: '/127.0.0.1' }
+  }
+
+  #fresh(): GroupCoordinator {
+    return new GroupCoordinator(CONFIG, () => `${this.restarts}-${this.#ids++}`)
+  }
+
+  /** Runs a step; what it asks for waits to be committed. */
+  step(run: (coordinator: GroupCoordinator) => void): void {
+    run(this.coordinator)
+    const { records, answers } = this.coordinator.take()
+    this.#uncommitted.push({ records: records.map(encodeGroupRecord), answers })
+  }
+
+  /** Commits the first `count` of the steps that wait, all of them by default. */
+  commit(count = this.#uncommitted.length): void {
+    for (const { records, answers } of this.#uncommitted.splice(0, count)) {
+      this.#append(records)
+      for (const answer of answers) answer()
+    }
+  }
+
+  commitSome(): void {
+    this.commit(this.#random.below(this.#uncommitted.length + 1))
+  }
+
+  /** Time passes; the coordinator is called when it asked for it, never much later. */
+  pass(ms: number): void {
+    const end = this.nowMs + ms
+    for (;;) {
+      const next = Math.max(this.coordinator.nextDeadlineMs, this.nowMs)
+      if (next > end) break
+      this.nowMs = next
+      this.step((coordinator) => coordinator.onTime(this.now))
+    }
+    this.nowMs = end
+  }
+
+  /** The coordinator dies; what was not committed is lost, or some of it is not. */
+  restart(): void {
+    const kept = this.#random.below(this.#uncommitted.length + 1)
+    for (const { records } of this.#uncommitted.slice(0, kept)) this.#append(records)
+    this.#uncommitted = []
+    this.restarts++
+    this.coordinator = this.#fresh()
+    for (const { key, value } of this.log) {
+      const record = decodeGroupRecord(key, value)
+      assert(record !== null)
+      this.coordinator.replay(record, this.now)
+    }
+    this.coordinator.onLoaded(this.now)
+    assert.deepEqual(this.coordinator.take(), { records: [], answers: [] })
+  }
+
+  /** What the log says of a partition's offset; −1: nothing. */
+  durableOffset(partition: number): number {
+    return this.#durable.get(partition) ?? -1
+  }
+
+  #append(records: readonly EncodedRecord[]): void {
+    for (const each of records) {
+      this.log.push(each)
+      const record = decodeGroupRecord(each.key, each.value)
+      if (record?.type !== 'offset' || record.value === null) continue
+      const { partition } = record.key
+      assert(
+        record.value.offset >= this.durableOffset(partition),
+        `the offset of partition ${partition} went back to ${record.value.offset}`,
+      )
+      this.#durable.set(partition, record.value.offset)
+    }
+  }
+}
