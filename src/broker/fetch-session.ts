@@ -46,8 +46,8 @@ const INT32_MAX = 0x7fff_ffff
 /** A session that was used so lately is not given up for another one. */
 const EVICTION_AGE_MS = 2 * 60 * 1000
 /**
- * Partitions of all sessions together: 140 MB, what 20 consumers of 10,000 need. Whoever comes later
- * fetches without a session, which costs bytes on the wire and nothing else.
+ * Partitions of all sessions together: 140 MB, what 20 consumers of 10,000 need. Whoever comes
+ * later fetches without a session, which costs bytes on the wire and nothing else.
  */
 const PARTITIONS_MAX = 200_000
 /** In main's heap. */
