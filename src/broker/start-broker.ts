@@ -23,6 +23,7 @@ import { DirectoryStates } from './directory-states.ts'
 import { type LogDirectories, openLogDirectories } from './log-directories.ts'
 import { logOptions } from './log-options.ts'
 import { METADATA_BATCH_BYTES_MAX, METADATA_HANDLE, MetadataStore } from './metadata-store.ts'
+import { onShardEvent, RecoveryProgress } from './shard-events.ts'
 import { openBatches, openPartition } from './topic-service.ts'
 
 /**
@@ -118,7 +119,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     openLogsMax: openLogsMax(descriptorLimit(), shards),
     checkMemory: process.env.MILLRACE_CHECK_MEMORY === '1',
     onEvent: (shard, event) => {
-      onEvent({ logger: storageLogger, progress, states }, shard, event)
+      onShardEvent({ logger: storageLogger, progress, states }, shard, event)
       if (event.kind === 'directory-failed') tellOthers(host, shard, event)
     },
     onCrash: options.onCrash,
@@ -374,50 +375,6 @@ async function expectOk(reply: Promise<ControlReply>, action: string): Promise<v
   throw new BrokerError(ErrorCode.KAFKA_STORAGE_ERROR, `${action}: ${message}`)
 }
 
-/** Says how recovery goes, at most once a second. */
-class RecoveryProgress {
-  readonly #logger: Logger
-  recovered = { partitions: 0, ms: 0 }
-  #expected = 0
-  /** By shard. */
-  readonly #done = new Map<number, { partitions: number; bytes: number }>()
-  #saidMs = 0
-  #startedMs = systemClock.monotonicMs()
-
-  constructor(logger: Logger) {
-    this.#logger = logger
-  }
-
-  expect(partitions: number): void {
-    this.#expected += partitions
-  }
-
-  report(shard: number, event: Extract<ShardEvent, { kind: 'recovery' }>): void {
-    const { recoveredPartitions: partitions, recoveredBytes: bytes } = event
-    this.#done.set(shard, { partitions, bytes })
-    const now = systemClock.monotonicMs()
-    if (this.#expected === 0 || now - this.#saidMs < 1000) return
-    this.#saidMs = now
-    const done = { partitions: 0, bytes: 0 }
-    for (const one of this.#done.values()) {
-      done.partitions += one.partitions
-      done.bytes += one.bytes
-    }
-    this.#logger.info(
-      { partitions: done.partitions, of: this.#expected, bytes: done.bytes },
-      'recovering partitions after an unclean stop',
-    )
-  }
-
-  finish(): void {
-    if (this.#expected === 0) return
-    const ms = Math.round(systemClock.monotonicMs() - this.#startedMs)
-    this.recovered = { partitions: this.#expected, ms }
-    this.#logger.info({ partitions: this.#expected, ms }, 'recovered after an unclean stop')
-    this.#expected = 0
-  }
-}
-
 /** A directory that failed under one shard is offline for all of them. */
 function tellOthers(
   host: ShardHost,
@@ -428,32 +385,5 @@ function tellOthers(
   for (const proxy of host.proxies) {
     if (proxy.index === shard) continue
     void proxy.control({ kind: 'fail-directory', logDirectory, message })
-  }
-}
-
-function onEvent(
-  parts: { logger: Logger; progress: RecoveryProgress; states: DirectoryStates },
-  shard: number,
-  event: ShardEvent,
-): void {
-  const { logger, progress, states } = parts
-  switch (event.kind) {
-    case 'warning':
-      logger.warn({ shard }, event.message)
-      return
-    case 'recovery':
-      progress.report(shard, event)
-      return
-    case 'retention':
-      logger.info(
-        { shard, segments: event.segments, bytes: event.bytes },
-        'retention deleted old segments',
-      )
-      return
-    case 'directory-failed':
-      states.fail(event.logDirectory, event.message)
-      return
-    case 'directory-short':
-      states.short(event.logDirectory, event.code)
   }
 }
