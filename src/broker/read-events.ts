@@ -26,8 +26,8 @@ export interface EventsAsked {
   readonly bytesMax: number
   /** How long to wait when there is nothing. */
   readonly waitMs: number
-  /** Ends the wait: nobody reads the answer any more. */
-  readonly signal: AbortSignal
+  /** Ends the wait: nobody reads the answer any more. Null where nobody says so. */
+  readonly signal: AbortSignal | null
   /** For what is read and waits to be looked into. */
   readonly memory: ByteBudget
   /** Where looking inside takes its turns. */
@@ -73,7 +73,7 @@ export async function readEvents(
       .finally(() => memory.give(bytes.length))
     // Markers of transactions alone: nobody has got anything yet.
     const goesOn = !outcome.hasEvents && outcome.errorCode === ErrorCode.NONE
-    if (goesOn && outcome.nextOffset > offset && !asked.signal.aborted) {
+    if (goesOn && outcome.nextOffset > offset && asked.signal?.aborted !== true) {
       offset = outcome.nextOffset
       continue
     }
@@ -100,12 +100,12 @@ async function fetchCopy(broker: Broker, asked: EventsAsked): Promise<Fetched> {
     () => broker.clock.monotonicMs(),
   )
   const cancel = (): void => job.cancel()
-  signal.addEventListener('abort', cancel, { once: true })
-  if (signal.aborted) cancel()
+  signal?.addEventListener('abort', cancel, { once: true })
+  if (signal?.aborted === true) cancel()
   const done = job.run()
   broker.hub.flushAfterPoll()
   await done
-  signal.removeEventListener('abort', cancel)
+  signal?.removeEventListener('abort', cancel)
   const [result] = job.results
   const { records, errorCode, highWatermark, logStartOffset } = result!
   const isTaken = records === null || asked.memory.tryTake(records.length)

@@ -123,7 +123,8 @@ async function readPage(
       offset,
       bytesMax: Math.min(limits.bytesMax, READ_BYTES),
       waitMs: limits.waitMs,
-      signal: request.signal,
+      // To make one costs as much as a small read.
+      signal: limits.waitMs > 0 ? request.signal : null,
       memory,
       slices,
     },

@@ -17,6 +17,8 @@ export interface PageRules {
   readonly isLocal: boolean
 }
 
+export const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({})
+
 /** Headers that let an allowed page read the answer; none for programs. Throws RestError. */
 export function checkPage(request: WebRequest, rules: PageRules): Readonly<Record<string, string>> {
   const origin = request.header('origin')
@@ -28,7 +30,7 @@ export function checkPage(request: WebRequest, rules: PageRules): Readonly<Recor
       'millrace.http.allowed.origins allows more names'
     throw new RestError({ status: 403, error: 'HOST_NOT_ALLOWED' }, message)
   }
-  if (origin === undefined) return {}
+  if (origin === undefined) return NO_HEADERS
   if (!isOriginAllowed(origin, host, allowedOrigins)) {
     const message = `Pages of ${origin} may not ask; millrace.http.allowed.origins allows more`
     throw new RestError({ status: 403, error: 'ORIGIN_NOT_ALLOWED' }, message)
@@ -36,8 +38,12 @@ export function checkPage(request: WebRequest, rules: PageRules): Readonly<Recor
   return { 'access-control-allow-origin': origin, vary: 'origin' }
 }
 
+/** What nearly every request says. */
+const USUAL_HOST = /^(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?$/
+
 /** An address is nobody's name. */
 function isOwnName(host: string, allowedOrigins: readonly string[]): boolean {
+  if (USUAL_HOST.test(host)) return true
   if (allowedOrigins.includes('*')) return true
   const name = hostnameOf(`http://${host}`)
   if (name === null) return false

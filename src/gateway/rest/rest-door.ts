@@ -11,7 +11,7 @@ import { deleteEvents, readEvents } from './events.ts'
 import { answerTypeOf, contentTypeOf } from './negotiate.ts'
 import { openApi } from './openapi.ts'
 import { OPERATIONS, type OperationName } from './operations.ts'
-import { checkPage, type PageRules } from './page-rules.ts'
+import { checkPage, NO_HEADERS, type PageRules } from './page-rules.ts'
 import { produce } from './produce.ts'
 import { QueryReader } from './read-query.ts'
 import { kafkaError, RestError } from './rest-error.ts'
@@ -62,10 +62,11 @@ export class RestDoor {
 
   /** Rejects only when the body is refused or the broker is at fault. */
   async handle(request: WebRequest): Promise<WebResponse> {
-    let pageHeaders: Readonly<Record<string, string>> = {}
+    let pageHeaders = NO_HEADERS
     try {
       pageHeaders = checkPage(request, this.#rules)
-      return withHeaders(await this.#answer(request), pageHeaders)
+      const answer = await this.#answer(request)
+      return pageHeaders === NO_HEADERS ? answer : withHeaders(answer, pageHeaders)
     } catch (error) {
       return withHeaders(refusalOf(error).toResponse(), pageHeaders)
     }

@@ -105,7 +105,7 @@ class RestConnection implements RequestConnection {
     if (!this.#isOpen) return
     if (status >= 200 && status < 300) {
       this.#events.answered(slot, firstOffset(body), null)
-    } else if (status === NOT_FOUND) {
+    } else if (status === NOT_FOUND && !body.includes('UNKNOWN_TOPIC')) {
       const text = 'this broker has no REST door for events (404): --driver kafka or ws'
       this.#events.answered(slot, -1, text)
     } else {
