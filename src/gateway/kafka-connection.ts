@@ -86,6 +86,8 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   #sendingSinceMs = 0
   #sendsUnderWay = 0
   #lastActiveMs: number
+  /** When it was accepted, monotonic; Infinity once it has completed a request. */
+  #strangerSinceMs: number
 
   constructor(parts: KafkaConnectionParts) {
     this.id = parts.id
@@ -93,6 +95,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     this.#parts = parts
     this.receiver = new FrameReceiver(parts.memory, this, parts.frameBytesMax)
     this.#lastActiveMs = parts.broker.clock.monotonicMs()
+    this.#strangerSinceMs = this.#lastActiveMs
   }
 
   get remoteAddress(): string {
@@ -131,6 +134,11 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     return Infinity
   }
 
+  /** Since when it is connected without having completed a request; Infinity when it has. */
+  get strangerSinceMs(): number {
+    return this.#strangerSinceMs
+  }
+
   /** Since when bytes handed to the system have not left, monotonic; Infinity when none. */
   get sendingSinceMs(): number {
     return this.#sendsUnderWay > 0 ? this.#sendingSinceMs : Infinity
@@ -150,6 +158,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
 
   onFrame(offset: number, length: number, generation: number): void {
     const frame = new RequestFrame(this.#parts.memory.arena, { offset, length, generation })
+    this.#strangerSinceMs = Infinity
     if (!this.#isClosed && !this.#isDraining) {
       try {
         this.#serve(frame)
