@@ -73,6 +73,30 @@ export function* lengthLies(sample: SampleRequest): Generator<HostileCase> {
   }
 }
 
+const EDGES_64 = [2n ** 63n - 1n, -(2n ** 63n), 2n ** 53n, 2n ** 53n - 1n, -1n, 0n, 1n]
+
+/** Numbers and ids that mean something else: requests that decode, and that a handler must judge. */
+export function* valueLies(sample: SampleRequest): Generator<HostileCase> {
+  for (const [index, piece] of sample.pieces.entries()) {
+    const size = piece.bytes.length
+    if (piece.kind !== 'value' || index < 3) continue
+    if (size === 16) {
+      for (const fill of [0, 0xff]) {
+        yield replaced(sample, index, new Uint8Array(16).fill(fill), `all ${fill}`)
+      }
+    }
+    if (size === 1 || size === 2 || size === 4) {
+      const max = 2 ** (size * 8 - 1) - 1
+      for (const value of [0, -1, 1, 2, -2, max, -max - 1]) {
+        yield replaced(sample, index, int(size, value), `is ${value}`)
+      }
+    }
+    if (size === 8) {
+      for (const value of EDGES_64) yield replaced(sample, index, int(8, value), `is ${value}`)
+    }
+  }
+}
+
 /** Texts of the right length in bytes that are wrong inside, and names that are no topic's. */
 export function* textLies(sample: SampleRequest): Generator<HostileCase> {
   for (const [index, piece] of sample.pieces.entries()) {
@@ -152,6 +176,7 @@ export function* strangers(sample: SampleRequest): Generator<HostileCase> {
 /** All of them. */
 export function* hostileCases(sample: SampleRequest): Generator<HostileCase> {
   yield* lengthLies(sample)
+  yield* valueLies(sample)
   yield* textLies(sample)
   yield* floods(sample)
   yield* prefixes(sample)

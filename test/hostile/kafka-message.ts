@@ -93,10 +93,10 @@ export function bytesOf(pieces: readonly Piece[]): Buffer {
   return Buffer.concat(pieces.map((piece) => piece.bytes))
 }
 
-export function int(bytes: 1 | 2 | 4 | 8, value: number): Uint8Array {
+export function int(bytes: 1 | 2 | 4 | 8, value: number | bigint): Uint8Array {
   const out = Buffer.alloc(bytes)
   if (bytes === 8) out.writeBigInt64BE(BigInt(value))
-  else out.writeIntBE(value, 0, bytes)
+  else out.writeIntBE(Number(value), 0, bytes)
   return out
 }
 
