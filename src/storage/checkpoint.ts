@@ -223,8 +223,5 @@ function decodeTable(bytes: Uint8Array, clean: boolean): CheckpointEntry[] | nul
 function isPossible({ partition, hint }: CheckpointEntry): boolean {
   const { recoveryPoint, logStartOffset, logEndOffset, bytes } = hint
   const counts = [partition, recoveryPoint, logStartOffset, logEndOffset, bytes]
-  return (
-    counts.every((count) => count >= 0 && Number.isSafeInteger(count)) &&
-    logStartOffset <= logEndOffset
-  )
+  return counts.every((count) => count >= 0 && Number.isSafeInteger(count))
 }

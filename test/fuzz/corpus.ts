@@ -14,7 +14,7 @@ export function readCorpus(target: string): Uint8Array[] {
   if (!existsSync(folder)) return []
   return readdirSync(folder)
     .sort()
-    .map((name) => readFileSync(join(folder, name)))
+    .map((name) => new Uint8Array(readFileSync(join(folder, name))))
 }
 
 /** Named by their content, so that nothing is there twice. Returns the file's path. */

@@ -1,7 +1,7 @@
 /**
- * Which blocks of our code have run, by V8's precise coverage through `node:inspector`. Asking takes
- * about two milliseconds whatever ran, so that the fuzzer asks once for many executions. Only the
- * compiled sources count, and the codecs that are compiled at run time (scripts without a name).
+ * Which blocks of our code have run, by V8's precise coverage through `node:inspector`. Asking
+ * takes about two milliseconds whatever ran, so that the fuzzer asks once for many executions. Only
+ * the compiled sources count, and codecs that are compiled at run time (scripts without a name).
  */
 import { type Profiler, Session } from 'node:inspector'
 

@@ -1,6 +1,6 @@
 /**
  * A coverage-guided fuzzer: runs a target with changed inputs, keeps those that reach blocks which
- * none reached before, and starts from them again. One seed makes one run; a failure says the input.
+ * none reached before, and starts from them again. A failure says its seed and its input.
  */
 import { Random } from '../../src/base/random.ts'
 import { BlockCoverage } from './coverage.ts'
@@ -82,10 +82,12 @@ class Run {
   async run(): Promise<FuzzResult> {
     const given = [...(this.#options.corpus ?? []), ...this.#target.seeds()]
     for (const input of given) {
-      const bytes = input.slice(0, this.#target.bytesMax)
+      // A copy, and no Buffer, whose `slice` would be a view.
+      const bytes = new Uint8Array(input.subarray(0, this.#target.bytesMax))
+      this.#corpus.push(bytes)
       await this.#execute(bytes)
-      if (this.#coverage.take() > 0 || this.#corpus.length === 0) this.#corpus.push(bytes)
     }
+    this.#coverage.take()
     let saidMs = performance.now()
     while (!this.#isOver()) {
       await this.#batch()
@@ -107,19 +109,25 @@ class Run {
       throw new Error(`${this.#target.name}: memory rose beyond ${MEMORY_BYTES_MAX} bytes`)
     }
     if (this.#coverage.take() === 0) return
-    await this.#keepNew(inputs)
+    const known = this.#coverage.rewind()
+    await this.#findNew(inputs)
+    this.#coverage.add(known) // What runs only once was not found again.
   }
 
-  /** Which inputs of the batch were it: again, each alone, against what was known before. */
-  async #keepNew(inputs: readonly Uint8Array[]): Promise<void> {
-    const known = this.#coverage.rewind()
-    for (const input of inputs) {
-      await this.#execute(input)
+  /** Which of them it were: halves are run again, and halves of those that reach something new. */
+  async #findNew(inputs: readonly Uint8Array[]): Promise<void> {
+    const middle = inputs.length >> 1
+    for (const part of [inputs.slice(0, middle), inputs.slice(middle)]) {
+      for (const input of part) await this.#execute(input)
       if (this.#coverage.take() === 0) continue
-      this.#corpus.push(input)
-      this.#found.push(input)
+      if (part.length === 1) {
+        this.#corpus.push(...part)
+        this.#found.push(...part)
+      } else {
+        this.#coverage.rewind()
+        await this.#findNew(part)
+      }
     }
-    this.#coverage.add(known)
   }
 
   #next(): Uint8Array {

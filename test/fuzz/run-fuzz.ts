@@ -1,7 +1,8 @@
 /**
  * Runs one target, or all, as a program (scripts/fuzz.mjs):
  *
- *   node run-fuzz.js [--target NAME] [--seconds N | --executions N] [--seed S] [--keep] [--input HEX]
+ *   node run-fuzz.js [--target NAME] [--seconds N | --executions N] [--seed S] [--keep]
+ *                    [--input HEX]
  *
  * `--keep` adds the shortest inputs that reached something new to the corpus; `--input` runs one
  * input and nothing else.
@@ -38,7 +39,7 @@ if (targets.length === 0) {
   process.exit(2)
 }
 for (const target of targets) {
-  if (values.input !== undefined) await target.run(Buffer.from(values.input, 'hex'))
+  if (values.input !== undefined) await target.run(new Uint8Array(Buffer.from(values.input, 'hex')))
   else if (!(await runTarget(target))) process.exitCode = 1
 }
 

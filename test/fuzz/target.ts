@@ -1,4 +1,4 @@
-/** Something that takes bytes from strangers or from a damaged disk, and how to tell that it broke. */
+/** Something that takes bytes from strangers or a damaged disk, and how to tell that it broke. */
 export interface FuzzTarget {
   readonly name: string
   /** Longer inputs are cut: short ones run fast and are read by people. */

@@ -1,6 +1,6 @@
 /**
- * Batches that lie, in process and through the Kafka door: refused with an error of the protocol, or
- * taken as they are; what was acknowledged reads back byte for byte, and nothing else is there.
+ * Batches that lie, in process and through the Kafka door: refused with an error of the protocol,
+ * or taken as they are; what was acknowledged reads back byte for byte, and nothing else is there.
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'

@@ -75,7 +75,7 @@ export function* lengthLies(sample: SampleRequest): Generator<HostileCase> {
 
 const EDGES_64 = [2n ** 63n - 1n, -(2n ** 63n), 2n ** 53n, 2n ** 53n - 1n, -1n, 0n, 1n]
 
-/** Numbers and ids that mean something else: requests that decode, and that a handler must judge. */
+/** Numbers and ids that mean something else: requests that decode; a handler must judge them. */
 export function* valueLies(sample: SampleRequest): Generator<HostileCase> {
   for (const [index, piece] of sample.pieces.entries()) {
     const size = piece.bytes.length

@@ -1,4 +1,4 @@
-/** Every hostile request against the decoders, in process: an answer or a DecodeError, nothing else. */
+/** Every hostile request against the decoders, in process: a message or a DecodeError. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import {

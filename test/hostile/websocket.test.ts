@@ -101,7 +101,7 @@ function* payloadLies(): Generator<HostileMessage> {
   yield { label: 'produce: two thousand empty partitions', bytes }
 }
 
-/** A case and a ping behind it: the pong comes, or the connection goes with a code that says why. */
+/** A case and a ping behind it: the pong comes, or the connection goes with a code of ours. */
 async function attack(port: number, one: HostileMessage): Promise<void> {
   const client = await WebSocketClient.open(port)
   client.send(Opcode.BINARY, one.bytes)

@@ -77,7 +77,7 @@ const BATCHES_MAX = 8
 const RECORDS_BYTES_MAX = 256 * 1024
 
 /**
- * The first byte chooses: 1 right CRCs, 2 LogAppendTime, 4 control batches allowed, 8 a small limit.
+ * The first byte chooses: 1 right CRCs, 2 LogAppendTime, 4 control batches allowed, 8 a low limit.
  * Both engines must say and write the same; a batch that is taken decodes, or is a RecordError.
  */
 export const batch: FuzzTarget = {

@@ -178,8 +178,8 @@ export const timeIndex: FuzzTarget = {
 }
 
 /**
- * The bytes are a producer snapshot, the first one flags: 1 a right CRC. A snapshot is taken whole or
- * not at all, survives being written again, and never breaks the log that it belongs to.
+ * The bytes are a producer snapshot, the first one flags: 1 a right CRC. A snapshot is taken whole
+ * or not at all, survives being written again, and never breaks the log that it belongs to.
  */
 export const producerSnapshot: FuzzTarget = {
   name: 'producer-snapshot',
@@ -228,8 +228,8 @@ function checkpointOf(clean: boolean): Uint8Array {
 }
 
 /**
- * The bytes are a table of checkpoints; the first byte chooses: 1 a right CRC, 2 a clean one. What is
- * read stays the same when the marks are taken back, and a log opens with it or is a BrokerError.
+ * The bytes are a table of checkpoints; the first byte chooses: 1 a right CRC, 2 a clean one. What
+ * is read stays the same when the marks are taken back; a log opens with it or is a BrokerError.
  */
 export const checkpoint: FuzzTarget = {
   name: 'checkpoint',
