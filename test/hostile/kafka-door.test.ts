@@ -60,15 +60,12 @@ function isOrderly(said: Said | null): boolean {
   return (said.key === ApiKey.PRODUCE && acks === 0) || (maxWaitMs ?? 0) > 0
 }
 
-/** Cases chosen by seed, the newest and the oldest version of each API among them. */
+/** Cases chosen by seed; all of them once when so many are wanted. */
 function chosenCases(random: Random): HostileCase[] {
   const all = sampleRequests().flatMap((sample) => [...hostileCases(sample)])
-  const chosen: HostileCase[] = []
-  while (chosen.length < CASES) {
-    const one = random.pick(all)
-    if (!isOrderly(meaningOf(one))) chosen.push(one)
-  }
-  return chosen
+  const hostile = all.filter((one) => !isOrderly(meaningOf(one)))
+  if (CASES >= hostile.length) return hostile
+  return Array.from({ length: CASES }, () => random.pick(hostile))
 }
 
 /** What was acknowledged to somebody who was up to no good. */
