@@ -49,6 +49,7 @@ const INVALID_RECORD: i32 = 87;
 const SAFE_INTEGER_MAX: i64 = (1 << 53) - 1;
 
 /// The words of `stamp`, in their order.
+#[cfg_attr(test, derive(Debug))]
 struct Stamp {
     base_offset: f64,
     leader_epoch: i32,
@@ -282,3 +283,7 @@ unsafe fn put<const N: usize>(pointer: *mut u8, bytes: [u8; N]) {
 #[cfg(test)]
 #[path = "batch_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "batch_fuzz.rs"]
+mod fuzz;

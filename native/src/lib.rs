@@ -8,6 +8,8 @@ mod batch;
 mod call;
 mod errno;
 mod file;
+#[cfg(test)]
+mod guarded;
 mod mask;
 mod memory;
 mod poller;

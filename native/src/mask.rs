@@ -35,6 +35,26 @@ unsafe fn apply(range: Range, key: [u8; 4]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guarded::Guarded;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(crate::guarded::config())]
+
+        #[test]
+        fn apply_stays_inside_and_undoes_itself(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            key in any::<[u8; 4]>(),
+        ) {
+            let memory = Guarded::of(&bytes);
+            let range = Range { pointer: memory.pointer(), length: bytes.len() };
+            unsafe { apply(range, key) };
+            let masked: Vec<u8> = bytes.iter().zip(0..).map(|(b, i)| b ^ key[i % 4]).collect();
+            prop_assert_eq!(memory.bytes(), &masked[..]);
+            unsafe { apply(range, key) };
+            prop_assert_eq!(memory.bytes(), &bytes[..]);
+        }
+    }
 
     #[test]
     fn apply_repeats_the_key_from_the_first_byte_on_and_touches_nothing_else() {

@@ -65,9 +65,9 @@ function printTemplate(template: string): Print {
     parts.push(() => bytes)
   }
   for (const [piece] of template.matchAll(/%.?|\\.?|[^%\\]+/gsu)) {
-    const part = PARTS[piece]
-    if (part !== undefined) parts.push(part)
-    else if (piece in ESCAPES) literal(ESCAPES[piece] as string)
+    // A piece is what somebody typed: `constructor` is in every object.
+    if (Object.hasOwn(PARTS, piece)) parts.push(PARTS[piece] as (typeof parts)[number])
+    else if (Object.hasOwn(ESCAPES, piece)) literal(ESCAPES[piece] as string)
     else if (piece.startsWith('%')) {
       throw new TemplateError(`"${piece}" means nothing: ${TEMPLATE_HELP}`)
     } else literal(piece)

@@ -161,7 +161,7 @@ class Loader {
 
   /** Takes a name as somebody wrote it: perhaps an alias, perhaps no option at all. */
   #addNamed(written: string, text: string, origin: Origin): void {
-    const name = OPTION_ALIASES[written] ?? written
+    const name = aliased(written)
     if (isBrokerOption(name)) {
       this.#add(name, text, origin)
     } else if (OPTIONS_WITHOUT_EFFECT.has(name)) {
@@ -294,12 +294,20 @@ interface Origin {
   readonly where: string
 }
 
+/** Any name may be asked for, also one that every object has (`constructor`). */
+function aliased(name: string): string {
+  return (Object.hasOwn(OPTION_ALIASES, name) ? OPTION_ALIASES[name] : undefined) ?? name
+}
+
 function isKnown(name: string): boolean {
-  return isBrokerOption(name) || name in OPTION_ALIASES || OPTIONS_WITHOUT_EFFECT.has(name)
+  return (
+    isBrokerOption(name) || Object.hasOwn(OPTION_ALIASES, name) || OPTIONS_WITHOUT_EFFECT.has(name)
+  )
 }
 
 function hintFor(name: string): string {
-  const brokerName = TOPIC_OPTIONS[name]?.synonyms[0]?.name
+  const topicOption = Object.hasOwn(TOPIC_OPTIONS, name) ? TOPIC_OPTIONS[name] : undefined
+  const brokerName = topicOption?.synonyms[0]?.name
   if (brokerName !== undefined) return `; it is an option of topics, whose default is ${brokerName}`
   return didYouMean(name, [...Object.keys(BROKER_OPTIONS), ...Object.keys(OPTION_ALIASES)])
 }

@@ -142,6 +142,11 @@ export const BROKER_OPTIONS = {
     'A connection without a request for so long is closed; -1 for never.',
     { min: -1 },
   ),
+  'millrace.first.request.timeout.ms': long(
+    30 * SECOND_MS,
+    'A Kafka connection that has not completed its first request by then is closed.',
+    { min: 1 },
+  ),
   'max.connections': int(INT_MAX, 'Connections that are accepted in all.', { min: 0 }),
   'max.connections.per.ip': int(INT_MAX, 'Connections that are accepted from one address.', {
     min: 0,

@@ -47,7 +47,8 @@ function unescapeText(text: string): string {
  * an Error whose message names what is wrong.
  */
 export function parseYamlOptions(source: string): Map<string, string> {
-  const document: unknown = parseYaml(source)
+  // The library prints what it finds odd, with the file's text; errors it throws.
+  const document: unknown = parseYaml(source, { logLevel: 'error' })
   const entries = new Map<string, string>()
   if (document === null || document === undefined) return entries
   if (typeof document !== 'object' || Array.isArray(document)) {

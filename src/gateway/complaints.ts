@@ -17,6 +17,7 @@ export const COMPLAINT_KINDS = [
   'slow_reader',
   /** It does not finish what it sends, or gives nothing back. */
   'slow_sender',
+  'silent',
   /** An append without an acknowledgement failed: it learns of it like this. */
   'failed_append',
 ] as const

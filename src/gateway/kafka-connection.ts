@@ -100,6 +100,8 @@ export class KafkaConnection implements TransportOwner, FrameSink {
   #lastActiveMs: number
   /** When the bytes that are being taken arrived, once somebody asked; 0 between rounds. */
   #arrivedMs = 0
+  /** When it was accepted, monotonic; Infinity once it has completed a request. */
+  #strangerSinceMs: number
 
   constructor(parts: KafkaConnectionParts) {
     this.id = parts.id
@@ -107,6 +109,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     this.#parts = parts
     this.receiver = new FrameReceiver(parts.memory, this, parts.frameBytesMax)
     this.#lastActiveMs = parts.broker.clock.monotonicMs()
+    this.#strangerSinceMs = this.#lastActiveMs
   }
 
   get remoteAddress(): string {
@@ -145,6 +148,11 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     return Infinity
   }
 
+  /** Since when it is connected without having completed a request; Infinity when it has. */
+  get strangerSinceMs(): number {
+    return this.#strangerSinceMs
+  }
+
   /** Since when bytes handed to the system have not left, monotonic; Infinity when none. */
   get sendingSinceMs(): number {
     return this.#sendsUnderWay > 0 ? this.#sendingSinceMs : Infinity
@@ -166,6 +174,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
 
   onFrame(offset: number, length: number, generation: number): void {
     const frame = new RequestFrame(this.#parts.memory.arena, { offset, length, generation })
+    this.#strangerSinceMs = Infinity
     if (!this.#isClosed && !this.#isDraining) {
       try {
         this.#serve(frame)

@@ -147,11 +147,14 @@ export class KafkaListener {
   #closeSlow(): void {
     const now = this.#broker.clock.monotonicMs()
     const idleMax = this.#broker.config.get('connections.max.idle.ms')
+    const firstRequestMax = this.#broker.config.get('millrace.first.request.timeout.ms')
     for (const connection of this.#connections.values()) {
       if (now - connection.sendingSinceMs > SLOW_READER_MS && this.#isAnswerMemoryShort()) {
         connection.close('it does not read its responses and memory is short', 'slow_reader')
       } else if (idleMax >= 0 && now - connection.idleSince(now) > idleMax) {
         connection.close(IDLE)
+      } else if (now - connection.strangerSinceMs > firstRequestMax) {
+        connection.close(`no request in the first ${firstRequestMax} ms`, 'silent')
       } else if (this.#isHoarding(connection, now)) {
         connection.close('it does not finish its request and memory is short', 'slow_sender')
       }

@@ -201,7 +201,7 @@ function decodeTable(bytes: Uint8Array, clean: boolean): CheckpointEntry[] | nul
   for (let at = HEADER_BYTES; at < end; at += ENTRY_BYTES) {
     let hex = ''
     for (let i = 0; i < 16; i++) hex += (bytes[at + i] as number).toString(16).padStart(2, '0')
-    entries.push({
+    const entry = {
       topicId: uuidFromHex(hex),
       partition: view.getInt32(at + 16),
       hint: {
@@ -212,7 +212,16 @@ function decodeTable(bytes: Uint8Array, clean: boolean): CheckpointEntry[] | nul
         truncations: view.getUint32(at + 44),
         bytes: readInt64(view, at + 48),
       },
-    })
+    }
+    if (!isPossible(entry)) return null
+    entries.push(entry)
   }
   return entries
+}
+
+/** A right CRC does not make an offset of it: whoever wrote it may have been wrong himself. */
+function isPossible({ partition, hint }: CheckpointEntry): boolean {
+  const { recoveryPoint, logStartOffset, logEndOffset, bytes } = hint
+  const counts = [partition, recoveryPoint, logStartOffset, logEndOffset, bytes]
+  return counts.every((count) => count >= 0 && Number.isSafeInteger(count))
 }

@@ -19,6 +19,8 @@ type TopicResponse = NonNullable<MetadataResponseInit['topics']>[number]
 /** Partitions that one answer lists. */
 export const METADATA_PARTITIONS_MAX = 1_000_000
 const PARTITIONS_PER_SLICE = 20_000
+/** From here on topics may be asked for by id: before, an answer has no way to leave out a name. */
+const TOPIC_IDS_MIN_VERSION = 12
 /** READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS (KIP-430). */
 const ALL_TOPIC_OPERATIONS = 0xdf8
 /** CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE. */
@@ -50,7 +52,7 @@ export async function metadata(
   const answer = new Answer(broker, body.includeTopicAuthorizedOperations)
   try {
     if (all) await addEvery(answer)
-    else await addAsked(answer, body)
+    else await addAsked(answer, body, context.apiVersion)
   } catch (error) {
     leave() // Others wait for it.
     throw error
@@ -123,7 +125,7 @@ async function addEvery(answer: Answer): Promise<void> {
 }
 
 /** Whoever is asked for twice is named once, as in Kafka. */
-async function addAsked(answer: Answer, body: MetadataRequest): Promise<void> {
+async function addAsked(answer: Answer, body: MetadataRequest, version: number): Promise<void> {
   const { broker } = answer
   const mayCreate = body.allowAutoTopicCreation && broker.config.get('auto.create.topics.enable')
   const seen = new Set<string>()
@@ -134,7 +136,9 @@ async function addAsked(answer: Answer, body: MetadataRequest): Promise<void> {
     if (seen.has(key)) continue
     seen.add(key)
     let topic: Topic | undefined
-    if (isById) {
+    if (isById && version < TOPIC_IDS_MIN_VERSION) {
+      answer.fail({ name, topicId }, ErrorCode.INVALID_REQUEST)
+    } else if (isById) {
       topic = broker.topicById(topicId)
       if (topic === undefined) answer.fail({ name: null, topicId }, ErrorCode.UNKNOWN_TOPIC_ID)
     } else if (topicNameError(name) !== null) {

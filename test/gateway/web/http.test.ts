@@ -253,6 +253,16 @@ function httpTests(engine: WebEngine): void {
     })
   })
 
+  test('a connection that says nothing is closed, and one that says a byte', async () => {
+    await withServer(engine, { limits: { requestTimeoutMs: 300 } }, async ({ port }) => {
+      const silent = await RawHttp.open(port)
+      const one = await RawHttp.open(port)
+      one.write('G')
+      assert.doesNotMatch(await silent.ended, /200 OK/)
+      assert.doesNotMatch(await one.ended, /200 OK/)
+    })
+  })
+
   test('a handler that fails is answered 500, and its error handed over', async () => {
     const onRequest = (request: WebRequest): WebResponse | Promise<WebResponse> => {
       if (request.path === '/now') throw new Error('now')
