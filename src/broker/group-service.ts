@@ -91,6 +91,11 @@ export class GroupService {
     return this.#handles.has(handle)
   }
 
+  /** Those whose log has been read: for looking at, not for answers. */
+  coordinators(): GroupCoordinator[] {
+    return this.#partitions.flatMap(({ machine }) => (machine === null ? [] : [machine]))
+  }
+
   /** Runs a step of the group's coordinator; see CoordinatorPartition.ask for `failure`. */
   ask<T>(
     groupId: string,

@@ -2,6 +2,7 @@ import { type Exposition, escapeLabel } from '../metrics/exposition.ts'
 import type { MetricName } from '../metrics/metric-table.ts'
 import type { PartitionStatsField } from '../shard/partition-stats.ts'
 import type { Broker } from './broker.ts'
+import { writeGroupMetrics } from './group-metrics.ts'
 import { PartitionRows } from './partition-rows.ts'
 
 /**
@@ -33,6 +34,7 @@ export async function writePartitionMetrics(broker: Broker, exposition: Expositi
     await writeFamily(exposition, name, shown, (row) => rows.get(row, field))
   }
   await writeReplicas(broker, exposition, shown)
+  await writeGroupMetrics(broker, exposition, rows)
   exposition.single('millrace_metrics_topics_omitted', image.topicsByName.size - topics.length)
   const omitted = image.partitions.count - shown.length
   exposition.single('millrace_metrics_partitions_omitted', Math.max(0, omitted))

@@ -16,6 +16,9 @@ export interface MetricInfo {
 const SHARD = ['shard'] as const
 const TOPIC = ['topic'] as const
 const PARTITION = ['topic', 'partition'] as const
+const GROUP = ['consumergroup'] as const
+const GROUP_TOPIC = ['consumergroup', 'topic'] as const
+const GROUP_PARTITION = ['consumergroup', 'topic', 'partition'] as const
 const REQUEST = ['door', 'api'] as const
 
 function counter(help: string, labels: readonly string[] = []): MetricInfo {
@@ -137,6 +140,7 @@ export const METRICS = {
   millrace_metrics_partitions_omitted: gauge(
     'Partitions without series here: more than millrace.metrics.partitions.max, or unreadable',
   ),
+  millrace_metrics_group_offsets_omitted: gauge('Committed offsets without series'),
   millrace_metrics_collect_seconds: gauge('How long it took to collect this text'),
 
   // —— Kafka's names: kafka_exporter ——
@@ -153,6 +157,21 @@ export const METRICS = {
     '1 when a replica is not in sync',
     PARTITION,
   ),
+  kafka_consumergroup_members: gauge('Members of the consumer group', GROUP),
+  kafka_consumergroup_current_offset: gauge(
+    'How far the consumer group has committed',
+    GROUP_PARTITION,
+  ),
+  kafka_consumergroup_lag: gauge(
+    'High watermark less what the group has committed',
+    GROUP_PARTITION,
+  ),
+  kafka_consumergroup_uncommitted_offsets: gauge('As kafka_consumergroup_lag', GROUP_PARTITION),
+  kafka_consumergroup_current_offset_sum: gauge(
+    'Sum of kafka_consumergroup_current_offset of a topic',
+    GROUP_TOPIC,
+  ),
+  kafka_consumergroup_lag_sum: gauge('Sum of kafka_consumergroup_lag of a topic', GROUP_TOPIC),
   // —— Kafka's names: the usual rules of jmx_exporter ——
   kafka_server_brokertopicmetrics_messagesin_total: counter(
     'As millrace_topic_records_in_total',

@@ -37,6 +37,7 @@ async function read(batches: readonly Uint8Array[], asked: Asked = {}): Promise<
   let released = 0
   const shard = {
     egress: log,
+    countSent: () => {},
     read: ({ fetchOffset }: ReadRequest, sink: ReadSink, index: number) => {
       readAt.push(fetchOffset)
       const first = ends.findIndex((end) => end > fetchOffset)

@@ -290,11 +290,11 @@ describe('a restart', () => {
 })
 
 describe('the rest', () => {
-  test('FindCoordinator answers that none is available, for old and new versions', async () => {
+  test('FindCoordinator finds those of groups, none of transactions, old and new', async () => {
     const old = await client.request(ApiKey.FIND_COORDINATOR, 3, { key: 'group', keyType: 0 })
-    assert.equal(old.errorCode, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+    assert.deepEqual([old.errorCode, old.nodeId, old.port], [ErrorCode.NONE, 1, broker.port])
     const batched = await client.request(ApiKey.FIND_COORDINATOR, 6, {
-      keyType: 0,
+      keyType: 1,
       coordinatorKeys: ['a', 'b'],
     })
     assert.deepEqual(
