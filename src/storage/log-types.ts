@@ -78,7 +78,7 @@ export const DEFAULT_LOG_OPTIONS: LogOptions = {
   fileDeleteDelayMs: 60_000,
   producerIdExpirationMs: 24 * 3600 * 1000,
   pageCacheWindowBytes: 64 * 1024 * 1024,
-  writeBehindBytes: 16 * 1024 * 1024,
+  writeBehindBytes: 2 * 1024 * 1024,
 }
 
 /**

@@ -10,7 +10,7 @@ import { NO_FILE, type Segment } from './segment.ts'
  * A disk that is behind is not waited for until so many steps of a log have not been started: the
  * page cache takes a burst. One that stays too slow makes its producers wait, a step at a time.
  */
-const STEPS_BEHIND_MAX = 8
+export const STEPS_BEHIND_MAX = 64
 
 export class PageCacheWindow {
   readonly #files: Files
@@ -28,13 +28,8 @@ export class PageCacheWindow {
   /** Call after bytes were written to the end of `segment`. */
   advance(segment: Segment, stepBytes: number, windowBytes: number): void {
     if (segment !== this.#segment) this.#move(segment)
-    const pending = segment.bytes - this.#startedTo
     // One write may roll so many segments that the first of them are closed again.
-    if (pending < stepBytes || segment.file === NO_FILE) return
-    const mayWait = pending >= STEPS_BEHIND_MAX * stepBytes
-    const bytes = mayWait ? stepBytes : pending
-    if (!this.#files.startWriteback(segment.file, this.#startedTo, bytes, mayWait)) return
-    this.#startedTo += bytes
+    if (segment.file === NO_FILE || !this.#start(segment, stepBytes)) return
     this.#dropPrevious(this.#startedTo, windowBytes)
     const dropTo = this.#startedTo - windowBytes
     if (dropTo - this.#droppedTo < stepBytes) return
@@ -51,6 +46,23 @@ export class PageCacheWindow {
   /** Of those, bytes of the last segment that the disk has not been told to write. */
   get unstartedBytes(): number {
     return this.#segment === null ? 0 : this.#segment.bytes - this.#startedTo
+  }
+
+  /**
+   * A step at a time, also when more is due: behind what the device has queued waits the file
+   * system's journal, and behind that wait writes. False when nothing was started.
+   */
+  #start(segment: Segment, stepBytes: number): boolean {
+    const startedBefore = this.#startedTo
+    for (;;) {
+      const pending = segment.bytes - this.#startedTo
+      if (pending < stepBytes) break
+      const mayWait = pending >= STEPS_BEHIND_MAX * stepBytes
+      const at = this.#startedTo
+      if (!this.#files.startWriteback(segment.file, at, stepBytes, mayWait)) break
+      this.#startedTo += stepBytes
+    }
+    return this.#startedTo > startedBefore
   }
 
   reset(): void {

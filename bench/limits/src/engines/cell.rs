@@ -14,7 +14,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// As limit-server has them.
-const WRITE_BEHIND_BYTES: u64 = 16 << 20;
+const WRITE_BEHIND_BYTES: u64 = 2 << 20;
 const WINDOW_BYTES: u64 = 64 << 20;
 
 pub enum Cell {

@@ -18,7 +18,7 @@ const USAGE: &str = "\
 write-engines --dir DIR [--seconds 3] [--max-bytes 4294967296] [--files 8]
   [--sizes 16384,65536,262144,1048576] [--engines NAME,…] [--json]
 
-  Engines: buffered-behind (write-behind each 16 MB, drop-behind 64 MB, as limit-server has),
+  Engines: buffered-behind (write-behind each 2 MB, drop-behind 64 MB, as limit-server has),
   buffered, dontcache (RWF_DONTCACHE), direct-1, direct-4, direct-16 (O_DIRECT by io_uring, so many
   under way, files allocated before), direct-growing (O_DIRECT by pwrite, files that grow).
   --seconds and --max-bytes bound each cell. --json: one line a cell instead of the table.";

@@ -62,7 +62,7 @@ impl Options {
             writers: args.number("writers", 0, 0, 1)?,
             check_crc: !args.flag("no-crc"),
             write: !args.flag("no-write"),
-            write_behind_bytes: args.number("write-behind-bytes", 16 << 20, 0, 1 << 40)?,
+            write_behind_bytes: args.number("write-behind-bytes", 2 << 20, 0, 1 << 40)?,
             window_bytes: args.number("window-bytes", 64 << 20, 0, 1 << 40)?,
             read_copy: args.flag("read-copy"),
             seconds_max: args.number("max-seconds", 300, 1, 86_400)?,
