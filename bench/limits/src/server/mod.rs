@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 limit-server --listen HOST:PORT --data-dir DIR [--partitions 8] [--writers 0|1]
-  [--no-crc] [--no-write] [--write-behind-bytes 16777216] [--window-bytes 67108864]
+  [--no-crc] [--no-write] [--write-behind-bytes 2097152] [--window-bytes 67108864]
   [--read-copy] [--max-seconds 300]
 
   --read-copy answers fetches by pread and send instead of sendfile.
