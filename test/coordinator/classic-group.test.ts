@@ -51,7 +51,8 @@ class History {
   }
 
   get generation(): number {
-    return this.world.coordinator.groups.get(GROUP)?.generationId ?? 0
+    const group = this.world.coordinator.groups.get(GROUP)
+    return group?.type === 'classic' ? group.generationId : 0
   }
 
   run(steps: number): void {

@@ -7,6 +7,8 @@ import {
   type EncodedRecord,
   encodeGroupRecord,
 } from '../../src/coordinator/group/record-schema.ts'
+import { TopicRegexes } from '../../src/coordinator/group/topic-regexes.ts'
+import type { KnownTopic, TopicView } from '../../src/coordinator/group/topic-view.ts'
 
 /**
  * A group coordinator in a world of its own: a clock, a log of encoded records of which a tail may
@@ -19,6 +21,54 @@ export const CONFIG: GroupConfig = {
   initialRebalanceDelayMs: 100,
   offsetMetadataBytesMax: 100,
   offsetsRetentionMs: 3_600_000,
+  consumer: {
+    maxSize: 20,
+    sessionTimeoutMs: 3000,
+    heartbeatIntervalMs: 400,
+    assignors: ['uniform', 'range'],
+    migrationPolicy: 'bidirectional',
+  },
+}
+
+const REGEXES = new TopicRegexes()
+
+/** The topics of a world, to be changed at will. An id ends in how often its name was made. */
+export class Topics implements TopicView {
+  /** Of all worlds, as long as they share what was matched. */
+  static #versions = 0
+  version = Topics.#versions++
+  readonly #byName = new Map<string, KnownTopic>()
+  readonly #byId = new Map<string, KnownTopic>()
+  #made = 0
+
+  set(name: string, partitions: number): void {
+    const id = this.#byName.get(name)?.id ?? topicId(name, this.#made++)
+    this.#byName.set(name, { id, name, partitions })
+    this.#byId.set(id, { id, name, partitions })
+    this.version = Topics.#versions++
+  }
+
+  delete(name: string): void {
+    this.#byId.delete(this.#byName.get(name)?.id ?? '')
+    this.#byName.delete(name)
+    this.version = Topics.#versions++
+  }
+
+  byName(name: string): KnownTopic | undefined {
+    return this.#byName.get(name)
+  }
+
+  byId(id: string): KnownTopic | undefined {
+    return this.#byId.get(id)
+  }
+
+  names(): Iterable<string> {
+    return this.#byName.keys()
+  }
+}
+
+function topicId(name: string, number: number): string {
+  return Buffer.from(`${name}-${number}`.padEnd(16).slice(0, 16)).toString('base64url')
 }
 
 interface Uncommitted {
@@ -27,6 +77,7 @@ interface Uncommitted {
 }
 
 export class GroupWorld {
+  readonly topics = new Topics()
   coordinator: GroupCoordinator
   nowMs = 1_000_000
   readonly log: EncodedRecord[] = []
@@ -50,7 +101,8 @@ export class GroupWorld {
   }
 
   #fresh(): GroupCoordinator {
-    return new GroupCoordinator(CONFIG, () => `${this.restarts}-${this.#ids++}`)
+    const newId = (): string => `${this.restarts}-${this.#ids++}`
+    return new GroupCoordinator({ config: CONFIG, newId, topics: this.topics, regexes: REGEXES })
   }
 
   /** Runs a step; what it asks for waits to be committed. */

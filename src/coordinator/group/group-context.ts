@@ -20,4 +20,18 @@ export interface GroupConfig {
   readonly initialRebalanceDelayMs: number
   readonly offsetMetadataBytesMax: number
   readonly offsetsRetentionMs: number
+  readonly consumer: ConsumerGroupConfig
 }
+
+/** Of groups of the new protocol; the options `group.consumer.…`. */
+export interface ConsumerGroupConfig {
+  readonly maxSize: number
+  readonly sessionTimeoutMs: number
+  readonly heartbeatIntervalMs: number
+  /** Names; the first is the default. Not empty. */
+  readonly assignors: readonly string[]
+  readonly migrationPolicy: MigrationPolicy
+}
+
+/** Whether members of one protocol may turn a group of the other, that is not empty, into theirs. */
+export type MigrationPolicy = 'disabled' | 'upgrade' | 'downgrade' | 'bidirectional'
