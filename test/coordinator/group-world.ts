@@ -85,7 +85,9 @@ export class GroupWorld {
   #uncommitted: Uncommitted[] = []
   #ids = 0
   restarts = 0
-  readonly #durable = new Map<number, number>()
+  /** Offsets by topic and partition, and the epochs of groups, as the log says. */
+  readonly #durable = new Map<string, number>()
+  readonly #epochs = new Map<string, number>()
 
   constructor(random: Random) {
     this.#random = random
@@ -152,22 +154,37 @@ export class GroupWorld {
     assert.deepEqual(this.coordinator.take(), { records: [], answers: [] })
   }
 
+  deleteTopic(name: string): void {
+    this.topics.delete(name)
+    this.step((coordinator) => coordinator.onTopicsDeleted(new Set([name])))
+  }
+
   /** What the log says of a partition's offset; −1: nothing. */
-  durableOffset(partition: number): number {
-    return this.#durable.get(partition) ?? -1
+  durableOffset(partition: number, topic = 't'): number {
+    return this.#durable.get(`${topic}/${partition}`) ?? -1
   }
 
   #append(records: readonly EncodedRecord[]): void {
     for (const each of records) {
       this.log.push(each)
       const record = decodeGroupRecord(each.key, each.value)
-      if (record?.type !== 'offset' || record.value === null) continue
-      const { partition } = record.key
-      assert(
-        record.value.offset >= this.durableOffset(partition),
-        `the offset of partition ${partition} went back to ${record.value.offset}`,
-      )
-      this.#durable.set(partition, record.value.offset)
+      if (record?.type === 'offset') {
+        const { topic, partition } = record.key
+        grow(this.#durable, `${topic}/${partition}`, record.value?.offset ?? null)
+      } else if (record?.type === 'consumer-group') {
+        grow(this.#epochs, record.key.group, record.value?.epoch ?? null)
+      }
     }
   }
+}
+
+/** Null: it is forgotten. */
+function grow(values: Map<string, number>, key: string, value: number | null): void {
+  if (value === null) {
+    values.delete(key)
+    return
+  }
+  const before = values.get(key) ?? -1
+  assert(value >= before, `${key} went back from ${before} to ${value}`)
+  values.set(key, value)
 }
