@@ -1,4 +1,8 @@
 import type { Random } from '../../src/base/random.ts'
+import {
+  decodeAssignment,
+  encodeAssignment,
+} from '../../src/coordinator/group/consumer-protocol.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import type { GroupWorld } from './group-world.ts'
 
@@ -10,6 +14,9 @@ export const GROUP = 'g'
 export const TOPIC = 't'
 export const PARTITIONS = 6
 const SESSION_MS = 3000
+const ALL = Array.from({ length: PARTITIONS }, (_, i) => i)
+/** Version 0: the topic, no user data. */
+const SUBSCRIPTION = new Uint8Array([0, 0, 0, 0, 0, 1, 0, 1, 0x74, 0xff, 0xff, 0xff, 0xff])
 
 export class GroupClient {
   readonly name: string
@@ -111,7 +118,7 @@ export class GroupClient {
       memberId: this.memberId,
       groupInstanceId: this.instanceId,
       protocolType: 'consumer',
-      protocols: [{ name: 'range', metadata: new Uint8Array([0, 0, 0, 0, 0, 1, 0, 1, 0x74]) }],
+      protocols: [{ name: 'range', metadata: SUBSCRIPTION }],
       reason: null,
     }
     this.#world.step((coordinator) =>
@@ -140,8 +147,9 @@ export class GroupClient {
     const sentMs = this.#world.nowMs
     const assignments = members.map((memberId, index) => ({
       memberId,
-      assignment: Uint8Array.from(
-        Array.from({ length: PARTITIONS }, (_, i) => i).filter((i) => i % members.length === index),
+      assignment: encodeAssignment(
+        [{ topic: TOPIC, partitions: ALL.filter((i) => i % members.length === index) }],
+        SUBSCRIPTION,
       ),
     }))
     const request = {
@@ -165,7 +173,10 @@ export class GroupClient {
           }
           this.state = 'stable'
           this.leaseEndMs = sentMs + this.#leaseMs
-          for (const partition of assignment) this.#fetch(partition)
+          for (const { topic, partitions } of decodeAssignment(assignment)?.assignedPartitions ??
+            []) {
+            if (topic === TOPIC) for (const partition of partitions) this.#fetch(partition)
+          }
         }),
       ),
     )
