@@ -1,4 +1,5 @@
 import type { Random } from '../../src/base/random.ts'
+import type { CommitRequest, OffsetToCommit } from '../../src/coordinator/group/group-commits.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import type { ConsumerGroupHeartbeatResponseInit } from '../../src/wire/kafka/schema/68-consumer-group-heartbeat.ts'
 import { CONFIG, type GroupWorld } from './group-world.ts'
@@ -60,6 +61,8 @@ export class ConsumerClient {
   isPaused = false
   /** Goes up when what it waits for will not come any more. */
   #life = 0
+  /** Commits that are sent again, late. */
+  readonly #late: CommitRequest[] = []
   readonly violations: string[] = []
 
   constructor(name: string, parts: ConsumerClientParts) {
@@ -258,9 +261,11 @@ export class ConsumerClient {
     )
   }
 
+  /** Also of what it has lost without knowing. */
   commit(): void {
-    if (this.isPaused || !this.isJoined || this.owned.length === 0) return
-    const owned = this.#random.pick(this.owned)
+    if (this.isPaused || !this.isJoined || this.#owned.size === 0) return
+    this.#commitLate()
+    const owned = this.#random.pick([...this.#owned.values()])
     const { topic, topicId, partition } = owned
     if (owned.position < 0 || this.#world.topics.byName(topic)?.id !== topicId) return
     const next = owned.position + this.#random.between(1, 5)
@@ -274,6 +279,7 @@ export class ConsumerClient {
       retentionMs: -1,
       offsets: [offset],
     }
+    if (this.#random.chance(0.3)) this.#late.push(request)
     this.#world.step((coordinator) =>
       coordinator.commit(
         request,
@@ -288,6 +294,20 @@ export class ConsumerClient {
         }),
       ),
     )
+  }
+
+  /** A repeated commit of an epoch that is over, of what it has given up since. */
+  #commitLate(): void {
+    const at = this.#late.findIndex(
+      ({ memberId, generationId, offsets: [offset] }) =>
+        memberId === this.memberId &&
+        generationId < this.memberEpoch &&
+        !this.#owned.has(keyOf(offset as OffsetToCommit)) &&
+        this.#world.topics.byId((offset as OffsetToCommit).topicId) !== undefined,
+    )
+    const [request] = at < 0 ? [] : this.#late.splice(at, 1)
+    if (request === undefined) return
+    this.#world.step((coordinator) => coordinator.commit(request, this.#world.now, () => undefined))
   }
 
   /** A static member leaves for a while, and comes back under another id. */

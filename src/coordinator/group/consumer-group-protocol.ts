@@ -9,7 +9,6 @@ import type { ConsumerGroupParts, ConsumerGroupSteps } from './consumer-group-st
 import {
   answerTo,
   epochError,
-  heartbeatError,
   instanceError,
   JOIN_EPOCH,
   LEAVE_EPOCH,
@@ -38,14 +37,12 @@ export class ConsumerGroupProtocol {
     this.#steps = steps
   }
 
-  /** The request has been found to make sense by itself. */
+  /** The request is one that `refusal` has let pass. */
   heartbeat(
     group: ConsumerGroup,
     request: ConsumerGroupHeartbeatRequest,
     context: GroupContext,
   ): ConsumerGroupHeartbeatResponseInit {
-    const refusal = this.refusal(group, request)
-    if (refusal !== null) return heartbeatError(refusal.code, refusal.message)
     if (request.memberEpoch < JOIN_EPOCH) return this.#leave(group, request, context)
     const isJoining = request.memberEpoch === JOIN_EPOCH
     const { member, mustGrow } = isJoining

@@ -68,7 +68,7 @@ export class ConsumerGroupSteps {
     this.#parts.effects.write(memberRecord(group, member))
   }
 
-  /** The static member `known` is back as `member`, and has what it had. */
+  /** The static member `known` is back as `member`, and has what it had; `advance` comes next. */
   replace(group: ConsumerGroup, known: ConsumerMember, member: ConsumerMember): void {
     const { effects } = this.#parts
     const target = group.targets.get(known.memberId)
@@ -80,7 +80,6 @@ export class ConsumerGroupSteps {
       group.targets.set(member.memberId, target)
       effects.write(targetRecord(group, member.memberId))
     }
-    effects.write(progressRecord(group, member))
   }
 
   /** Members are gone: the next heartbeat of another one assigns anew. */
