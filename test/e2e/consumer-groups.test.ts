@@ -1,7 +1,7 @@
 /**
  * Consumer groups (KIP-848) of a real broker: members of Kafka's Java client come, go and are
- * killed, the broker is killed, topics appear; and groups that kafkajs (classic) and the Java client
- * share while they are moved from one protocol to the other.
+ * killed, the broker is killed, topics appear; and groups that kafkajs (classic) and the Java
+ * client share while they are moved from one protocol to the other.
  */
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, test } from 'node:test'

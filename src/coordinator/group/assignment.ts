@@ -4,8 +4,8 @@ import type { Uuid } from '../../base/uuid.ts'
 export type Assignment = ReadonlyMap<Uuid, ReadonlySet<number>>
 
 /**
- * Partitions by topic id that a member has, each with the member epoch at which it got it (KIP-1251).
- * No topic has an empty map.
+ * Partitions by topic id that a member has, each with the member epoch at which it got it
+ * (KIP-1251). No topic has an empty map.
  */
 export type OwnedPartitions = ReadonlyMap<Uuid, ReadonlyMap<number, number>>
 

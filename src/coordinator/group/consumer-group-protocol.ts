@@ -20,6 +20,7 @@ import {
   ConsumerMember,
   LEFT_STATIC_EPOCH,
   type MemberProfile,
+  NEW_PROFILE,
   NEW_PROGRESS,
 } from './consumer-member.ts'
 import type { GroupContext, Now } from './group-context.ts'
@@ -181,18 +182,6 @@ export class ConsumerGroupProtocol {
       member.revocationDeadlineMs = now.monotonicMs + member.profile.rebalanceTimeoutMs
     }
   }
-}
-
-const NEW_PROFILE: MemberProfile = {
-  instanceId: null,
-  rackId: null,
-  clientId: '',
-  clientHost: '',
-  rebalanceTimeoutMs: 0,
-  topicNames: [],
-  regex: null,
-  serverAssignor: null,
-  classic: null,
 }
 
 /** What a request says of its member; what it is silent about stays as it was. */

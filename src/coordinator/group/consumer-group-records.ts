@@ -1,6 +1,11 @@
 import { assignmentOf, listOf, type OwnedPartitions, own } from './assignment.ts'
 import type { ConsumerGroup } from './consumer-group.ts'
-import { ConsumerMember, type MemberProfile, type MemberState } from './consumer-member.ts'
+import {
+  ConsumerMember,
+  type MemberProfile,
+  type MemberState,
+  NEW_PROFILE,
+} from './consumer-member.ts'
 import type { GroupRecord, ReadGroupRecord } from './record-schema.ts'
 
 /** Consumer groups as records of `__consumer_offsets`, and back. */
@@ -195,18 +200,6 @@ function replayMember(
   if (profile.instanceId !== null) group.staticMembers.set(profile.instanceId, key.memberId)
 }
 
-const UNKNOWN_PROFILE: MemberProfile = {
-  instanceId: null,
-  rackId: null,
-  clientId: '',
-  clientHost: '',
-  rebalanceTimeoutMs: 0,
-  topicNames: [],
-  regex: null,
-  serverAssignor: null,
-  classic: null,
-}
-
 function replayProgress(
   group: ConsumerGroup,
   { key, value }: Extract<ConsumerGroupRecord, { readonly type: 'current-member' }>,
@@ -215,7 +208,7 @@ function replayProgress(
   if (member === undefined) {
     if (value === null) return
     // Compaction may leave what it has come to before what it is: that is yet to come.
-    member = new ConsumerMember(key.memberId, UNKNOWN_PROFILE)
+    member = new ConsumerMember(key.memberId, NEW_PROFILE)
     group.add(member)
   }
   group.advance(

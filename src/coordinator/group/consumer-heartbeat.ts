@@ -74,7 +74,7 @@ function joinMessage(request: ConsumerGroupHeartbeatRequest): string | null {
   return null
 }
 
-/** Whether a member of `epoch` that reports to have `reported` is who it believes to be (KIP-848). */
+/** Why a member of `epoch` that reports to have `reported` is fenced; null when it is not. */
 export function epochError(
   { progress }: ConsumerMember,
   epoch: number,

@@ -47,6 +47,19 @@ export interface MemberProfile {
   readonly classic: ClassicSide | null
 }
 
+/** Of a member that has said nothing. */
+export const NEW_PROFILE: MemberProfile = {
+  instanceId: null,
+  rackId: null,
+  clientId: '',
+  clientHost: '',
+  rebalanceTimeoutMs: 0,
+  topicNames: [],
+  regex: null,
+  serverAssignor: null,
+  classic: null,
+}
+
 export const NEW_PROGRESS: MemberProgress = {
   memberEpoch: 0,
   previousMemberEpoch: 0,

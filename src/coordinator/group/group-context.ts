@@ -33,5 +33,5 @@ export interface ConsumerGroupConfig {
   readonly migrationPolicy: MigrationPolicy
 }
 
-/** Whether members of one protocol may turn a group of the other, that is not empty, into theirs. */
+/** Which way a group that has members may go over to the other protocol. */
 export type MigrationPolicy = 'disabled' | 'upgrade' | 'downgrade' | 'bidirectional'

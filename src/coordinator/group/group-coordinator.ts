@@ -112,9 +112,9 @@ export class GroupCoordinator {
       return
     }
     if (known?.type === 'consumer') this.#forgetConsumerGroup(known)
-    const classic = known?.type === 'classic' ? known : this.#newGroup(groupId, context)
-    this.#classic.join(classic, { request, context, reply })
-    this.#watch(classic)
+    const group = known?.type === 'classic' ? known : this.#newGroup(groupId, context)
+    this.#classic.join(group, { request, context, reply })
+    this.#watch(group)
   }
 
   #joinRefusal({ groupId, memberId, sessionTimeoutMs }: JoinGroupRequest): ErrorCode {
@@ -163,9 +163,8 @@ export class GroupCoordinator {
     reply: (codes: readonly ErrorCode[]) => void,
   ): void {
     const group = this.#groups.get(groupId)
-    const unknown = groupIdError(groupId, ErrorCode.UNKNOWN_MEMBER_ID)
     const codes = members.map((member) => {
-      if (group === undefined) return unknown
+      if (group === undefined) return groupIdError(groupId, ErrorCode.UNKNOWN_MEMBER_ID)
       return group.type === 'classic'
         ? this.#classic.leave(group, member, now)
         : this.#migrating.leave(group, member, now)
@@ -267,8 +266,7 @@ export class GroupCoordinator {
     const group = this.#groups.get(groupId)
     const isNobody = (memberId === null || memberId === '') && memberEpoch < 0
     if (isNobody || group?.type !== 'consumer') return ErrorCode.NONE
-    const member = { memberId: memberId ?? '', memberEpoch, mayBeOlder: false }
-    return consumerMemberError(group, member)
+    return consumerMemberError(group, { memberId: memberId ?? '', memberEpoch, mayBeOlder: false })
   }
 
   /** Forgets offsets, but not of topics that the group's members are subscribed to (KIP-496). */
@@ -354,7 +352,7 @@ export class GroupCoordinator {
   /** All records have been replayed: members have their session's time to be heard of again. */
   onLoaded(now: Now): void {
     for (const groupId of this.offsets.groupIds()) {
-      // The record of a group is gone, and its offsets are not: they are kept as if nobody had come.
+      // The record of a group is gone, and its offsets are not: somebody may come for them.
       if (!this.#groups.has(groupId)) this.#newGroup(groupId, now)
     }
     for (const group of this.#groups.values()) {
@@ -369,9 +367,9 @@ export class GroupCoordinator {
     }
   }
 
-  #newGroup(groupId: string, { wallMs }: Now): ClassicGroup {
+  #newGroup(groupId: string, now: Now): ClassicGroup {
     const group = new ClassicGroup(groupId)
-    group.stateSinceMs = wallMs
+    group.stateSinceMs = now.wallMs
     this.#groups.set(groupId, group)
     return group
   }

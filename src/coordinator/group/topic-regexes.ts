@@ -2,9 +2,9 @@ import { RE2JS, RE2JSException } from 're2js'
 import type { TopicView } from './topic-view.ts'
 
 /**
- * Topics by regular expression (RE2's syntax, whole names, linear time): what Kafka's clients write.
- * A name is tested once by an expression, for as long as both are around. Pure; coordinators share
- * one.
+ * Topics by regular expression (RE2's syntax, whole names, linear time): what Kafka's clients
+ * write. A name is tested once by an expression, for as long as both are around. Pure; coordinators
+ * share one.
  */
 const REGEX_LENGTH_MAX = 4096
 const KEPT_MAX = 256
