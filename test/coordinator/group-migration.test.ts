@@ -49,8 +49,9 @@ class History {
     const { world } = this
     world.topics.set(TOPIC, PARTITIONS)
     const instanceId = (i: number): string | null => (random.chance(0.3) ? `static-${i}` : null)
+    const isCooperative = random.chance(0.5)
     this.#classic = Array.from({ length: random.between(1, 3) }, (_, i) => {
-      const parts = { world, random: random.split(), instanceId: instanceId(i) }
+      const parts = { world, random: random.split(), instanceId: instanceId(i), isCooperative }
       return new GroupClient(`old${i}`, parts)
     })
     this.#consumers = Array.from({ length: random.between(1, 3) }, (_, i) => {
