@@ -1,5 +1,5 @@
 import type { Uuid } from '../../base/uuid.ts'
-import { type OwnedPartitions, own } from './assignment.ts'
+import { has, type OwnedPartitions, own } from './assignment.ts'
 import { ClassicGroup } from './classic-group.ts'
 import { ClassicMember } from './classic-member.ts'
 import { ConsumerGroup } from './consumer-group.ts'
@@ -48,7 +48,11 @@ export function isToDowngrade(group: ConsumerGroup, config: GroupConfig): boolea
   )
 }
 
-/** What members had by the last generation stays theirs until they join again without it. */
+/**
+ * What members had by the last generation stays theirs until they join again without it; and so does
+ * what they said to have when they joined, if it is nobody's by that generation: a cooperative
+ * member has it until it learns of its assignment, which it may not have asked for yet.
+ */
 export function consumerGroupOf(
   classic: ClassicGroup,
   topics: TopicView,
@@ -57,21 +61,30 @@ export function consumerGroupOf(
   const group = new ConsumerGroup(classic.groupId)
   group.groupEpoch = classic.generationId
   group.assignmentEpoch = classic.generationId
+  const epoch = classic.generationId
   for (const member of classic.members.values()) {
     const made = new ConsumerMember(member.memberId, profileOf(classic, member))
-    const assigned = assignedTo(member, topics, classic.generationId)
-    made.progress = {
-      ...NEW_PROGRESS,
-      memberEpoch: classic.generationId,
-      previousMemberEpoch: classic.generationId,
-      assigned,
-    }
+    const list = decodeAssignment(member.assignment)?.assignedPartitions ?? []
+    const assigned = owning(list, { topics, epoch, isFree: () => true })
+    made.progress = { ...NEW_PROGRESS, memberEpoch: epoch, previousMemberEpoch: epoch, assigned }
     made.sessionDeadlineMs = monotonicMs + member.sessionTimeoutMs
     group.add(made)
     group.targets.set(
       member.memberId,
       new Map([...assigned].map(([topicId, partitions]) => [topicId, new Set(partitions.keys())])),
     )
+  }
+  for (const member of classic.members.values()) {
+    const made = group.members.get(member.memberId)!
+    const { progress } = made
+    const isFree = (topicId: Uuid, partition: number): boolean =>
+      !group.isTaken(member.memberId, topicId, partition) &&
+      !has(progress.assigned, topicId, partition)
+    const list = subscriptionOf(classic, member)?.ownedPartitions ?? []
+    const pendingRevocation = owning(list, { topics, epoch, isFree })
+    if (pendingRevocation.size === 0) continue
+    group.advance(made, { ...progress, state: 'unrevoked', pendingRevocation })
+    made.revocationDeadlineMs = monotonicMs + member.rebalanceTimeoutMs
   }
   return group
 }
@@ -97,15 +110,28 @@ function profileOf(group: ClassicGroup, member: ClassicMember): MemberProfile {
   }
 }
 
-function assignedTo(member: ClassicMember, topics: TopicView, epoch: number): OwnedPartitions {
-  const assigned = new Map<Uuid, Map<number, number>>()
-  for (const { topic, partitions } of decodeAssignment(member.assignment)?.assignedPartitions ??
-    []) {
+/** Of partitions that are named, those of topics that exist and that are free. */
+function owning(
+  list: ConsumerAssignment['assignedPartitions'],
+  {
+    topics,
+    epoch,
+    isFree,
+  }: {
+    readonly topics: TopicView
+    readonly epoch: number
+    readonly isFree: (topicId: Uuid, partition: number) => boolean
+  },
+): OwnedPartitions {
+  const owned = new Map<Uuid, Map<number, number>>()
+  for (const { topic, partitions } of list) {
     const topicId = topics.byName(topic)?.id
     if (topicId === undefined) continue
-    for (const partition of partitions) own(assigned, { topicId, partition, epoch })
+    for (const partition of partitions) {
+      if (isFree(topicId, partition)) own(owned, { topicId, partition, epoch })
+    }
   }
-  return assigned
+  return owned
 }
 
 /** The generation is the group's epoch. All members of `group` are classic ones. */
