@@ -150,7 +150,7 @@ export class GroupClient {
           this.state = 'out'
           const { errorCode } = answer
           if (errorCode === ErrorCode.MEMBER_ID_REQUIRED) this.memberId = answer.memberId
-          else if (errorCode === ErrorCode.UNKNOWN_MEMBER_ID) this.memberId = ''
+          else if (errorCode === ErrorCode.UNKNOWN_MEMBER_ID) this.crash()
           else if (errorCode === ErrorCode.FENCED_INSTANCE_ID) this.crash()
           if (errorCode !== ErrorCode.NONE) return
           this.memberId = answer.memberId
