@@ -296,8 +296,9 @@ export class ConsumerClient {
     )
   }
 
-  /** A repeated commit of an epoch that is over, of what it has given up since. */
+  /** A repeated commit of an epoch that is over, of what it has given up since, as all know. */
   #commitLate(): void {
+    if (this.#revocationEndMs !== Infinity || this.#mustRevoke) return
     const at = this.#late.findIndex(
       ({ memberId, generationId, offsets: [offset] }) =>
         memberId === this.memberId &&
