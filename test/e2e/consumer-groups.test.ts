@@ -174,6 +174,38 @@ describe("Kafka's Java client", { skip: skipUnless(javaMemberAvailable()) }, () 
     assert(member.assigned.every((partition) => !partition.startsWith('re-22')))
   })
 
+  test('cooperative members are replaced one by one, and back: every event is processed', async () => {
+    await makeTopic('roll')
+    await produce('roll', 0, 100)
+    const classic = {
+      'group.protocol': 'classic',
+      'partition.assignment.strategy':
+        'org.apache.kafka.clients.consumer.CooperativeStickyAssignor',
+      'heartbeat.interval.ms': '300',
+    }
+    const seen = (): Set<string> => new Set(members.flatMap((member) => member.seen))
+    let [a, b] = [
+      join('roll', { topic: 'roll' }, classic),
+      join('roll', { topic: 'roll' }, classic),
+    ]
+    await until('two share', () => isShared([a, b]))
+    for (const [settings, type, total] of [
+      [{}, 'consumer', 200],
+      [classic, 'classic', 300],
+    ] as const) {
+      await a.leave()
+      a = join('roll', { topic: 'roll' }, settings)
+      await until('old and new share', () => isShared([a, b]))
+      assert.equal((await listed('roll'))?.groupType, 'consumer')
+      await produce('roll', total - 100, 100)
+      await b.leave()
+      b = join('roll', { topic: 'roll' }, settings)
+      await until('both are new', () => isShared([a, b]))
+      assert.equal((await listed('roll'))?.groupType, type)
+      await until(`${total} are processed`, () => seen().size === total)
+    }
+  })
+
   test('a group of kafkajs, takes the Java client in and becomes its own again', async () => {
     await makeTopic('mixed')
     await produce('mixed', 0, 100)
