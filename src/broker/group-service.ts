@@ -9,14 +9,16 @@ import {
   type GroupRecord,
   type ReadGroupRecord,
 } from '../coordinator/group/record-schema.ts'
+import { TopicRegexes } from '../coordinator/group/topic-regexes.ts'
+import type { KnownTopic, TopicView } from '../coordinator/group/topic-view.ts'
 import { ErrorCode } from '../errors/error-code.ts'
-import type { Topic } from '../metadata/image.ts'
+import type { MetadataImage, Topic } from '../metadata/image.ts'
 import type { Loggers } from '../metrics/logger.ts'
 import type { Arena } from '../ring/arena.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
 import { CoordinatorPartition, type Step } from './coordinator-partition.ts'
 import { InternalLog } from './internal-log.ts'
-import { CONSUMER_OFFSETS } from './topic-name.ts'
+import { CONSUMER_OFFSETS, isInternalTopic } from './topic-name.ts'
 import type { TopicService } from './topic-service.ts'
 
 /**
@@ -30,6 +32,7 @@ export interface GroupServiceParts {
   readonly loggers: Loggers
   readonly arena: Arena
   readonly topics: TopicService
+  readonly image: MetadataImage
   topicByName(name: string): Topic | undefined
   shardOf(handle: number): ShardProxy
   leaderEpoch(handle: number): number
@@ -123,6 +126,8 @@ export class GroupService {
   #open(topic: Topic): void {
     const parts = this.#parts
     const config = groupConfig(parts.config)
+    const topics = topicView(parts.image)
+    const regexes = new TopicRegexes()
     this.#topicId = topic.id
     for (const handle of topic.handles) this.#handles.add(handle)
     this.#partitions = topic.handles.map((handle, number) => {
@@ -138,7 +143,7 @@ export class GroupService {
         clock: parts.clock,
         logger: parts.loggers('groups'),
         kind: {
-          create: () => new GroupCoordinator(config, randomUUID),
+          create: () => new GroupCoordinator({ config, newId: randomUUID, topics, regexes }),
           encode: encodeGroupRecord,
           decode: decodeGroupRecord,
         },
@@ -175,5 +180,27 @@ function groupConfig(config: BrokerConfig): GroupConfig {
     initialRebalanceDelayMs: config.get('group.initial.rebalance.delay.ms'),
     offsetMetadataBytesMax: config.get('offset.metadata.max.bytes'),
     offsetsRetentionMs: config.get('offsets.retention.minutes') * MINUTE_MS,
+    consumer: {
+      maxSize: config.get('group.consumer.max.size'),
+      sessionTimeoutMs: config.get('group.consumer.session.timeout.ms'),
+      heartbeatIntervalMs: config.get('group.consumer.heartbeat.interval.ms'),
+      assignors: config.get('group.consumer.assignors'),
+      migrationPolicy: config.get('group.consumer.migration.policy'),
+    },
+  }
+}
+
+function topicView(image: MetadataImage): TopicView {
+  const known = (topic: Topic | undefined): KnownTopic | undefined =>
+    topic && { id: topic.id, name: topic.name, partitions: topic.handles.length }
+  return {
+    get version() {
+      return image.topicsVersion
+    },
+    byName: (name) => known(image.topicsByName.get(name)),
+    byId: (id) => known(image.topicsById.get(id)),
+    *names() {
+      for (const name of image.topicsByName.keys()) if (!isInternalTopic(name)) yield name
+    },
   }
 }

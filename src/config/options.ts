@@ -333,6 +333,32 @@ export const BROKER_OPTIONS = {
     { min: 0 },
   ),
   'group.max.size': int(INT_MAX, 'Members of one group.', { min: 1 }),
+  'group.consumer.session.timeout.ms': int(
+    45_000,
+    'A member of a consumer group (KIP-848) that is silent for so long is removed.',
+    { min: 1 },
+  ),
+  'group.consumer.heartbeat.interval.ms': int(
+    5000,
+    'How often members of consumer groups are told to send heartbeats.',
+    { min: 1 },
+  ),
+  'group.consumer.max.size': int(INT_MAX, 'Members of one consumer group.', { min: 1 }),
+  'group.consumer.assignors': list(
+    'uniform,range',
+    'The assignors of consumer groups; the first is that of groups whose members name none.',
+    (names) =>
+      names.length > 0 && names.every((name) => name === 'uniform' || name === 'range')
+        ? null
+        : 'a list of uniform and range',
+  ),
+  'group.consumer.migration.policy': oneOf(
+    ['disabled', 'upgrade', 'downgrade', 'bidirectional'],
+    'bidirectional',
+    'Which way groups go over to another protocol while they have members: upgrade, to the ' +
+      'consumer protocol when a member of it joins; downgrade, to the classic one when the last ' +
+      'such member leaves; both or neither.',
+  ),
   'offset.metadata.max.bytes': int(4096, 'The most that a committed offset says besides itself.', {
     min: 0,
   }),

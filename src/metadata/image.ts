@@ -21,6 +21,8 @@ export class MetadataImage {
   readonly topicsByName = new Map<string, Topic>()
   readonly topicsById = new Map<Uuid, Topic>()
   readonly partitions = new PartitionTable()
+  /** Grows whenever a topic is made, grown or removed. */
+  topicsVersion = 0
   nextProducerId = 0
   brokerEpoch = 0
 
@@ -41,6 +43,7 @@ export class MetadataImage {
         }
         this.topicsByName.set(topic.name, topic)
         this.topicsById.set(topic.id, topic)
+        this.topicsVersion++
         return
       }
       case 'partitions':
@@ -57,6 +60,7 @@ export class MetadataImage {
         for (const handle of topic.handles) this.partitions.remove(handle)
         this.topicsByName.delete(topic.name)
         this.topicsById.delete(topic.id)
+        this.topicsVersion++
         return
       }
       case 'producer-ids':
@@ -69,6 +73,7 @@ export class MetadataImage {
 
   #addPartitions(record: PartitionsRecord): void {
     const topic = this.#topic(record.topicId)
+    this.topicsVersion++
     assert(record.firstPartition === topic.handles.length, `partitions of ${topic.name} have a gap`)
     for (const [i, directory] of record.directories.entries()) {
       topic.handles.push(this.partitions.add(topic, record.firstPartition + i, directory))

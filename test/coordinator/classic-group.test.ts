@@ -44,14 +44,17 @@ class History {
   constructor(random: Random) {
     this.#random = random
     this.world = new GroupWorld(random.split())
+    const isCooperative = random.chance(0.3)
     this.#clients = Array.from({ length: random.between(1, 5) }, (_, i) => {
       const instanceId = random.chance(0.3) ? `static-${i}` : null
-      return new GroupClient(`c${i}`, { world: this.world, random: random.split(), instanceId })
+      const parts = { world: this.world, random: random.split(), instanceId, isCooperative }
+      return new GroupClient(`c${i}`, parts)
     })
   }
 
   get generation(): number {
-    return this.world.coordinator.groups.get(GROUP)?.generationId ?? 0
+    const group = this.world.coordinator.groups.get(GROUP)
+    return group?.type === 'classic' ? group.generationId : 0
   }
 
   run(steps: number): void {

@@ -1,4 +1,10 @@
 import type { Random } from '../../src/base/random.ts'
+import {
+  type ConsumerAssignment,
+  decodeAssignment,
+  decodeSubscription,
+  encodeAssignment,
+} from '../../src/coordinator/group/consumer-protocol.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import type { GroupWorld } from './group-world.ts'
 
@@ -10,6 +16,20 @@ export const GROUP = 'g'
 export const TOPIC = 't'
 export const PARTITIONS = 6
 const SESSION_MS = 3000
+const ALL = Array.from({ length: PARTITIONS }, (_, i) => i)
+const VERSION_1 = new Uint8Array([0, 1])
+
+interface Follower {
+  readonly memberId: string
+  readonly metadata: Uint8Array
+}
+
+/** Version 1: the topic t, no user data, and what its member owns, laid out as an assignment's. */
+function subscription(owned: readonly number[]): Uint8Array {
+  const topics = [0, 0, 0, 1, 0, 1, 0x74, 0xff, 0xff, 0xff, 0xff]
+  const assignment = encodeAssignment([{ topic: TOPIC, partitions: [...owned] }], VERSION_1)
+  return Uint8Array.from([...VERSION_1, ...topics, ...assignment.subarray(2, -4)])
+}
 
 export class GroupClient {
   readonly name: string
@@ -18,9 +38,11 @@ export class GroupClient {
   readonly #random: Random
   state: 'out' | 'waiting' | 'joined' | 'stable' = 'out'
   /** Of a leader that has joined: whom it assigns to. */
-  #followers: readonly string[] = []
+  #followers: readonly Follower[] = []
   /** Below the session's time a round may end without a member that is merely slow. */
   readonly #rebalanceMs: number
+  /** It keeps what it has while it joins, and gives up only what it is not assigned (KIP-429). */
+  readonly #isCooperative: boolean
   memberId = ''
   generationId = -1
   /** Partition → next offset to commit, of those that it owns. */
@@ -35,12 +57,18 @@ export class GroupClient {
 
   constructor(
     name: string,
-    parts: { world: GroupWorld; random: Random; instanceId: string | null },
+    parts: {
+      world: GroupWorld
+      random: Random
+      instanceId: string | null
+      isCooperative?: boolean
+    },
   ) {
     this.name = name
     this.#world = parts.world
     this.#random = parts.random
     this.instanceId = parts.instanceId
+    this.#isCooperative = parts.isCooperative ?? false
     this.#rebalanceMs = parts.random.pick([1000, 2000, 5000])
   }
 
@@ -102,7 +130,7 @@ export class GroupClient {
   }
 
   #join(): void {
-    this.positions.clear() // Eager: whoever joins gives up what it has.
+    if (!this.#isCooperative) this.positions.clear()
     this.state = 'waiting'
     const request = {
       groupId: GROUP,
@@ -111,7 +139,7 @@ export class GroupClient {
       memberId: this.memberId,
       groupInstanceId: this.instanceId,
       protocolType: 'consumer',
-      protocols: [{ name: 'range', metadata: new Uint8Array([0, 0, 0, 0, 0, 1, 0, 1, 0x74]) }],
+      protocols: [{ name: 'range', metadata: subscription([...this.positions.keys()]) }],
       reason: null,
     }
     this.#world.step((coordinator) =>
@@ -122,28 +150,33 @@ export class GroupClient {
           this.state = 'out'
           const { errorCode } = answer
           if (errorCode === ErrorCode.MEMBER_ID_REQUIRED) this.memberId = answer.memberId
-          else if (errorCode === ErrorCode.UNKNOWN_MEMBER_ID) this.memberId = ''
+          else if (errorCode === ErrorCode.UNKNOWN_MEMBER_ID) this.crash()
           else if (errorCode === ErrorCode.FENCED_INSTANCE_ID) this.crash()
           if (errorCode !== ErrorCode.NONE) return
           this.memberId = answer.memberId
           this.generationId = answer.generationId as number
-          const ids = answer.members.map((member) => member.memberId)
-          this.#followers = answer.leader === this.memberId && !answer.skipAssignment ? ids : []
+          const isLeader = answer.leader === this.memberId && !answer.skipAssignment
+          this.#followers = isLeader ? answer.members : []
           this.state = 'joined' // It asks for its assignment when it acts again.
         }),
       ),
     )
   }
 
-  #sync(members: readonly string[]): void {
+  #sync(members: readonly Follower[]): void {
     this.state = 'waiting'
     const sentMs = this.#world.nowMs
-    const assignments = members.map((memberId, index) => ({
-      memberId,
-      assignment: Uint8Array.from(
-        Array.from({ length: PARTITIONS }, (_, i) => i).filter((i) => i % members.length === index),
+    // What somebody has must be given up before another one gets it, in the next round.
+    const owners = new Map(
+      members.flatMap(({ memberId, metadata }) =>
+        ownedBy(metadata).map((i) => [i, memberId] as const),
       ),
-    }))
+    )
+    const assignments = members.map(({ memberId }, index) => {
+      const mayHave = (i: number): boolean => (owners.get(i) ?? memberId) === memberId
+      const partitions = ALL.filter((i) => i % members.length === index && mayHave(i))
+      return { memberId, assignment: encodeAssignment([{ topic: TOPIC, partitions }], VERSION_1) }
+    })
     const request = {
       groupId: GROUP,
       generationId: this.generationId,
@@ -163,9 +196,10 @@ export class GroupClient {
             this.#onError(errorCode as ErrorCode)
             return
           }
-          this.state = 'stable'
           this.leaseEndMs = sentMs + this.#leaseMs
-          for (const partition of assignment) this.#fetch(partition)
+          const assigned = partitionsOf(decodeAssignment(assignment)?.assignedPartitions)
+          this.state = this.#revokeAllBut(assigned) ? 'out' : 'stable'
+          for (const each of assigned) if (!this.positions.has(each)) this.#fetch(each)
         }),
       ),
     )
@@ -257,10 +291,29 @@ export class GroupClient {
     this.crash()
   }
 
+  /** True when there was something to give up: it joins again to say so. */
+  #revokeAllBut(partitions: readonly number[]): boolean {
+    const revoked = [...this.positions.keys()].filter((each) => !partitions.includes(each))
+    for (const partition of revoked) this.positions.delete(partition)
+    return revoked.length > 0
+  }
+
   #onError(code: ErrorCode): void {
+    if (this.#isCooperative && code === ErrorCode.REBALANCE_IN_PROGRESS) {
+      this.state = 'out'
+      return
+    }
     this.#lose()
     const isForgotten =
       code === ErrorCode.UNKNOWN_MEMBER_ID || code === ErrorCode.FENCED_INSTANCE_ID
     if (isForgotten) this.memberId = ''
   }
+}
+
+function ownedBy(metadata: Uint8Array): number[] {
+  return partitionsOf(decodeSubscription(metadata)?.ownedPartitions)
+}
+
+function partitionsOf(list: ConsumerAssignment['assignedPartitions'] | undefined): number[] {
+  return (list ?? []).flatMap(({ topic, partitions }) => (topic === TOPIC ? partitions : []))
 }

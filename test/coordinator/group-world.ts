@@ -7,6 +7,8 @@ import {
   type EncodedRecord,
   encodeGroupRecord,
 } from '../../src/coordinator/group/record-schema.ts'
+import { TopicRegexes } from '../../src/coordinator/group/topic-regexes.ts'
+import type { KnownTopic, TopicView } from '../../src/coordinator/group/topic-view.ts'
 
 /**
  * A group coordinator in a world of its own: a clock, a log of encoded records of which a tail may
@@ -19,6 +21,54 @@ export const CONFIG: GroupConfig = {
   initialRebalanceDelayMs: 100,
   offsetMetadataBytesMax: 100,
   offsetsRetentionMs: 3_600_000,
+  consumer: {
+    maxSize: 20,
+    sessionTimeoutMs: 3000,
+    heartbeatIntervalMs: 400,
+    assignors: ['uniform', 'range'],
+    migrationPolicy: 'bidirectional',
+  },
+}
+
+const REGEXES = new TopicRegexes()
+
+/** The topics of a world, to be changed at will. An id ends in how often its name was made. */
+export class Topics implements TopicView {
+  /** Of all worlds, as long as they share what was matched. */
+  static #versions = 0
+  version = Topics.#versions++
+  readonly #byName = new Map<string, KnownTopic>()
+  readonly #byId = new Map<string, KnownTopic>()
+  #made = 0
+
+  set(name: string, partitions: number): void {
+    const id = this.#byName.get(name)?.id ?? topicId(name, this.#made++)
+    this.#byName.set(name, { id, name, partitions })
+    this.#byId.set(id, { id, name, partitions })
+    this.version = Topics.#versions++
+  }
+
+  delete(name: string): void {
+    this.#byId.delete(this.#byName.get(name)?.id ?? '')
+    this.#byName.delete(name)
+    this.version = Topics.#versions++
+  }
+
+  byName(name: string): KnownTopic | undefined {
+    return this.#byName.get(name)
+  }
+
+  byId(id: string): KnownTopic | undefined {
+    return this.#byId.get(id)
+  }
+
+  names(): Iterable<string> {
+    return this.#byName.keys()
+  }
+}
+
+function topicId(name: string, number: number): string {
+  return Buffer.from(`${name}-${number}`.padEnd(16).slice(0, 16)).toString('base64url')
 }
 
 interface Uncommitted {
@@ -27,6 +77,7 @@ interface Uncommitted {
 }
 
 export class GroupWorld {
+  readonly topics = new Topics()
   coordinator: GroupCoordinator
   nowMs = 1_000_000
   readonly log: EncodedRecord[] = []
@@ -34,7 +85,9 @@ export class GroupWorld {
   #uncommitted: Uncommitted[] = []
   #ids = 0
   restarts = 0
-  readonly #durable = new Map<number, number>()
+  /** Offsets by topic and partition, and the epochs of groups, as the log says. */
+  readonly #durable = new Map<string, number>()
+  readonly #epochs = new Map<string, number>()
 
   constructor(random: Random) {
     this.#random = random
@@ -50,7 +103,8 @@ export class GroupWorld {
   }
 
   #fresh(): GroupCoordinator {
-    return new GroupCoordinator(CONFIG, () => `${this.restarts}-${this.#ids++}`)
+    const newId = (): string => `${this.restarts}-${this.#ids++}`
+    return new GroupCoordinator({ config: CONFIG, newId, topics: this.topics, regexes: REGEXES })
   }
 
   /** Runs a step; what it asks for waits to be committed. */
@@ -100,22 +154,37 @@ export class GroupWorld {
     assert.deepEqual(this.coordinator.take(), { records: [], answers: [] })
   }
 
+  deleteTopic(name: string): void {
+    this.topics.delete(name)
+    this.step((coordinator) => coordinator.onTopicsDeleted(new Set([name])))
+  }
+
   /** What the log says of a partition's offset; −1: nothing. */
-  durableOffset(partition: number): number {
-    return this.#durable.get(partition) ?? -1
+  durableOffset(partition: number, topic = 't'): number {
+    return this.#durable.get(`${topic}/${partition}`) ?? -1
   }
 
   #append(records: readonly EncodedRecord[]): void {
     for (const each of records) {
       this.log.push(each)
       const record = decodeGroupRecord(each.key, each.value)
-      if (record?.type !== 'offset' || record.value === null) continue
-      const { partition } = record.key
-      assert(
-        record.value.offset >= this.durableOffset(partition),
-        `the offset of partition ${partition} went back to ${record.value.offset}`,
-      )
-      this.#durable.set(partition, record.value.offset)
+      if (record?.type === 'offset') {
+        const { topic, partition } = record.key
+        grow(this.#durable, `${topic}/${partition}`, record.value?.offset ?? null)
+      } else if (record?.type === 'consumer-group') {
+        grow(this.#epochs, record.key.group, record.value?.epoch ?? null)
+      }
     }
   }
+}
+
+/** Null: it is forgotten. */
+function grow(values: Map<string, number>, key: string, value: number | null): void {
+  if (value === null) {
+    values.delete(key)
+    return
+  }
+  const before = values.get(key) ?? -1
+  assert(value >= before, `${key} went back from ${before} to ${value}`)
+  values.set(key, value)
 }

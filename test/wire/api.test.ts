@@ -42,6 +42,8 @@ test('SUPPORTED_APIS, has the version ranges of Kafka 4.3', () => {
     'DELETE_GROUPS 0 0-2',
     'OFFSET_DELETE 0 0-0',
     'DESCRIBE_CLUSTER 0 0-2',
+    'CONSUMER_GROUP_HEARTBEAT 0 0-1',
+    'CONSUMER_GROUP_DESCRIBE 0 0-1',
   ])
 })
 

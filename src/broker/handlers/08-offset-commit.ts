@@ -1,5 +1,5 @@
 import { ZERO_UUID } from '../../base/uuid.ts'
-import type { OffsetToCommit } from '../../coordinator/group/group-coordinator.ts'
+import type { OffsetToCommit } from '../../coordinator/group/group-commits.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import type {
   OffsetCommitRequest,

@@ -50,11 +50,15 @@ export async function offsetFetch(
 }
 
 function fetchGroup(broker: Broker, asked: GroupAsked, byId: boolean): Promise<GroupAnswer> {
-  const { groupId } = asked
+  const { groupId, memberId, memberEpoch } = asked
   return broker.groups.ask<GroupAnswer>(
     groupId,
     (coordinator, _now, reply) =>
-      coordinator.fetch((offsets) => answer(broker, offsets, { asked, byId }), reply),
+      coordinator.fetch((offsets) => {
+        const errorCode = coordinator.fetchRefusal(groupId, memberId, memberEpoch)
+        if (errorCode !== ErrorCode.NONE) return { groupId, topics: [], errorCode }
+        return answer(broker, offsets, { asked, byId })
+      }, reply),
     (errorCode) => ({ groupId, topics: [], errorCode }),
   )
 }

@@ -13,7 +13,7 @@ type Description = DescribeGroupsResponseInit['groups'][number]
 /** From version 6 on that a group does not exist is an error (KIP-1043). */
 const NOT_FOUND_VERSION = 6
 /** READ, DELETE, DESCRIBE. */
-const ALL_GROUP_OPERATIONS = 0x148
+export const ALL_GROUP_OPERATIONS = 0x148
 
 export async function describeGroups(
   broker: Broker,
@@ -31,7 +31,7 @@ export async function describeGroups(
         (coordinator, _now, reply) =>
           coordinator.inspect((known) => {
             const group = known.get(groupId)
-            return group === undefined ? missing(groupId, isStrict) : describe(group)
+            return group?.type === 'classic' ? describe(group) : missing(groupId, isStrict)
           }, reply),
         (errorCode) => ({ ...missing(groupId, false), groupState: '', errorCode }),
       ),
@@ -47,7 +47,7 @@ export async function describeGroups(
 function missing(groupId: string, isStrict: boolean): Description {
   return {
     errorCode: isStrict ? ErrorCode.GROUP_ID_NOT_FOUND : ErrorCode.NONE,
-    errorMessage: isStrict ? `There is no group "${groupId}"` : null,
+    errorMessage: isStrict ? `There is no classic group "${groupId}"` : null,
     groupId,
     groupState: 'Dead',
     protocolType: '',

@@ -9,8 +9,6 @@ import type { Reply } from '../request.ts'
 /** ListGroups (key 16): this broker's groups, or those in the states and of the types named. */
 type Listed = ListGroupsResponseInit['groups'][number]
 
-const CLASSIC = 'classic'
-
 export async function listGroups(broker: Broker, body: ListGroupsRequest): Promise<Reply> {
   const states = lowerCase(body.statesFilter)
   const types = lowerCase(body.typesFilter)
@@ -19,11 +17,12 @@ export async function listGroups(broker: Broker, body: ListGroupsRequest): Promi
     (coordinator, _now, reply) =>
       coordinator.inspect((groups) => {
         const list: Listed[] = []
-        if (types.size > 0 && !types.has(CLASSIC)) return list
-        for (const { groupId, state, protocolType } of groups.values()) {
+        for (const group of groups.values()) {
+          const { groupId, type, state } = group
+          if (types.size > 0 && !types.has(type)) continue
           if (states.size > 0 && !states.has(state.toLowerCase())) continue
-          const type = protocolType ?? ''
-          list.push({ groupId, protocolType: type, groupState: state, groupType: CLASSIC })
+          const protocolType = type === 'classic' ? (group.protocolType ?? '') : type
+          list.push({ groupId, protocolType, groupState: state, groupType: type })
         }
         return list
       }, reply),

@@ -25,6 +25,8 @@ import { createPartitions } from './37-create-partitions.ts'
 import { deleteGroups } from './42-delete-groups.ts'
 import { offsetDelete } from './47-offset-delete.ts'
 import { describeCluster } from './60-describe-cluster.ts'
+import { consumerGroupHeartbeat } from './68-consumer-group-heartbeat.ts'
+import { consumerGroupDescribe } from './69-consumer-group-describe.ts'
 
 /** The handler of every API that the wire codec speaks: a missing one does not compile. */
 const HANDLERS: {
@@ -58,6 +60,8 @@ const HANDLERS: {
   [ApiKey.DELETE_GROUPS]: deleteGroups,
   [ApiKey.OFFSET_DELETE]: offsetDelete,
   [ApiKey.DESCRIBE_CLUSTER]: describeCluster,
+  [ApiKey.CONSUMER_GROUP_HEARTBEAT]: consumerGroupHeartbeat,
+  [ApiKey.CONSUMER_GROUP_DESCRIBE]: consumerGroupDescribe,
 }
 
 export function handlersOf(broker: Broker): ReadonlyMap<number, Handler> {

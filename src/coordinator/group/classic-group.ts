@@ -1,5 +1,5 @@
 import { assert } from '../../base/assert.ts'
-import type { ClassicMember, MemberProtocol } from './classic-member.ts'
+import { ClassicMember, type MemberProtocol } from './classic-member.ts'
 import { CONSUMER_PROTOCOL_TYPE, decodeSubscription } from './consumer-protocol.ts'
 import type { GroupMetadataValue, GroupRecord } from './record-schema.ts'
 
@@ -25,6 +25,7 @@ export type ClassicState =
   | 'Dead'
 
 export class ClassicGroup {
+  readonly type = 'classic'
   readonly groupId: string
   state: ClassicState = 'Empty'
   /** When the state changed, wall clock: idle offsets expire from then on. −1: it is not known. */
@@ -175,4 +176,31 @@ export class ClassicGroup {
     }
     return { type: 'group', key: { group: this.groupId }, value }
   }
+}
+
+/** The group that a record describes. */
+export function restoreClassicGroup(groupId: string, value: GroupMetadataValue): ClassicGroup {
+  const group = new ClassicGroup(groupId)
+  group.state = value.members.length === 0 ? 'Empty' : 'Stable'
+  group.stateSinceMs = value.currentStateTimestamp
+  group.generationId = value.generation
+  group.protocolType = value.protocolType === '' ? null : value.protocolType
+  group.protocolName = value.protocol
+  for (const each of value.members) {
+    const member = new ClassicMember({
+      memberId: each.memberId,
+      instanceId: each.groupInstanceId,
+      clientId: each.clientId,
+      clientHost: each.clientHost,
+      rebalanceTimeoutMs: each.rebalanceTimeout < 0 ? each.sessionTimeout : each.rebalanceTimeout,
+      sessionTimeoutMs: each.sessionTimeout,
+      // The others are not written down: a member names them again when it joins again.
+      protocols:
+        value.protocol === null ? [] : [{ name: value.protocol, metadata: each.subscription }],
+    })
+    member.assignment = each.assignment
+    group.add(member)
+  }
+  group.leaderId = value.leader
+  return group
 }

@@ -20,7 +20,7 @@ import type { GroupRecord } from './record-schema.ts'
  * written for them. Pure: time is an argument, answers and records are effects.
  */
 /** Version of JoinGroup from which a new member is told its id before it joins (KIP-394). */
-const MEMBER_ID_FIRST_VERSION = 4
+export const MEMBER_ID_FIRST_VERSION = 4
 /** Version of JoinGroup in which a returning static leader may be told to skip the assignment. */
 const SKIP_ASSIGNMENT_VERSION = 9
 /** A member that has never been answered: its client may have given up long ago. */
@@ -270,6 +270,20 @@ export class ClassicProtocol {
     return false
   }
 
+  /** Everybody is to join again: the group was of the other protocol until now. */
+  rebalance(group: ClassicGroup, now: Now): void {
+    for (const member of group.members.values()) this.#extend(member, now)
+    this.#prepareRebalance(group, now)
+  }
+
+  /** Nobody is waited for any more: the group becomes one of the other protocol. */
+  interrupt(group: ClassicGroup): void {
+    for (const member of group.members.values()) {
+      this.#answerJoin(member, joinError(ErrorCode.REBALANCE_IN_PROGRESS, member.memberId))
+      this.#answerSync(member, syncError(ErrorCode.REBALANCE_IN_PROGRESS))
+    }
+  }
+
   // —— SyncGroup ——
 
   sync(group: ClassicGroup, request: SyncGroupRequest, now: Now, reply: SyncReply): void {
@@ -445,7 +459,7 @@ function syncRefusal(group: ClassicGroup, request: SyncGroupRequest): ErrorCode 
 }
 
 /** The first versions of JoinGroup have no rebalance timeout. */
-function rebalanceTimeoutOf(request: JoinGroupRequest): number {
+export function rebalanceTimeoutOf(request: JoinGroupRequest): number {
   return request.rebalanceTimeoutMs < 0 ? request.sessionTimeoutMs : request.rebalanceTimeoutMs
 }
 

@@ -1,7 +1,8 @@
 import { MessageCodecs } from '../../wire/kafka/codec/codecs.ts'
 import { DecodeError } from '../../wire/kafka/decode-error.ts'
 import { Reader } from '../../wire/kafka/reader.ts'
-import { type Decoded, defineMessage } from '../../wire/kafka/schema/definition.ts'
+import { type Decoded, defineMessage, type Fields } from '../../wire/kafka/schema/definition.ts'
+import { Writer } from '../../wire/kafka/writer.ts'
 
 /**
  * What consumers tell each other through a classic group (protocol type "consumer"): opaque to the
@@ -35,18 +36,64 @@ const subscription = defineMessage({
   },
 })
 
-export type ConsumerSubscription = Decoded<typeof subscription.fields>
+const assignment = defineMessage({
+  name: 'ConsumerProtocolAssignment',
+  kind: 'record',
+  apiKey: -1,
+  versions: '0-3',
+  flexible: '4+',
+  fields: {
+    assignedPartitions: {
+      versions: '0+',
+      type: [
+        {
+          topic: { type: 'string', versions: '0+' },
+          partitions: { type: ['int32'], versions: '0+' },
+        },
+      ],
+    },
+    userData: { type: 'bytes', versions: '0+', nullable: '0+', default: null },
+  },
+})
 
-const codecs = new MessageCodecs(subscription)
+export type ConsumerSubscription = Decoded<typeof subscription.fields>
+export type ConsumerAssignment = Decoded<typeof assignment.fields>
+
+const subscriptionCodecs = new MessageCodecs(subscription)
+const assignmentCodecs = new MessageCodecs(assignment)
+const writer = new Writer()
+const SIZE_PREFIX_BYTES = 4
 
 /** Null for bytes that are no subscription. */
 export function decodeSubscription(bytes: Uint8Array): ConsumerSubscription | null {
+  return decode(subscriptionCodecs, bytes) as ConsumerSubscription | null
+}
+
+/** Null for bytes that are no assignment, such as none at all. */
+export function decodeAssignment(bytes: Uint8Array): ConsumerAssignment | null {
+  return decode(assignmentCodecs, bytes) as ConsumerAssignment | null
+}
+
+function decode(codecs: MessageCodecs, bytes: Uint8Array): Decoded<Fields> | null {
   try {
     const reader = new Reader(bytes)
     const version = Math.min(reader.int16('version'), VERSION_MAX)
-    return version < 0 ? null : (codecs.decoder(version)(reader) as ConsumerSubscription)
+    return version < 0 ? null : (codecs.decoder(version)(reader) as Decoded<Fields>)
   } catch (error) {
     if (error instanceof DecodeError) return null
     throw error
   }
+}
+
+/** In the version of `subscriptionBytes`, by which its member shows what it can read. */
+export function encodeAssignment(
+  assignedPartitions: ConsumerAssignment['assignedPartitions'],
+  subscriptionBytes: Uint8Array,
+): Uint8Array {
+  const said = new Reader(subscriptionBytes).int16('version')
+  const version = Math.max(0, Math.min(said, VERSION_MAX))
+  writer.start()
+  writer.int16(version)
+  assignmentCodecs.encoder(version)(writer, { assignedPartitions, userData: null })
+  return Buffer.concat(writer.finish()).subarray(SIZE_PREFIX_BYTES)
 }

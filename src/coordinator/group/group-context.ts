@@ -20,4 +20,18 @@ export interface GroupConfig {
   readonly initialRebalanceDelayMs: number
   readonly offsetMetadataBytesMax: number
   readonly offsetsRetentionMs: number
+  readonly consumer: ConsumerGroupConfig
 }
+
+/** Of groups of the new protocol; the options `group.consumer.…`. */
+export interface ConsumerGroupConfig {
+  readonly maxSize: number
+  readonly sessionTimeoutMs: number
+  readonly heartbeatIntervalMs: number
+  /** Names; the first is the default. Not empty. */
+  readonly assignors: readonly string[]
+  readonly migrationPolicy: MigrationPolicy
+}
+
+/** Which way a group that has members may go over to the other protocol. */
+export type MigrationPolicy = 'disabled' | 'upgrade' | 'downgrade' | 'bidirectional'

@@ -2,66 +2,88 @@ import { ErrorCode } from '../../errors/error-code.ts'
 import type { JoinGroupRequest } from '../../wire/kafka/schema/11-join-group.ts'
 import type { HeartbeatRequest } from '../../wire/kafka/schema/12-heartbeat.ts'
 import type { SyncGroupRequest } from '../../wire/kafka/schema/14-sync-group.ts'
+import type { ConsumerGroupHeartbeatRequest } from '../../wire/kafka/schema/68-consumer-group-heartbeat.ts'
 import { Deadlines } from '../deadlines.ts'
 import { type Effects, EffectsBuilder } from '../effects.ts'
-import { ClassicGroup } from './classic-group.ts'
-import { ClassicMember, type JoinReply, type SyncReply } from './classic-member.ts'
-import { ClassicProtocol, joinError, memberError, syncError } from './classic-protocol.ts'
+import { ClassicGroup, restoreClassicGroup } from './classic-group.ts'
+import { ClassicInConsumerGroup } from './classic-in-consumer-group.ts'
+import type { JoinReply, SyncReply } from './classic-member.ts'
+import { ClassicProtocol, joinError, syncError } from './classic-protocol.ts'
+import { ConsumerGroup } from './consumer-group.ts'
+import { ConsumerGroupProtocol } from './consumer-group-protocol.ts'
+import {
+  groupRecords,
+  groupTombstones,
+  isConsumerRecord,
+  replayInto,
+} from './consumer-group-records.ts'
+import { ConsumerGroupSteps } from './consumer-group-steps.ts'
+import {
+  type HeartbeatReply,
+  heartbeatError,
+  JOIN_EPOCH,
+  type Refusal,
+  requestError,
+} from './consumer-heartbeat.ts'
+import { type Group, isDeletable } from './group.ts'
+import { type CommitRequest, consumerMemberError, GroupCommits } from './group-commits.ts'
 import type { GroupConfig, GroupContext, Now } from './group-context.ts'
-import { type CommittedOffset, GroupOffsets } from './group-offsets.ts'
-import type { GroupMetadataValue, GroupRecord, ReadGroupRecord } from './record-schema.ts'
+import type { GroupOffsets } from './group-offsets.ts'
+import { classicGroupOf, consumerGroupOf, isToDowngrade, upgradeProblem } from './migration.ts'
+import type { GroupRecord, ReadGroupRecord } from './record-schema.ts'
+import type { TopicRegexes } from './topic-regexes.ts'
+import type { TopicView } from './topic-view.ts'
 
 /**
- * The groups of one partition of `__consumer_offsets`: a state machine whose state is what its
- * records say. A step changes the state at once and leaves its effects for `take`: records to
- * append, and answers to give when these are below the high watermark. Should an append fail, the
- * whole object is thrown away and another one is fed with the log by `replay`. Pure.
+ * The groups of one partition of `__consumer_offsets`, of either protocol: a state machine whose
+ * state is what its records say. A step changes the state at once and leaves its effects for
+ * `take`: records to append, and answers to give when these are below the high watermark. Should an
+ * append fail, the whole object is thrown away and another one is fed with the log by `replay`.
+ * Pure.
  */
-export interface OffsetToCommit {
-  readonly topic: string
-  readonly topicId: string
-  readonly partition: number
-  readonly offset: number
-  readonly leaderEpoch: number
-  readonly metadata: string | null
-}
-
-export interface CommitRequest {
-  readonly groupId: string
-  /** −1 from who is no member: then the group must be empty. */
-  readonly generationId: number
-  readonly memberId: string
-  readonly instanceId: string | null
-  readonly offsets: readonly OffsetToCommit[]
-  /** Of versions 2 to 4; −1 for the broker's. */
-  readonly retentionMs: number
-}
-
 export interface LeavingMember {
   readonly memberId: string
   readonly instanceId: string | null
 }
 
+export interface GroupCoordinatorParts {
+  readonly config: GroupConfig
+  /** Gives what makes a member's id unique. */
+  readonly newId: () => string
+  readonly topics: TopicView
+  readonly regexes: TopicRegexes
+}
+
 export class GroupCoordinator {
   readonly #config: GroupConfig
+  readonly #topics: TopicView
   readonly #effects = new EffectsBuilder<GroupRecord>()
-  readonly #protocol: ClassicProtocol
-  readonly #groups = new Map<string, ClassicGroup>()
-  readonly #offsets = new GroupOffsets()
-  readonly #deadlines = new Deadlines<ClassicGroup>()
+  readonly #classic: ClassicProtocol
+  readonly #consumer: ConsumerGroupProtocol
+  readonly #migrating: ClassicInConsumerGroup
+  readonly #commits: GroupCommits
+  readonly #groups = new Map<string, Group>()
+  readonly #deadlines = new Deadlines<Group>()
 
-  /** `newId` gives what makes a member's id unique. */
-  constructor(config: GroupConfig, newId: () => string) {
+  constructor(parts: GroupCoordinatorParts) {
+    const { config, newId, topics } = parts
+    const effects = this.#effects
     this.#config = config
-    this.#protocol = new ClassicProtocol(config, this.#effects, newId)
+    this.#topics = topics
+    this.#classic = new ClassicProtocol(config, effects, newId)
+    const consumerParts = { ...parts, effects }
+    const steps = new ConsumerGroupSteps(consumerParts)
+    this.#consumer = new ConsumerGroupProtocol(consumerParts, steps)
+    this.#migrating = new ClassicInConsumerGroup(consumerParts, steps)
+    this.#commits = new GroupCommits(config, effects, topics)
   }
 
-  get groups(): ReadonlyMap<string, ClassicGroup> {
+  get groups(): ReadonlyMap<string, Group> {
     return this.#groups
   }
 
   get offsets(): GroupOffsets {
-    return this.#offsets
+    return this.#commits.offsets
   }
 
   /** When `onTime` must run though no request comes, monotonic. */
@@ -74,7 +96,7 @@ export class GroupCoordinator {
     return this.#effects.take()
   }
 
-  // —— classic groups ——
+  // —— the classic protocol ——
 
   join(request: JoinGroupRequest, context: GroupContext, reply: JoinReply): void {
     const { groupId, memberId } = request
@@ -83,8 +105,15 @@ export class GroupCoordinator {
       this.#effects.answer(reply, joinError(refusal, memberId))
       return
     }
-    const group = this.#groups.get(groupId) ?? this.#newGroup(groupId, context)
-    this.#protocol.join(group, { request, context, reply })
+    const known = this.#groups.get(groupId)
+    if (known?.type === 'consumer' && !known.isEmpty) {
+      this.#effects.answer(reply, this.#migrating.join(known, request, context))
+      this.#settle(known, context)
+      return
+    }
+    if (known?.type === 'consumer') this.#forgetConsumerGroup(known)
+    const group = known?.type === 'classic' ? known : this.#newGroup(groupId, context)
+    this.#classic.join(group, { request, context, reply })
     this.#watch(group)
   }
 
@@ -94,8 +123,10 @@ export class GroupCoordinator {
     if (sessionTimeoutMs < sessionTimeoutMsMin || sessionTimeoutMs > sessionTimeoutMsMax) {
       return ErrorCode.INVALID_SESSION_TIMEOUT
     }
+    if (memberId === '') return ErrorCode.NONE
     // Only who has no id yet can be the first.
-    const isKnown = memberId === '' || this.#groups.has(groupId)
+    const group = this.#groups.get(groupId)
+    const isKnown = group !== undefined && (group.type === 'classic' || !group.isEmpty)
     return isKnown ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID
   }
 
@@ -104,18 +135,24 @@ export class GroupCoordinator {
     if (group === undefined) {
       const code = groupIdError(request.groupId, ErrorCode.UNKNOWN_MEMBER_ID)
       this.#effects.answer(reply, syncError(code))
-      return
+    } else if (group.type === 'consumer') {
+      this.#effects.answer(reply, this.#migrating.sync(group, request, now))
+      this.#watch(group)
+    } else {
+      this.#classic.sync(group, request, now, reply)
+      this.#watch(group)
     }
-    this.#protocol.sync(group, request, now, reply)
-    this.#watch(group)
   }
 
   heartbeat(request: HeartbeatRequest, now: Now, reply: (code: ErrorCode) => void): void {
     const group = this.#groups.get(request.groupId)
-    const code =
-      group === undefined
-        ? groupIdError(request.groupId, ErrorCode.UNKNOWN_MEMBER_ID)
-        : this.#protocol.heartbeat(group, request, now)
+    let code = groupIdError(request.groupId, ErrorCode.UNKNOWN_MEMBER_ID)
+    if (group?.type === 'classic') {
+      code = this.#classic.heartbeat(group, request, now)
+    } else if (group !== undefined) {
+      code = this.#migrating.heartbeat(group, request, now)
+      if (code === ErrorCode.REBALANCE_IN_PROGRESS) this.#watch(group)
+    }
     this.#effects.answer(reply, code)
   }
 
@@ -126,74 +163,110 @@ export class GroupCoordinator {
     reply: (codes: readonly ErrorCode[]) => void,
   ): void {
     const group = this.#groups.get(groupId)
-    const unknown = groupIdError(groupId, ErrorCode.UNKNOWN_MEMBER_ID)
-    const codes = members.map((member) =>
-      group === undefined ? unknown : this.#protocol.leave(group, member, now),
-    )
-    if (group !== undefined) this.#watch(group)
+    const codes = members.map((member) => {
+      if (group === undefined) return groupIdError(groupId, ErrorCode.UNKNOWN_MEMBER_ID)
+      return group.type === 'classic'
+        ? this.#classic.leave(group, member, now)
+        : this.#migrating.leave(group, member, now)
+    })
+    if (group !== undefined) this.#settle(group, now)
     this.#effects.answer(reply, codes)
+  }
+
+  // —— the consumer protocol ——
+
+  consumerHeartbeat(
+    request: ConsumerGroupHeartbeatRequest,
+    context: GroupContext,
+    reply: HeartbeatReply,
+  ): void {
+    const refusal =
+      requestError(request, context.apiVersion, this.#config) ?? this.#consumerRefusal(request)
+    if (refusal !== null) {
+      this.#effects.answer(reply, heartbeatError(refusal.code, refusal.message))
+      return
+    }
+    const group = this.#consumerGroup(request, context)
+    const answer = this.#consumer.heartbeat(group, request, context)
+    this.#effects.answer(reply, answer)
+    if (request.memberEpoch < JOIN_EPOCH) this.#settle(group, context)
+    else this.#deadlines.set(group, group.members.get(answer.memberId as string)!.deadlineMs)
+  }
+
+  #consumerRefusal(request: ConsumerGroupHeartbeatRequest): Refusal | null {
+    const group = this.#groups.get(request.groupId)
+    if (group?.type !== 'classic') return this.#consumer.refusal(group, request)
+    const refusal = this.#consumer.refusal(undefined, request)
+    if (refusal !== null || group.isEmpty) return refusal
+    const message = upgradeProblem(group, this.#config)
+    return message === null ? null : { code: ErrorCode.GROUP_ID_NOT_FOUND, message }
+  }
+
+  /** The group, which the request may have made, or made one of the consumer protocol. */
+  #consumerGroup({ groupId }: ConsumerGroupHeartbeatRequest, now: Now): ConsumerGroup {
+    const known = this.#groups.get(groupId)
+    if (known?.type === 'consumer') return known
+    let group = new ConsumerGroup(groupId)
+    if (known !== undefined) {
+      this.#effects.write({ type: 'group', key: { group: groupId }, value: null })
+      if (!known.isEmpty) {
+        this.#classic.interrupt(known)
+        group = consumerGroupOf(known, this.#topics, now)
+        for (const record of groupRecords(group)) this.#effects.write(record)
+      }
+      this.#forget(known)
+    }
+    this.#groups.set(groupId, group)
+    this.#watch(group)
+    return group
+  }
+
+  #forgetConsumerGroup(group: ConsumerGroup): void {
+    for (const record of groupTombstones(group)) this.#effects.write(record)
+    this.#forget(group)
+  }
+
+  /** After members have gone: the group may be the classic protocol's again. */
+  #settle(group: Group, now: Now): void {
+    if (group.type === 'consumer' && isToDowngrade(group, this.#config)) {
+      const classic = classicGroupOf(group, this.#topics, now)
+      this.#forgetConsumerGroup(group)
+      this.#groups.set(classic.groupId, classic)
+      this.#effects.write(classic.record())
+      this.#classic.rebalance(classic, now)
+      this.#watch(classic)
+    } else {
+      this.#watch(group)
+    }
   }
 
   // —— offsets ——
 
   /** An error for each of the offsets, in their order. */
   commit(request: CommitRequest, now: Now, reply: (codes: readonly ErrorCode[]) => void): void {
-    const refusal = this.#commitRefusal(request)
-    if (refusal !== ErrorCode.NONE) {
-      this.#effects.answer(
-        reply,
-        request.offsets.map(() => refusal),
-      )
-      return
+    const { groupId, offsets } = request
+    const known = this.#groups.get(groupId)
+    const refusal = this.#commits.refusal(known, request)
+    let codes: readonly ErrorCode[] = offsets.map(() => refusal)
+    if (refusal === ErrorCode.NONE) {
+      const group = known ?? this.#newGroup(groupId, now)
+      if (group.type === 'classic') this.#classic.touch(group, request.memberId, now)
+      codes = this.#commits.commit(group, request, now)
     }
-    const { groupId, retentionMs } = request
-    const group = this.#groups.get(groupId) ?? this.#newGroup(groupId, now)
-    this.#protocol.touch(group, request.memberId, now)
-    const expireTimestamp = retentionMs < 0 ? -1 : now.wallMs + retentionMs
-    const codes = request.offsets.map((offset) => {
-      const metadata = offset.metadata ?? ''
-      if (metadata.length > this.#config.offsetMetadataBytesMax) {
-        return ErrorCode.OFFSET_METADATA_TOO_LARGE
-      }
-      const record: ReadGroupRecord & { readonly type: 'offset' } = {
-        type: 'offset',
-        key: { group: groupId, topic: offset.topic, partition: offset.partition },
-        value: {
-          offset: offset.offset,
-          leaderEpoch: offset.leaderEpoch,
-          metadata,
-          commitTimestamp: now.wallMs,
-          expireTimestamp,
-          topicId: offset.topicId,
-        },
-      }
-      this.#offsets.set(groupId, record.key, record.value)
-      this.#effects.write(record)
-      return ErrorCode.NONE
-    })
     this.#effects.answer(reply, codes)
-  }
-
-  #commitRefusal({ groupId, generationId, memberId, instanceId }: CommitRequest): ErrorCode {
-    const group = this.#groups.get(groupId)
-    const isMember = generationId >= 0 || memberId !== '' || instanceId !== null
-    if (group === undefined) {
-      // Offsets can be kept in a group that nobody is in (an administrator's, a simple consumer's).
-      return isMember ? ErrorCode.ILLEGAL_GENERATION : groupIdError(groupId, ErrorCode.NONE)
-    }
-    if (!isMember) {
-      return group.state === 'Empty' ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID
-    }
-    const error = memberError(group, memberId, instanceId)
-    if (error !== ErrorCode.NONE) return error
-    if (generationId !== group.generationId) return ErrorCode.ILLEGAL_GENERATION
-    // While others join, members may still save what they did: the heartbeat tells them to come.
-    return group.state === 'CompletingRebalance' ? ErrorCode.REBALANCE_IN_PROGRESS : ErrorCode.NONE
   }
 
   /** `reply` runs when all that the group has committed before is durable. */
   fetch<T>(read: (offsets: GroupOffsets) => T, reply: (result: T) => void): void {
-    this.#effects.answer(reply, read(this.#offsets))
+    this.#effects.answer(reply, read(this.offsets))
+  }
+
+  /** Why who says to be a member may not ask for offsets; NONE when it may, or says nothing. */
+  fetchRefusal(groupId: string, memberId: string | null, memberEpoch: number): ErrorCode {
+    const group = this.#groups.get(groupId)
+    const isNobody = (memberId === null || memberId === '') && memberEpoch < 0
+    if (isNobody || group?.type !== 'consumer') return ErrorCode.NONE
+    return consumerMemberError(group, { memberId: memberId ?? '', memberEpoch, mayBeOlder: false })
   }
 
   /** Forgets offsets, but not of topics that the group's members are subscribed to (KIP-496). */
@@ -203,27 +276,9 @@ export class GroupCoordinator {
     reply: (result: { code: ErrorCode; codes: readonly ErrorCode[] }) => void,
   ): void {
     const group = this.#groups.get(groupId)
-    const isKnown = group !== undefined && group.state !== 'Dead'
-    if (!isKnown) {
-      this.#effects.answer(reply, {
-        code: groupIdError(groupId, ErrorCode.GROUP_ID_NOT_FOUND),
-        codes: [],
-      })
-      return
-    }
-    const subscribed = group.subscribedTopics()
-    if (!group.isEmpty && subscribed === null) {
-      this.#effects.answer(reply, { code: ErrorCode.NON_EMPTY_GROUP, codes: [] })
-      return
-    }
-    const codes = partitions.map((at) => {
-      if (subscribed?.has(at.topic)) return ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC
-      if (this.#offsets.get(groupId, at.topic, at.partition) !== undefined) {
-        this.#forgetOffset(groupId, at)
-      }
-      return ErrorCode.NONE
-    })
-    this.#effects.answer(reply, { code: ErrorCode.NONE, codes })
+    const missing = { code: groupIdError(groupId, ErrorCode.GROUP_ID_NOT_FOUND), codes: [] }
+    const result = group === undefined ? missing : this.#commits.delete(group, partitions)
+    this.#effects.answer(reply, result)
   }
 
   deleteGroup(groupId: string, now: Now, reply: (code: ErrorCode) => void): void {
@@ -236,10 +291,7 @@ export class GroupCoordinator {
   }
 
   /** Runs `read` now and `reply` when what it saw is durable. */
-  inspect<T>(
-    read: (groups: ReadonlyMap<string, ClassicGroup>) => T,
-    reply: (result: T) => void,
-  ): void {
+  inspect<T>(read: (groups: ReadonlyMap<string, Group>) => T, reply: (result: T) => void): void {
     this.#effects.answer(reply, read(this.#groups))
   }
 
@@ -251,142 +303,98 @@ export class GroupCoordinator {
       const group = this.#deadlines.take(now.monotonicMs)
       if (group === null) return
       if (this.#groups.get(group.groupId) !== group) continue
-      this.#protocol.onTime(group, now)
-      this.#watch(group)
+      if (group.type === 'classic') this.#classic.onTime(group, now)
+      else this.#consumer.onTime(group, now)
+      this.#settle(group, now)
     }
   }
 
-  /**
-   * Forgets the offsets of empty groups that are older than the retention, counted from when the
-   * group became empty where that is known (KIP-211), and empty groups without any.
-   */
+  /** Forgets old offsets of empty groups, and empty groups without any. */
   expire(now: Now): void {
     for (const group of [...this.#groups.values()]) {
       if (!isDeletable(group)) continue
-      for (const [topic, partitions] of [...this.#offsets.topics(group.groupId)]) {
-        for (const [partition, offset] of [...partitions]) {
-          if (this.#isExpired(group, offset, now)) {
-            this.#forgetOffset(group.groupId, { topic, partition })
-          }
-        }
-      }
-      if (!this.#offsets.has(group.groupId)) this.#deleteGroup(group, now)
+      this.#commits.expire(group, now)
+      if (!this.offsets.has(group.groupId)) this.#deleteGroup(group, now)
     }
-  }
-
-  #isExpired(group: ClassicGroup, offset: CommittedOffset, { wallMs }: Now): boolean {
-    if (offset.expireTimestampMs >= 0) return wallMs >= offset.expireTimestampMs
-    const idleSinceMs =
-      group.protocolType === null
-        ? offset.commitTimestampMs
-        : Math.max(offset.commitTimestampMs, group.stateSinceMs)
-    return wallMs - idleSinceMs >= this.#config.offsetsRetentionMs
   }
 
   /** Topics are gone, and with them what groups have committed there. */
   onTopicsDeleted(topics: ReadonlySet<string>): void {
-    for (const groupId of this.#groups.keys()) {
-      const committed = this.#offsets.topics(groupId)
-      for (const topic of topics) {
-        for (const partition of [...(committed.get(topic)?.keys() ?? [])]) {
-          this.#forgetOffset(groupId, { topic, partition })
-        }
-      }
-    }
+    for (const groupId of this.#groups.keys()) this.#commits.forgetTopics(groupId, topics)
   }
 
   // —— the log ——
 
-  /** Applies what a record says. Records of other kinds of groups are left alone. */
+  /** Applies what a record says. */
   replay(record: ReadGroupRecord, now: Now): void {
+    const { group: groupId } = record.key
+    const known = this.#groups.get(groupId)
     if (record.type === 'offset') {
-      const { group: groupId, topic, partition } = record.key
-      this.#offsets.set(groupId, { topic, partition }, record.value)
-      if (record.value !== null && !this.#groups.has(groupId)) this.#newGroup(groupId, now)
-    } else if (record.type === 'group') {
-      const known = this.#groups.get(record.key.group)
-      if (known !== undefined) this.#forget(known)
-      if (record.value === null) return
-      const group = restored(record.key.group, record.value)
-      this.#groups.set(group.groupId, group)
+      const { topic, partition } = record.key
+      this.offsets.set(groupId, { topic, partition }, record.value)
+      if (record.value !== null && known === undefined) this.#newGroup(groupId, now)
+    } else if (isConsumerRecord(record)) {
+      if (known?.type === 'consumer') {
+        replayInto(known, record)
+        if (record.type === 'consumer-group' && record.value === null) this.#forget(known)
+      } else if (record.value !== null) {
+        const group = new ConsumerGroup(groupId)
+        replayInto(group, record)
+        this.#groups.set(groupId, group)
+      }
+    } else if (record.value !== null) {
+      this.#groups.set(groupId, restoreClassicGroup(groupId, record.value))
+    } else if (known?.type === 'classic') {
+      this.#forget(known)
     }
   }
 
   /** All records have been replayed: members have their session's time to be heard of again. */
   onLoaded(now: Now): void {
+    for (const groupId of this.offsets.groupIds()) {
+      // The record of a group is gone, and its offsets are not: somebody may come for them.
+      if (!this.#groups.has(groupId)) this.#newGroup(groupId, now)
+    }
     for (const group of this.#groups.values()) {
-      for (const member of group.members.values()) {
-        member.deadlineMs = now.monotonicMs + member.sessionTimeoutMs
+      if (group.type === 'consumer') {
+        this.#consumer.onLoaded(group, now)
+      } else {
+        for (const member of group.members.values()) {
+          member.deadlineMs = now.monotonicMs + member.sessionTimeoutMs
+        }
       }
       this.#watch(group)
     }
   }
 
-  #newGroup(groupId: string, { wallMs }: Now): ClassicGroup {
+  #newGroup(groupId: string, now: Now): ClassicGroup {
     const group = new ClassicGroup(groupId)
-    group.stateSinceMs = wallMs
+    group.stateSinceMs = now.wallMs
     this.#groups.set(groupId, group)
     return group
   }
 
-  #deleteGroup(group: ClassicGroup, now: Now): void {
-    const { groupId } = group
-    for (const [topic, partitions] of [...this.#offsets.topics(groupId)]) {
-      for (const partition of [...partitions.keys()]) {
-        this.#forgetOffset(groupId, { topic, partition })
-      }
+  #deleteGroup(group: Group, now: Now): void {
+    this.#commits.forgetAll(group.groupId)
+    if (group.type === 'consumer') {
+      this.#forgetConsumerGroup(group)
+      return
     }
-    this.#effects.write({ type: 'group', key: { group: groupId }, value: null })
+    this.#effects.write({ type: 'group', key: { group: group.groupId }, value: null })
     group.moveTo('Dead', now.wallMs)
     this.#forget(group)
   }
 
-  #forget(group: ClassicGroup): void {
+  #forget(group: Group): void {
     this.#groups.delete(group.groupId)
     this.#deadlines.delete(group)
   }
 
-  #forgetOffset(groupId: string, at: { topic: string; partition: number }): void {
-    this.#offsets.set(groupId, at, null)
-    const key = { group: groupId, topic: at.topic, partition: at.partition }
-    this.#effects.write({ type: 'offset', key, value: null })
-  }
-
-  #watch(group: ClassicGroup): void {
+  #watch(group: Group): void {
     this.#deadlines.set(group, group.deadlineMs)
   }
 }
 
-function isDeletable(group: ClassicGroup): boolean {
-  return group.state === 'Empty' && group.isEmpty && group.pendingJoins.size === 0
-}
-
 function groupIdError(groupId: string, otherwise: ErrorCode): ErrorCode {
   return groupId === '' ? ErrorCode.INVALID_GROUP_ID : otherwise
-}
-
-function restored(groupId: string, value: GroupMetadataValue): ClassicGroup {
-  const group = new ClassicGroup(groupId)
-  group.state = value.members.length === 0 ? 'Empty' : 'Stable'
-  group.stateSinceMs = value.currentStateTimestamp
-  group.generationId = value.generation
-  group.protocolType = value.protocolType === '' ? null : value.protocolType
-  group.protocolName = value.protocol
-  for (const each of value.members) {
-    const member = new ClassicMember({
-      memberId: each.memberId,
-      instanceId: each.groupInstanceId,
-      clientId: each.clientId,
-      clientHost: each.clientHost,
-      rebalanceTimeoutMs: each.rebalanceTimeout < 0 ? each.sessionTimeout : each.rebalanceTimeout,
-      sessionTimeoutMs: each.sessionTimeout,
-      // The others are not written down: a member names them again when it joins again.
-      protocols:
-        value.protocol === null ? [] : [{ name: value.protocol, metadata: each.subscription }],
-    })
-    member.assignment = each.assignment
-    group.add(member)
-  }
-  group.leaderId = value.leader
-  return group
 }

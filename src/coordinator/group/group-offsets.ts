@@ -31,6 +31,11 @@ export class GroupOffsets {
     return this.#groups.get(groupId) ?? NONE
   }
 
+  /** Of the groups that have any. */
+  groupIds(): Iterable<string> {
+    return this.#groups.keys()
+  }
+
   has(groupId: string): boolean {
     return this.#groups.has(groupId)
   }

@@ -22,6 +22,8 @@ import * as createPartitions from './37-create-partitions.ts'
 import * as deleteGroups from './42-delete-groups.ts'
 import * as offsetDelete from './47-offset-delete.ts'
 import * as describeCluster from './60-describe-cluster.ts'
+import * as consumerGroupHeartbeat from './68-consumer-group-heartbeat.ts'
+import * as consumerGroupDescribe from './69-consumer-group-describe.ts'
 import type { Decoded, Encodable, MessageSchema } from './definition.ts'
 
 /**
@@ -85,6 +87,14 @@ export const API_SCHEMAS = {
   60: {
     request: describeCluster.describeClusterRequest,
     response: describeCluster.describeClusterResponse,
+  },
+  68: {
+    request: consumerGroupHeartbeat.consumerGroupHeartbeatRequest,
+    response: consumerGroupHeartbeat.consumerGroupHeartbeatResponse,
+  },
+  69: {
+    request: consumerGroupDescribe.consumerGroupDescribeRequest,
+    response: consumerGroupDescribe.consumerGroupDescribeResponse,
   },
 } as const satisfies Readonly<Record<number, ApiSchema>>
 
