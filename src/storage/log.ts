@@ -420,6 +420,11 @@ export class PartitionLog {
     this.#compaction.end(endOffset)
   }
 
+  /** Everything below is compacted. Throws BrokerError. */
+  get compactedOffset(): number {
+    return this.#compaction.firstDirtyOffset
+  }
+
   get isCompacting(): boolean {
     return this.#compaction.isRunning
   }

@@ -8,6 +8,7 @@ import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
 import { Arena, ArenaView, allocateArena } from '../../src/ring/arena.ts'
 import { allocateWaitCell, Doorbell } from '../../src/ring/doorbell.ts'
 import { allocateLane, LaneReader, LaneWriter } from '../../src/ring/lane.ts'
+import type { Compactor } from '../../src/shard/compactor.ts'
 import type { ControlReply, ControlRequest, ShardEvent } from '../../src/shard/control.ts'
 import { Outbox } from '../../src/shard/outbox.ts'
 import { Shard } from '../../src/shard/shard.ts'
@@ -32,6 +33,7 @@ export interface FixtureOptions {
   readonly answerLaneBytes?: number
   readonly egressBytes?: number
   readonly retentionCheckIntervalMs?: number
+  readonly compactor?: Compactor
 }
 
 /** What came back, in order. */
@@ -76,6 +78,8 @@ export class ShardFixture implements AppendSink, ReadSink {
       },
       checkpointIntervalMs: 60_000,
       retentionCheckIntervalMs: options.retentionCheckIntervalMs ?? 300_000,
+      compactor: options.compactor ?? null,
+      compactionIntervalMs: 1000,
       openLogsMax: 100,
       threadCpuMicros: () => 0,
     })

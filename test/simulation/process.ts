@@ -162,6 +162,8 @@ export class SimProcess {
       },
       checkpointIntervalMs,
       retentionCheckIntervalMs,
+      compactor: null,
+      compactionIntervalMs: Infinity,
       openLogsMax,
       threadCpuMicros: () => 0,
     })

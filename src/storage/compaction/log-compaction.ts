@@ -73,6 +73,11 @@ export class LogCompaction {
     return this.#running !== null
   }
 
+  /** Everything below is compacted. Throws BrokerError. */
+  get firstDirtyOffset(): number {
+    return Math.min(readCleanerCheckpoint(this.#core), this.#core.compactedTo)
+  }
+
   /** See PartitionLog.compactionDueAtMs. */
   dueAtMs(wallMs: number): number {
     return this.#prospect(wallMs).dueAtMs
@@ -108,7 +113,7 @@ export class LogCompaction {
     if (!options.isCompacted || core.failure !== null || segments.all.length < 2) return NOTHING
     const bound = this.#bound()
     if ((segments.all[1] as Segment).baseOffset > bound) return NOTHING
-    const firstDirtyOffset = Math.min(readCleanerCheckpoint(core), core.compactedTo)
+    const { firstDirtyOffset } = this
     const inputs: InputSegment[] = []
     let cleanBytes = 0
     let dirtyBytes = 0
