@@ -3,7 +3,7 @@ import { ErrorCode } from '../errors/error-code.ts'
 import type { CompactionSummary } from '../storage/compaction/compaction-job.ts'
 import { isTemporary } from '../storage/file-io.ts'
 import type { PartitionLog } from '../storage/log.ts'
-import type { CompactionReport, Compactor } from './compactor.ts'
+import type { CompactionReport, Compactor, Failure } from './compactor.ts'
 import { errorOf } from './compactor.ts'
 import type { Partition } from './partition.ts'
 import type { ShardState } from './shard-state.ts'
@@ -115,6 +115,8 @@ export class CompactionService {
       if (report.kind === 'compacted') {
         if (!log.swapCompacted(report.segment)) this.#abandon(0)
         else this.#state.counters.compactedSegments++
+      } else if (report.kind === 'failed' && isOutrun(log, report)) {
+        this.#abandon(RETRY_MS)
       } else if (report.kind === 'failed') {
         this.#fail(partition, errorOf(report))
       } else {
@@ -174,4 +176,9 @@ export class CompactionService {
       this.#state.refuse(partition, error)
     }
   }
+}
+
+/** Segments went under the job: retention deleted them, or the log was truncated. */
+function isOutrun(log: PartitionLog, { systemCode }: Failure): boolean {
+  return systemCode === 'ENOENT' || log.isCompactionStale
 }

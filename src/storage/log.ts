@@ -425,6 +425,11 @@ export class PartitionLog {
     return this.#compaction.firstDirtyOffset
   }
 
+  /** The log was truncated since the compaction began: what the job finds means nothing. */
+  get isCompactionStale(): boolean {
+    return this.#compaction.isStale
+  }
+
   get isCompacting(): boolean {
     return this.#compaction.isRunning
   }

@@ -34,6 +34,8 @@ export interface FixtureOptions {
   readonly egressBytes?: number
   readonly retentionCheckIntervalMs?: number
   readonly compactor?: Compactor
+  /** The disk, when the compactor needs it too. */
+  readonly files?: MemoryFiles
 }
 
 /** What came back, in order. */
@@ -44,7 +46,7 @@ export type Answer =
   | { readonly kind: 'wake'; readonly index: number }
 
 export class ShardFixture implements AppendSink, ReadSink {
-  readonly files = new MemoryFiles()
+  readonly files: MemoryFiles
   readonly clock = new ManualClock()
   readonly ingress: Arena
   readonly shard: Shard
@@ -60,6 +62,7 @@ export class ShardFixture implements AppendSink, ReadSink {
     const answers = allocateLane(options.answerLaneBytes ?? 64 * 1024)
     const ingress = allocateArena(4 * 1024 * 1024)
     const egress = allocateArena(options.egressBytes ?? 1024 * 1024)
+    this.files = options.files ?? new MemoryFiles()
     this.files.makeDirectory(LOG_DIRECTORY)
     this.ingress = new Arena(ingress, { poison: true })
     const bell = (): Doorbell => new Doorbell(allocateWaitCell())

@@ -50,6 +50,7 @@ export interface Plan {
   readonly egressBytes: number
   readonly checkpointIntervalMs: number
   readonly retentionCheckIntervalMs: number
+  readonly compactionIntervalMs: number
   readonly openLogsMax: number
   readonly disk: DiskPlan
   readonly faults: FaultPlan
@@ -90,6 +91,7 @@ export function drawPlan(random: Random): Plan {
     egressBytes: random.pick([16 * 1024, 256 * 1024]),
     checkpointIntervalMs: random.pick([50, 500, 60_000]),
     retentionCheckIntervalMs: random.pick([10, 300, 60_000]),
+    compactionIntervalMs: random.pick([10, 300]),
     openLogsMax: random.pick([1, 2, 100]),
     disk: {
       sectorBytes: random.pick([16, 64, 512, 4096]),
@@ -125,6 +127,10 @@ function drawOptions(random: Random): LogOptions {
     ...DEFAULT_LOG_OPTIONS,
     ...drawRetention(random),
     segmentBytes: random.pick([1500, 4000, 20_000, 1 << 30]),
+    // Keys are unique: compaction joins segments and may take nothing.
+    isCompacted: random.chance(0.4),
+    minCleanableDirtyRatio: random.pick([0, 0.5]),
+    minCompactionLagMs: random.pick([0, 0, 500]),
     segmentMs: random.pick([300, 5000, 7 * 24 * 3600 * 1000]),
     segmentIndexBytes: random.pick([32, 1024, 10 * 1024 * 1024]),
     indexIntervalBytes: random.pick([0, 100, 1000, 4096]),

@@ -18,6 +18,7 @@ import { checkpointKey, readCheckpoints, removeCleanMarks } from '../../src/stor
 import { DeletedFiles } from '../../src/storage/deleted-files.ts'
 import type { PartitionLog } from '../../src/storage/log.ts'
 import type { LogHint } from '../../src/storage/log-types.ts'
+import { SimCompactor } from '../storage/support/sim-compactor.ts'
 import { journal } from './journal.ts'
 import type { PartitionPlan, Plan } from './plan.ts'
 import type { SimDisk } from './sim-disk.ts'
@@ -162,8 +163,8 @@ export class SimProcess {
       },
       checkpointIntervalMs,
       retentionCheckIntervalMs,
-      compactor: null,
-      compactionIntervalMs: Infinity,
+      compactor: new SimCompactor(files, this.#random.split()),
+      compactionIntervalMs: this.#plan.compactionIntervalMs,
       openLogsMax,
       threadCpuMicros: () => 0,
     })

@@ -73,6 +73,10 @@ export class LogCompaction {
     return this.#running !== null
   }
 
+  get isStale(): boolean {
+    return this.#running !== null && this.#running.truncations !== this.#core.truncations
+  }
+
   /** Everything below is compacted. Throws BrokerError. */
   get firstDirtyOffset(): number {
     return Math.min(readCleanerCheckpoint(this.#core), this.#core.compactedTo)
@@ -175,7 +179,7 @@ export class LogCompaction {
     const running = this.#running
     assert(running !== null && compacted.endOffset <= running.endOffset)
     const { all } = core.segments
-    if (core.failure !== null || core.truncations !== running.truncations) return false
+    if (core.failure !== null || this.isStale) return false
     if ((all[0]?.baseOffset ?? 0) >= compacted.endOffset) return true // Deleted meanwhile.
     const first = core.segments.find(compacted.baseOffset)
     const end = core.segments.find(compacted.endOffset)
