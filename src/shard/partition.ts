@@ -97,7 +97,8 @@ export class Partition {
    */
   isCompactionDue(nowMs: number, wallMs: number): boolean {
     if (!this.#options.isCompacted || this.#damage !== null) return false
-    if (nowMs < this.#compactNotBeforeMs || this.#hint?.bytes === 0) return false
+    if (nowMs < this.#compactNotBeforeMs) return false
+    if (this.#log === null && this.#hint?.bytes === 0) return false
     return wallMs >= this.#compaction.dueAtMs || this.#boundOffset !== this.#compaction.boundOffset
   }
 
