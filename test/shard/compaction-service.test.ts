@@ -6,9 +6,9 @@ import { BatchBuilder } from '../../src/record/batch-builder.ts'
 import type { CompactionReport, Compactor } from '../../src/shard/compactor.ts'
 import type { CompactionJob } from '../../src/storage/compaction/compaction-job.ts'
 import type { LogOptions } from '../../src/storage/log.ts'
+import { SimCompactor } from '../simulation/sim-compactor.ts'
 import { SEED, START_MS } from '../storage/support/fixture.ts'
 import { MemoryFiles } from '../storage/support/memory-files.ts'
-import { SimCompactor } from '../storage/support/sim-compactor.ts'
 import { ShardFixture } from './fixture.ts'
 
 const OPTIONS: Partial<LogOptions> = {

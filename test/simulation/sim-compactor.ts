@@ -2,20 +2,20 @@
  * Compacts on the shard's own thread, a few steps at a turn: whatever a thread of its own would do
  * meanwhile happens between them.
  */
-import type { Random } from '../../../src/base/random.ts'
-import { BrokerError } from '../../../src/errors/broker-error.ts'
-import { jsBatchEngine } from '../../../src/record/batch-engine-js.ts'
-import type { CompactionReport, Compactor } from '../../../src/shard/compactor.ts'
+import type { Random } from '../../src/base/random.ts'
+import { BrokerError } from '../../src/errors/broker-error.ts'
+import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
+import type { CompactionReport, Compactor } from '../../src/shard/compactor.ts'
 import type {
   CompactionJob,
   CompactionStep,
   CompactionSteps,
-} from '../../../src/storage/compaction/compaction-job.ts'
-import { compact } from '../../../src/storage/compaction/compaction-run.ts'
-import { advance } from '../../../src/storage/compaction/drive.ts'
-import { systemCall, systemCode } from '../../../src/storage/file-io.ts'
-import type { Files } from '../../../src/storage/files.ts'
-import { SECRET } from './compaction.ts'
+} from '../../src/storage/compaction/compaction-job.ts'
+import { compact } from '../../src/storage/compaction/compaction-run.ts'
+import { advance } from '../../src/storage/compaction/drive.ts'
+import { HASH_WORDS } from '../../src/storage/compaction/key-hash.ts'
+import { systemCall, systemCode } from '../../src/storage/file-io.ts'
+import type { Files } from '../../src/storage/files.ts'
 
 export class SimCompactor implements Compactor {
   readonly #files: Files
@@ -38,7 +38,7 @@ export class SimCompactor implements Compactor {
       crc32c: jsBatchEngine.crc32c,
       mapBytesMax: this.#random.pick([24 * 40, 1 << 20]),
       mapLoadFactor: 0.9,
-      secret: SECRET,
+      secret: Int32Array.from({ length: HASH_WORDS }, () => this.#random.u32()),
     })
   }
 
