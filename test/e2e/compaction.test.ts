@@ -8,9 +8,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { uuidToHex } from '../../src/base/uuid.ts'
+import { ErrorCode } from '../../src/errors/error-code.ts'
 import { BatchBuilder, type BuildOptions } from '../../src/record/batch-builder.ts'
+import type { CompressionCode } from '../../src/record/compression-code.ts'
 import { startBroker, type TestBroker } from '../support/broker.ts'
-import { appendOk, createTopic, decodeAll, fetch, TIMESTAMP_MS } from '../support/kafka.ts'
+import { append, appendOk, createTopic, decodeAll, fetch, TIMESTAMP_MS } from '../support/kafka.ts'
 import { RawClient } from '../support/raw-client.ts'
 
 const WAIT_MS_MAX = 60_000
@@ -126,4 +128,42 @@ describe('a compacted topic', () => {
       assert(readdirSync(directory).includes('cleaner-offset-checkpoint'))
     })
   }
+})
+
+describe('a record without a key', () => {
+  before(start)
+  after(async () => {
+    client.close()
+    await broker.stop()
+  })
+
+  test('is refused by a compacted topic, whatever the codec, and what follows keeps its order', async () => {
+    const configs = { 'cleanup.policy': 'compact,delete' }
+    await createTopic(client, { name: 'keyed', partitions: 1, configs })
+    const place = { topic: 'keyed', partition: 0 }
+    const build = (key: string | null, compression: CompressionCode, sequence = -1) => {
+      const builder = new BatchBuilder()
+      builder.append(TIMESTAMP_MS, 'first', 'v')
+      builder.append(TIMESTAMP_MS, key, 'v'.repeat(100))
+      const producer = { producerId: 9000, producerEpoch: 0, baseSequence: sequence }
+      return builder.build({ compression, ...(sequence < 0 ? {} : producer) })
+    }
+    for (const compression of [0, 1, 2, 3, 4] as const) {
+      const refused = await append(client, place, await build(null, compression))
+      assert.equal(refused.errorCode, ErrorCode.INVALID_RECORD, `codec ${compression}`)
+      assert.match(refused.errorMessage ?? '', /needs a key/)
+      await appendOk(client, place, await build('k', compression))
+      await appendOk(client, place, await build('', compression))
+    }
+    // Pipelined: every second batch has to be looked into before it goes on.
+    const batches: Uint8Array[] = []
+    for (let i = 0; i < 20; i++) batches.push(await build('k', i % 2 === 0 ? 4 : 0, i * 2))
+    const answers = await Promise.all(batches.map((one) => append(client, place, one)))
+    assert.deepEqual(
+      answers.map(({ errorCode, baseOffset }) => [errorCode, baseOffset]),
+      batches.map((_, i) => [0, 20 + i * 2]),
+    )
+    await createTopic(client, { name: 'free', partitions: 1 })
+    await appendOk(client, { topic: 'free', partition: 0 }, await build(null, 4))
+  })
 })

@@ -47,19 +47,6 @@ export const PLANTS: readonly Plant[] = [
     'const retired = null;',
   ),
   plant(
-    'swaps a compacted segment in before the old ones are durably gone',
-    'storage/compaction/log-compaction.js',
-    `core.syncDirectory();
-        files.rename(this.#path(range, SWAP_SUFFIX)`,
-    'files.rename(this.#path(range, SWAP_SUFFIX)',
-  ),
-  plant(
-    'reads by positions from before a compaction',
-    'storage/compaction/log-compaction.js',
-    'this.#reader.reset();',
-    '',
-  ),
-  plant(
     'recovers without checking CRCs',
     'storage/recovery.js',
     "return batch.isIntact(core.context.engine) ? null : 'the CRC does not match';",
