@@ -7,7 +7,6 @@ import { checkKeys, KEYED_BYTES_MAX, refusalOf } from '../record/batch-keys.ts'
 import { ATTRIBUTES, BATCH_HEADER_BYTES, COMPRESSION_MASK } from '../record/batch-layout.ts'
 import { COMPRESSION_ZSTD, decompress } from '../record/compression.ts'
 import { crc32c } from '../record/crc32c.ts'
-import type { BatchRange } from './append-job.ts'
 import { Turns } from './turns.ts'
 
 /**
@@ -16,6 +15,12 @@ import { Turns } from './turns.ts'
  * which batches came is the order in the log; other codecs and topics are not held up. Runs on
  * main.
  */
+/** Where a batch lies in the memory of its request. */
+interface BatchPlace {
+  readonly offset: number
+  readonly length: number
+}
+
 export class KeyChecks {
   readonly #image: MetadataImage
   readonly #config: BrokerConfig
@@ -31,17 +36,17 @@ export class KeyChecks {
   }
 
   /** The batch has to be looked at, or to wait for one before it. */
-  mustWait(handle: number, bytes: Uint8Array, batch: BatchRange): boolean {
+  mustWait(handle: number, bytes: Uint8Array, batch: BatchPlace): boolean {
     if (this.#waiting.size > 0 && this.#waiting.has(handle)) return true
     const codec = (bytes[batch.offset + ATTRIBUTES + 1] as number) & COMPRESSION_MASK
     return codec === COMPRESSION_ZSTD && this.isCompacted(handle)
   }
 
-  /** Calls `then` in turn, with why the batch is refused or NONE. Its bytes must stay until then. */
+  /** Calls `then` in turn with a refusal, or NONE. The batch's bytes must stay until then. */
   check(
     handle: number,
     bytes: Uint8Array,
-    batch: BatchRange,
+    batch: BatchPlace,
     then: (code: ErrorCode) => void,
   ): void {
     this.#waiting.set(handle, (this.#waiting.get(handle) ?? 0) + 1)
@@ -68,7 +73,7 @@ export class KeyChecks {
   }
 }
 
-async function checkBatch(bytes: Uint8Array, { offset, length }: BatchRange): Promise<ErrorCode> {
+async function checkBatch(bytes: Uint8Array, { offset, length }: BatchPlace): Promise<ErrorCode> {
   const whole = bytes.subarray(offset, offset + length)
   if (((whole[ATTRIBUTES + 1] as number) & COMPRESSION_MASK) !== COMPRESSION_ZSTD) {
     return ErrorCode.NONE // It only waited.

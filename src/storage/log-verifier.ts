@@ -1,7 +1,7 @@
 /**
- * Reads a whole log and says what is wrong with it: every batch with its CRC, offsets without a
- * gap except where it is compacted, index entries that point at the batches they promise. For tests, tools and scrubbing;
- * changes nothing.
+ * Reads a whole log and says what is wrong with it: every batch with its CRC, offsets without a gap
+ * except where it is compacted, index entries that point at the batches they promise. For tests,
+ * tools and scrubbing; changes nothing.
  */
 import type { LogCore } from './log-core.ts'
 import type { LogReport } from './log-types.ts'

@@ -51,6 +51,8 @@ export interface Plan {
   readonly checkpointIntervalMs: number
   readonly retentionCheckIntervalMs: number
   readonly compactionIntervalMs: number
+  /** Of the compactors' own randomness. */
+  readonly compactionSeed: number
   readonly openLogsMax: number
   readonly disk: DiskPlan
   readonly faults: FaultPlan
@@ -64,6 +66,30 @@ export interface Plan {
 const NEVER_OR = [0, 0, 1] as const
 
 export function drawPlan(random: Random): Plan {
+  const plan = drawBasics(random)
+  const own = random.split() // Last: without compaction a seed takes the course that it took.
+  const byTopic = new Map<Uuid, Partial<LogOptions>>()
+  const partitions = plan.partitions.map((partition) => {
+    const compaction = byTopic.get(partition.topicId) ?? drawCompaction(own)
+    byTopic.set(partition.topicId, compaction)
+    return { ...partition, options: { ...partition.options, ...compaction } }
+  })
+  const compactionIntervalMs = own.pick([10, 300])
+  return { ...plan, partitions, compactionIntervalMs, compactionSeed: own.u32() }
+}
+
+/** Keys are unique: compaction joins segments and may take nothing. */
+function drawCompaction(random: Random): Partial<LogOptions> {
+  return {
+    isCompacted: random.chance(0.4),
+    minCleanableDirtyRatio: random.pick([0, 0.5]),
+    minCompactionLagMs: random.pick([0, 0, 500]),
+  }
+}
+
+type Basics = Omit<Plan, 'compactionIntervalMs' | 'compactionSeed'>
+
+function drawBasics(random: Random): Basics {
   const logDirectories = random.chance(0.3) ? ['/disk0', '/disk1'] : ['/disk0']
   const topics = random.between(1, 3)
   const partitions: PartitionPlan[] = []
@@ -91,7 +117,6 @@ export function drawPlan(random: Random): Plan {
     egressBytes: random.pick([16 * 1024, 256 * 1024]),
     checkpointIntervalMs: random.pick([50, 500, 60_000]),
     retentionCheckIntervalMs: random.pick([10, 300, 60_000]),
-    compactionIntervalMs: random.pick([10, 300]),
     openLogsMax: random.pick([1, 2, 100]),
     disk: {
       sectorBytes: random.pick([16, 64, 512, 4096]),
@@ -127,10 +152,6 @@ function drawOptions(random: Random): LogOptions {
     ...DEFAULT_LOG_OPTIONS,
     ...drawRetention(random),
     segmentBytes: random.pick([1500, 4000, 20_000, 1 << 30]),
-    // Keys are unique: compaction joins segments and may take nothing.
-    isCompacted: random.chance(0.4),
-    minCleanableDirtyRatio: random.pick([0, 0.5]),
-    minCompactionLagMs: random.pick([0, 0, 500]),
     segmentMs: random.pick([300, 5000, 7 * 24 * 3600 * 1000]),
     segmentIndexBytes: random.pick([32, 1024, 10 * 1024 * 1024]),
     indexIntervalBytes: random.pick([0, 100, 1000, 4096]),

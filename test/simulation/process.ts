@@ -5,7 +5,7 @@
  */
 import { assert } from '../../src/base/assert.ts'
 import type { Clock } from '../../src/base/clock.ts'
-import type { Random } from '../../src/base/random.ts'
+import { Random } from '../../src/base/random.ts'
 import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
 import { Arena, ArenaView, allocateArena } from '../../src/ring/arena.ts'
 import { allocateWaitCell, Doorbell } from '../../src/ring/doorbell.ts'
@@ -180,7 +180,7 @@ export class SimProcess {
       },
       checkpointIntervalMs,
       retentionCheckIntervalMs,
-      compactor: new SimCompactor(files, this.#random.split()),
+      compactor: new SimCompactor(files, new Random(this.#plan.compactionSeed + index)),
       compactionIntervalMs: this.#plan.compactionIntervalMs,
       openLogsMax,
       threadCpuMicros: () => 0,

@@ -113,7 +113,7 @@ class History {
     return latest
   }
 
-  /** Everything that is in the log is what was written there, and the latest values are all there. */
+  /** What is in the log is what was written there, and the latest values are all there. */
   check(log: PartitionLog, message: string): void {
     const there: [number, Written][] = []
     for (const record of recordsIn(log)) {
@@ -132,7 +132,7 @@ function sorted(map: Map<string, string>): [string, string][] {
   return [...map].sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
-/** Tombstones that must not be gone yet: the newest of their key, and not stamped for long enough. */
+/** Tombstones that must not be gone yet: the newest of their key, not compacted for long enough. */
 class Tombstones {
   readonly #seenAtMs = new Map<number, number>()
 

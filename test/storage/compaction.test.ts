@@ -1,11 +1,15 @@
 /** Compaction of a log on a disk in memory: what stays, what goes, and when. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { viewOf } from '../../src/base/bytes.ts'
+import { ErrorCode } from '../../src/errors/error-code.ts'
 import { BatchBuilder, type BuildOptions } from '../../src/record/batch-builder.ts'
+import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
+import { ATTRIBUTES, CRC } from '../../src/record/batch-layout.ts'
 import { buildMarkerBatch } from '../../src/record/control-batch.ts'
 import { newAppendResult, type PartitionLog } from '../../src/storage/log.ts'
 import { compactNow, latestByKey, recordsIn } from './support/compaction.ts'
-import { append, Bench, offsetsIn, readAll, START_MS } from './support/fixture.ts'
+import { append, Bench, offsetsIn, readAll, refused, START_MS } from './support/fixture.ts'
 
 type Pair = readonly [key: string, value: string | null]
 
@@ -295,5 +299,39 @@ describe('Compaction', () => {
     }
     assert(rounds > 3)
     assert.equal(recordsIn(log).length, 21)
+  })
+
+  test('a record without a key is refused, unless it is compressed with zstd', () => {
+    const on = bench()
+    const log = on.open()
+    for (const compression of [0, 1, 2, 3] as const) {
+      const builder = new BatchBuilder()
+      builder.append(START_MS, 'k', 'v')
+      builder.append(START_MS, null, 'v')
+      assert.equal(refused(log, builder.buildSync({ compression })), ErrorCode.INVALID_RECORD)
+    }
+    append(log, keyed([['', 'an empty key is one']]))
+    const malformed = keyed([['k', 'v']])
+    malformed[61] = 0x7f
+    const view = viewOf(malformed)
+    view.setUint32(CRC, jsBatchEngine.crc32c(malformed, ATTRIBUTES, malformed.length))
+    assert.equal(refused(log, malformed), ErrorCode.INVALID_RECORD)
+    on.options = { ...on.options, isCompacted: false }
+    log.configure(on.options)
+    const builder = new BatchBuilder()
+    builder.append(START_MS, null, 'v')
+    append(log, builder.buildSync({}))
+  })
+
+  test('a damaged batch stops it: nothing bad gets a new checksum', () => {
+    const on = bench()
+    const log = on.open()
+    for (let i = 0; i < 40; i++) append(log, keyed([[`k${i % 3}`, `v${i}`]]))
+    seal(on, log)
+    const name = on.files.list('/data/topic-0').sort()[0] as string
+    const content = on.files.contentOf(on.path(name)).slice()
+    content[70] = (content[70] as number) ^ 1
+    on.files.tamper(on.path(name), content)
+    assert.throws(() => compactOn(on, log), /compact segment 0 .* CRC/)
   })
 })

@@ -132,11 +132,9 @@ class CompactionRun {
     // What of it is in the map is true all the same.
     this.#mapEnd = header.baseOffset
     if (this.#mapEnd > this.#job.firstDirtyOffset) return false
-    const what = `compact ${this.#job.directory}: the keys of the batch at ${header.baseOffset} need`
-    throw new BrokerError(
-      ErrorCode.CORRUPT_MESSAGE,
-      `${what} more than log.cleaner.dedupe.buffer.size`,
-    )
+    const batch = `the batch at ${header.baseOffset} of ${this.#job.directory}`
+    const what = `compact ${batch}: its keys need more than log.cleaner.dedupe.buffer.size`
+    throw new BrokerError(ErrorCode.CORRUPT_MESSAGE, what)
   }
 
   #putKeys(header: BatchHeader, records: Uint8Array): boolean {

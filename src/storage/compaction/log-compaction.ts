@@ -203,7 +203,7 @@ export class LogCompaction {
     return true
   }
 
-  /** Gives the new segment the name that makes it stand. Throws BrokerError: nothing has changed. */
+  /** Gives the new segment the name that makes it stand. Throws BrokerError; nothing changed. */
   #commit(range: OffsetRange): void {
     const core = this.#core
     const { files } = core.context
