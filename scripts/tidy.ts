@@ -89,6 +89,14 @@ const RULES: Rules = {
       modules: ['node:module'],
       because: 'loads the optional checksum package where it is there',
     },
+    'src/shard/compaction-thread.ts': {
+      modules: ['node:crypto', 'node:os', 'node:worker_threads'],
+      because: 'the shell that drives a compaction: its secret, its priority, its messages',
+    },
+    'src/shard/port-compactor.ts': {
+      modules: ['node:worker_threads'],
+      because: 'takes reports from its port without a turn of the event loop',
+    },
     'src/shard/shard-host.ts': {
       modules: ['node:worker_threads'],
       because: 'starts the thread; nothing of the turn is in it',

@@ -39,7 +39,11 @@ export async function bundleCommand({ root, say, licencesOf }) {
   }
   const { metafile } = await esbuild.build({
     absWorkingDir: root,
-    entryPoints: { main: 'src/main.ts', 'command/shard-thread': 'src/shard/shard-thread.ts' },
+    entryPoints: {
+      main: 'src/main.ts',
+      'command/shard-thread': 'src/shard/shard-thread.ts',
+      'command/compaction-thread': 'src/shard/compaction-thread.ts',
+    },
     outdir: 'dist',
     chunkNames: 'command/[name]-[hash]',
     bundle: true,

@@ -26,6 +26,8 @@ export interface AppendedBatch {
   readonly handle: number
 }
 
+const REFUSED = { baseOffset: -1, appendTimeMs: -1, logStartOffset: -1 }
+
 /** Where a batch lies in the memory of the request's frame. */
 export interface BatchRange {
   readonly offset: number
@@ -67,6 +69,22 @@ export class AppendJob implements AppendSink {
     this.#written[index] = false
     this.#waiting++
     frame.hold()
+    const { keyChecks } = this.#broker
+    if (!keyChecks.mustWait(handle, frame.bytes, batch)) {
+      this.#send(handle, batch, index)
+      return
+    }
+    keyChecks.check(handle, frame.bytes, batch, (code) => {
+      if (code !== ErrorCode.NONE) this.onAppended({ ...REFUSED, errorCode: code }, index)
+      else {
+        this.#send(handle, batch, index)
+        this.#broker.shardOf(handle).flush()
+      }
+    })
+  }
+
+  #send(handle: number, batch: BatchRange, index: number): void {
+    const frame = this.#frame
     this.#broker.shardOf(handle).append(
       {
         handle,

@@ -24,6 +24,10 @@ const SHARD_METRICS: readonly [MetricName, NumberOfShard][] = [
   ['millrace_shard_flushes_total', 'flushes'],
   ['millrace_shard_deleted_segments_total', 'deletedSegments'],
   ['millrace_shard_deleted_bytes_total', 'deletedBytes'],
+  ['millrace_shard_compactions_total', 'compactions'],
+  ['millrace_shard_compacted_records_total', 'compactedRecords'],
+  ['millrace_shard_compaction_read_bytes_total', 'compactedBytesIn'],
+  ['millrace_shard_compaction_written_bytes_total', 'compactedBytesOut'],
   ['millrace_shard_turns_total', 'turns'],
   ['millrace_shard_parks_total', 'parks'],
   ['millrace_shard_egress_bytes', 'egressBytesInUse'],
@@ -115,6 +119,8 @@ function writeShards(broker: Broker, exposition: Exposition, stats: readonly Sha
   }
   exposition.begin('millrace_shard_cpu_seconds_total')
   for (const [i, one] of stats.entries()) exposition.put(one.threadCpuMicros / 1e6, labels[i])
+  exposition.begin('millrace_shard_compaction_seconds_total')
+  for (const [i, one] of stats.entries()) exposition.put(one.compactionMs / 1e3, labels[i])
   exposition.begin('millrace_shard_turn_seconds')
   for (const [i, one] of stats.entries()) exposition.histogram(one.turnCells, labels[i])
   exposition.begin('millrace_shard_egress_limit_bytes')

@@ -15,6 +15,7 @@ import { AnswerRoom } from './answer-room.ts'
 import type { DirectoryStates } from './directory-states.ts'
 import { FetchSessionCache, fetchSessionPartitionsMax } from './fetch-session.ts'
 import { GroupService } from './group-service.ts'
+import { KeyChecks } from './key-checks.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import { PartitionPlacement } from './partition-placement.ts'
 import { ProducerIds } from './producer-ids.ts'
@@ -74,6 +75,7 @@ export class Broker {
   /** What this start had to recover. */
   recovery = { partitions: 0, ms: 0 }
   readonly groups: GroupService
+  readonly keyChecks: KeyChecks
   /** By listener name; filled when the listeners are bound (port 0 becomes a real one). */
   readonly endpoints = new Map<string, AdvertisedEndpoint>()
 
@@ -96,6 +98,7 @@ export class Broker {
     })
     this.topics = new TopicService(this)
     this.groups = new GroupService(this)
+    this.keyChecks = new KeyChecks(parts.store.image, parts.config)
     this.producerIds = new ProducerIds(parts.store, this.nodeId)
     this.fetchSessions = new FetchSessionCache(
       parts.config.get('max.incremental.fetch.session.cache.slots'),
@@ -147,6 +150,9 @@ export class Broker {
   /** What an error means, for a client; of a partition of the image, −1 for none. */
   explain(errorCode: number, handle: number): string | null {
     if (errorCode === ErrorCode.NONE) return null
+    if (errorCode === ErrorCode.INVALID_RECORD && this.keyChecks.isCompacted(handle)) {
+      return 'Every record of a compacted topic needs a key, or the batch is malformed'
+    }
     const isStorage = errorCode === ErrorCode.KAFKA_STORAGE_ERROR && handle >= 0
     const problem = isStorage ? this.directoryStates.explain(this.logDirectory(handle)) : null
     return problem ?? errorInfo(errorCode).message

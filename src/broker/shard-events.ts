@@ -23,6 +23,11 @@ export function onShardEvent(
         'retention deleted old segments',
       )
       return
+    case 'compaction': {
+      const { kind: _, directory, ...numbers } = event
+      logger.info({ shard, directory, ...numbers }, 'compacted a partition')
+      return
+    }
     case 'directory-failed':
       states.fail(event.logDirectory, event.message)
       return

@@ -11,7 +11,12 @@ import { Arena } from '../ring/arena.ts'
 import { type ArenaMemory, allocateArena } from '../ring/arena-layout.ts'
 import { allocateWaitCell, WaitAsyncParker, type WaitCell } from '../ring/doorbell.ts'
 import type { ControlReply, OpenPartition, ShardEvent } from '../shard/control.ts'
-import { chooseTier, type ShardHost, startShards } from '../shard/shard-host.ts'
+import {
+  type CompactionOptions,
+  chooseTier,
+  type ShardHost,
+  startShards,
+} from '../shard/shard-host.ts'
 import { type HubWaker, ShardHub, waitAsyncWaker } from '../shard/shard-hub.ts'
 import type { Tier } from '../shard/shard-thread.ts'
 import { pruneCheckpoints } from '../storage/checkpoint.ts'
@@ -116,6 +121,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     mainCell,
     checkpointIntervalMs: config.get('log.flush.offset.checkpoint.interval.ms'),
     retentionCheckIntervalMs: config.get('log.retention.check.interval.ms'),
+    compaction: compactionOptions(config),
     openLogsMax: openLogsMax(descriptorLimit(), shards),
     checkMemory: process.env.MILLRACE_CHECK_MEMORY === '1',
     onEvent: (shard, event) => {
@@ -173,6 +179,18 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
       broker.groups.stop()
       return stopShards(host, directories)
     },
+  }
+}
+
+function compactionOptions(config: BrokerConfig): CompactionOptions | null {
+  if (!config.get('log.cleaner.enable')) return null
+  const limit = (config.memory?.limitBytes ?? Infinity) / 8
+  return {
+    threads: config.get('log.cleaner.threads'),
+    intervalMs: config.get('log.cleaner.backoff.ms'),
+    mapBytesMax: Math.min(config.get('log.cleaner.dedupe.buffer.size'), limit),
+    mapLoadFactor: config.get('log.cleaner.io.buffer.load.factor'),
+    bytesPerSecondMax: config.get('log.cleaner.io.max.bytes.per.second'),
   }
 }
 

@@ -291,6 +291,32 @@ export const BROKER_OPTIONS = {
     'The share of uncompacted bytes from which a partition is due for compaction.',
     { min: 0, max: 1 },
   ),
+  'log.cleaner.enable': boolean(true, 'Whether topics with the compact policy are compacted.'),
+  'log.cleaner.threads': int(1, 'Threads that compact; never more than shards.', {
+    min: 1,
+    max: 64,
+  }),
+  'log.cleaner.backoff.ms': long(
+    15_000,
+    'How often partitions are looked at that may be due for compaction.',
+    { min: 0, max: INT_MAX },
+  ),
+  'log.cleaner.dedupe.buffer.size': long(
+    128 * 2 ** 20,
+    'The most memory that the keys of one compaction take, 24 bytes a key; at most an eighth ' +
+      'of what the broker may use.',
+    { min: 1024, max: INT_MAX },
+  ),
+  'log.cleaner.io.buffer.load.factor': double(
+    0.9,
+    'The share of log.cleaner.dedupe.buffer.size that is filled: more is slower.',
+    { min: 0.1, max: 0.99 },
+  ),
+  'log.cleaner.io.max.bytes.per.second': double(
+    Number.MAX_VALUE,
+    'What one thread that compacts may read and write in a second.',
+    { min: 1024 },
+  ),
   'log.local.retention.ms': long(-2, 'With tiered storage: as log.retention.ms; -2 for the same.', {
     min: -2,
   }),
@@ -401,8 +427,7 @@ export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   'controller.quorum.bootstrap.servers',
   'controller.quorum.voters',
   'inter.broker.listener.name',
-  'log.cleaner.enable',
-  'log.cleaner.threads',
+  'log.cleaner.io.buffer.size',
   'log.flush.start.offset.checkpoint.interval.ms',
   'max.request.partition.size.limit',
   'num.io.threads',

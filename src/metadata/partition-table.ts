@@ -50,6 +50,11 @@ export class PartitionTable {
     return handle > 0 && handle < this.#size && this.#topics[handle] !== null
   }
 
+  /** Null when there is no such row. */
+  topicName(handle: number): string | null {
+    return this.has(handle) ? (this.#topics[handle] as TopicLike).name : null
+  }
+
   leaderEpoch(handle: number): number {
     return this.#leaderEpochs[handle] as number
   }

@@ -25,6 +25,7 @@ export class ControlHandler {
   readonly #checkpointIntervalMs: number
   readonly #threadCpuMicros: () => number
   readonly #settleReads: () => void
+  readonly #stopCompaction: (partition: Partition | null) => void
   readonly #recoveries: Recovery[] = []
   #nextCheckpointMs = Number.NaN
 
@@ -35,12 +36,15 @@ export class ControlHandler {
       threadCpuMicros: () => number
       /** Waits for the reads under way. */
       settleReads: () => void
+      /** Of the partition, or of any; waits until it has stopped. */
+      stopCompaction: (partition: Partition | null) => void
     },
   ) {
     this.#shard = shard
     this.#checkpointIntervalMs = parts.checkpointIntervalMs
     this.#threadCpuMicros = parts.threadCpuMicros
     this.#settleReads = parts.settleReads
+    this.#stopCompaction = parts.stopCompaction
   }
 
   get isRecovering(): boolean {
@@ -183,6 +187,7 @@ export class ControlHandler {
     this.#shard.dropWaiters(partition, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     this.#shard.awaitFlushes()
     this.#settleReads()
+    this.#stopCompaction(partition)
     this.#shard.forget(partition)
     const log = partition.openedLog
     if (log !== null) log.delete()
@@ -193,6 +198,7 @@ export class ControlHandler {
   #shutdown(): ControlReply {
     this.#shard.awaitFlushes()
     this.#settleReads()
+    this.#stopCompaction(null)
     this.#shard.removeDeletedFiles(Infinity, Infinity)
     const { logs, flushedRecords } = openRecords(this.#shard)
     this.#checkpoint(true)

@@ -88,6 +88,15 @@ export interface ShardStats {
   /** By retention. */
   readonly deletedSegments: number
   readonly deletedBytes: number
+  /** Of logs, that came to their end. */
+  readonly compactions: number
+  /** That were put in the place of others. */
+  readonly compactedSegments: number
+  /** That were dropped. */
+  readonly compactedRecords: number
+  readonly compactedBytesIn: number
+  readonly compactedBytesOut: number
+  readonly compactionMs: number
   readonly turns: number
   readonly parks: number
   /** `Histogram.cells`: turns that did something. */
@@ -111,6 +120,18 @@ export type ShardEvent =
     }
   /** What retention has deleted since the last one; seldom. */
   | { readonly kind: 'retention'; readonly segments: number; readonly bytes: number }
+  /** The thread that compacts is wanted. */
+  | { readonly kind: 'compaction-wanted' }
+  | {
+      readonly kind: 'compaction'
+      readonly directory: string
+      readonly bytesRead: number
+      readonly bytesWritten: number
+      readonly recordsDropped: number
+      /** In the part that was not compacted yet. */
+      readonly keys: number
+      readonly ms: number
+    }
   | { readonly kind: 'directory-failed'; readonly logDirectory: string; readonly message: string }
   /** A write was refused for want of room, descriptors or memory; at most one a second. */
   | { readonly kind: 'directory-short'; readonly logDirectory: string; readonly code: string }

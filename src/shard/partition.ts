@@ -32,6 +32,10 @@ export class Partition {
   isHot = false
   /** An operator has been told that the log is damaged; every request would repeat it. */
   isDamageReported = false
+  /** What was found when compaction last looked: until where, and when to look again. */
+  #compaction = { boundOffset: -1, dueAtMs: -Infinity }
+  /** Not before then, monotonic. */
+  #compactNotBeforeMs = -Infinity
   #options: LogOptions
   #hint: LogHint | null
   #log: PartitionLog | null = null
@@ -60,7 +64,8 @@ export class Partition {
   get isIdle(): boolean {
     const isWaitedFor =
       this.waitingAcks.length > 0 || this.watches.size > 0 || this.readsUnderWay > 0
-    return !isWaitedFor && !this.isDirty && this.#log?.flushing === false
+    const log = this.#log
+    return !isWaitedFor && !this.isDirty && log?.flushing === false && !log.isCompacting
   }
 
   /** The log if it has been opened. */
@@ -84,6 +89,31 @@ export class Partition {
     if (this.#damage !== null || this.#hint?.bytes === 0) return false
     const { atMs, atBytes } = this.#retention
     return wallMs >= atMs || (this.#hint !== null && this.#hint.bytes >= atBytes)
+  }
+
+  /**
+   * It may be time to compact: no look at a file. Once it was looked at, only after more has become
+   * durable, or when a lag is over.
+   */
+  isCompactionDue(nowMs: number, wallMs: number): boolean {
+    if (!this.#options.isCompacted || this.#damage !== null) return false
+    if (nowMs < this.#compactNotBeforeMs) return false
+    if (this.#log === null && this.#hint?.bytes === 0) return false
+    return wallMs >= this.#compaction.dueAtMs || this.#boundOffset !== this.#compaction.boundOffset
+  }
+
+  noteCompactionDue(dueAtMs: number): void {
+    this.#compaction = { boundOffset: this.#boundOffset, dueAtMs }
+  }
+
+  compactNotBefore(nowMs: number): void {
+    this.#compactNotBeforeMs = nowMs
+  }
+
+  /** Nothing at or above it can be compacted. */
+  get #boundOffset(): number {
+    if (this.#log !== null) return Math.min(this.#log.highWatermark, this.#log.recoveryPoint)
+    return this.#hint?.logEndOffset ?? -1
   }
 
   /**
@@ -134,6 +164,8 @@ export class Partition {
   configure(options: LogOptions): void {
     this.#options = options
     this.#damage = null
+    this.#compaction = { boundOffset: -1, dueAtMs: -Infinity }
+    this.#compactNotBeforeMs = -Infinity
     this.#retention = boundsOfUnknown(options)
     this.#log?.configure(options)
   }

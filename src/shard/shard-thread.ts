@@ -1,4 +1,4 @@
-import { parentPort, threadId, workerData } from 'node:worker_threads'
+import { type MessagePort, parentPort, threadId, workerData } from 'node:worker_threads'
 import { systemClock } from '../base/clock.ts'
 import { loadNative, type NativeAddon } from '../base/native.ts'
 import type { BatchEngine } from '../record/batch-engine.ts'
@@ -13,6 +13,7 @@ import type { Files } from '../storage/files.ts'
 import { NativeFiles } from '../storage/native-files.ts'
 import { NodeFiles } from '../storage/node-files.ts'
 import { Outbox } from './outbox.ts'
+import { PortCompactor } from './port-compactor.ts'
 import { Shard } from './shard.ts'
 
 /**
@@ -35,6 +36,9 @@ export interface ShardThreadData {
   readonly mainCell: WaitCell
   readonly checkpointIntervalMs: number
   readonly retentionCheckIntervalMs: number
+  /** Of the thread that compacts; null without one. */
+  readonly compactionPort: MessagePort | null
+  readonly compactionIntervalMs: number
   readonly openLogsMax: number
   readonly checkMemory: boolean
 }
@@ -67,6 +71,11 @@ function run(data: ShardThreadData): void {
     },
     checkpointIntervalMs: data.checkpointIntervalMs,
     retentionCheckIntervalMs: data.retentionCheckIntervalMs,
+    compactor:
+      data.compactionPort === null
+        ? null
+        : new PortCompactor(data.compactionPort, () => outbox.event({ kind: 'compaction-wanted' })),
+    compactionIntervalMs: data.compactionIntervalMs,
     openLogsMax: data.openLogsMax,
     threadCpuMicros: () => addon?.threadCpuMicros() ?? 0,
   })

@@ -6,6 +6,8 @@ import { ErrorCode } from '../errors/error-code.ts'
 import type { Arena, ArenaView } from '../ring/arena.ts'
 import type { LaneReader } from '../ring/lane.ts'
 import { type LogContext, newAppendResult } from '../storage/log.ts'
+import { CompactionService } from './compaction-service.ts'
+import type { Compactor } from './compactor.ts'
 import type { ControlRequest } from './control.ts'
 import { ControlHandler } from './control-handler.ts'
 import * as layout from './messages-layout.ts'
@@ -34,6 +36,10 @@ export interface ShardParts {
   readonly context: LogContext
   readonly checkpointIntervalMs: number
   readonly retentionCheckIntervalMs: number
+  /** Null: nothing is compacted. */
+  readonly compactor: Compactor | null
+  /** Between two looks whether a log is due to be compacted. */
+  readonly compactionIntervalMs: number
   /** Logs that are kept open while nobody uses them. */
   readonly openLogsMax: number
   /** CPU time of the shard's thread so far, in microseconds. */
@@ -53,6 +59,7 @@ export class Shard {
   readonly #reads: ReadService
   readonly #controls: ControlHandler
   readonly #retention: RetentionService
+  readonly #compaction: CompactionService
   readonly #packr = new Packr({ useRecords: false })
   readonly #dirty: Partition[] = []
   /** Acknowledgements of this turn, per partition in `waitingAcks` once written. */
@@ -66,8 +73,11 @@ export class Shard {
     this.#ingress = parts.ingress
     this.#reads = new ReadService(this.state)
     this.#retention = new RetentionService(this.state, parts.retentionCheckIntervalMs)
+    const { compactor, compactionIntervalMs } = parts
+    this.#compaction = new CompactionService(this.state, compactor, compactionIntervalMs)
     this.#controls = new ControlHandler(this.state, {
       settleReads: () => this.#reads.settle(),
+      stopCompaction: (partition) => this.#compaction.stop(partition),
       checkpointIntervalMs: parts.checkpointIntervalMs,
       threadCpuMicros: parts.threadCpuMicros,
     })
@@ -100,7 +110,10 @@ export class Shard {
     work += this.#reads.collect()
     work += this.#controls.recoverSome(RECOVERIES_PER_TURN)
     if (nowMs >= this.#nextMaintenanceMs) this.#maintain(nowMs)
-    if (!this.state.isShutDown && !this.#controls.isRecovering) work += this.#retention.run(nowMs)
+    if (!this.state.isShutDown && !this.#controls.isRecovering) {
+      work += this.#retention.run(nowMs)
+      work += this.#compaction.run(nowMs)
+    }
     work += this.state.outbox.flush()
     return work
   }
@@ -108,7 +121,8 @@ export class Shard {
   /** When `turn` must run again though no message comes, on the monotonic clock. */
   get nextDeadlineMs(): number {
     if (this.state.outbox.isBlocked || this.#controls.isRecovering) return 0
-    return Math.min(this.#nextMaintenanceMs, this.#retention.nextDeadlineMs)
+    const { nextDeadlineMs } = this.#compaction
+    return Math.min(this.#nextMaintenanceMs, this.#retention.nextDeadlineMs, nextDeadlineMs)
   }
 
   readonly #onRequest = (type: number, at: number): void => {

@@ -16,6 +16,7 @@ import {
 import { isTemporary } from './file-io.ts'
 import type { ByteRange, FileId } from './files.ts'
 import type { Flusher } from './flusher.ts'
+import { checkRunKeys } from './keyed-run.ts'
 import type { EpochsMark } from './leader-epochs.ts'
 import type { LogCore } from './log-core.ts'
 import type { AppendResult } from './log-types.ts'
@@ -161,6 +162,10 @@ export class Appender {
     terms.baseOffset = this.#stagedEnd
     const count = validateRun(core, run, terms)
     if (count < 0) return refuse(out, -count as ErrorCode)
+    if (core.options.isCompacted) {
+      const code = checkRunKeys(run, count)
+      if (code !== ErrorCode.NONE) return refuse(out, code)
+    }
     return this.#checkProducers(count, terms.nowMs, out) ? count : 0
   }
 

@@ -70,6 +70,7 @@ export class BatchScanner {
   #bufferFrom = 0
   #bufferTo = 0
   #isFirstRead = true
+  #isWhole = false
 
   constructor(files: Files) {
     this.#files = files
@@ -83,8 +84,12 @@ export class BatchScanner {
     return (this.attributes & CONTROL_BIT) !== 0
   }
 
-  /** Starts a walk of file bytes [from, to); `from` must be the start of a batch. */
-  start(file: FileId, from: number, to: number): void {
+  /**
+   * Starts a walk of file bytes [from, to); `from` must be the start of a batch. `isWhole`: the
+   * caller will look at every batch's body.
+   */
+  start(file: FileId, from: number, to: number, isWhole = false): void {
+    this.#isWhole = isWhole
     this.#file = file
     this.#next = from
     this.#end = to
@@ -146,6 +151,12 @@ export class BatchScanner {
     return crc >>> 0 === this.#view.getUint32(at + CRC)
   }
 
+  /** The current batch's bytes: a view, good until the next call of `next` or `start`. */
+  content(): Uint8Array | null {
+    const at = this.#load(this.position, this.bytes)
+    return at < 0 ? null : this.#buffer.subarray(at, at + this.bytes)
+  }
+
   #stop(problem: string): false {
     this.problem = problem
     return false
@@ -159,7 +170,7 @@ export class BatchScanner {
       return position - this.#bufferFrom
     }
     let ahead = READ_AHEAD_BYTES
-    if (length === BATCH_HEADER_BYTES) {
+    if (length === BATCH_HEADER_BYTES && !this.#isWhole) {
       if (this.#isFirstRead) ahead = FIRST_READ_BYTES
       else if (this.bytes >= SPARSE_BATCH_BYTES) ahead = SPARSE_READ_BYTES
     }

@@ -101,6 +101,11 @@ export function systemCode(error: unknown): string {
   return systemProperty(error, 'code')
 }
 
+/** The system call that failed, or ''. */
+export function systemCall(error: unknown): string {
+  return systemProperty(error, 'syscall')
+}
+
 function systemProperty(error: unknown, name: 'code' | 'syscall'): string {
   for (let cause = error, depth = 0; cause instanceof Error && depth < 8; depth++) {
     const value = (cause as { code?: unknown; syscall?: unknown })[name]

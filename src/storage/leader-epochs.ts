@@ -39,6 +39,13 @@ export class LeaderEpochs {
     return this.#epochs.at(-1) ?? -1
   }
 
+  /** The newest one that starts below `offset`; −1 when none. */
+  latestBelow(offset: number): number {
+    let i = this.#epochs.length - 1
+    while (i >= 0 && (this.#startOffsets[i] as number) >= offset) i--
+    return this.#epochs[i] ?? -1
+  }
+
   get count(): number {
     return this.#epochs.length
   }

@@ -7,6 +7,7 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { murmur2 } from '../record/murmur2.ts'
 import { type BatchScanner, scannerOf } from './batch-scanner.ts'
+import { dropCleanerCheckpoint } from './compaction/cleaner-checkpoint.ts'
 import { readWhole, replace } from './file-io.ts'
 import type { FileId } from './files.ts'
 import { LeaderEpochs } from './leader-epochs.ts'
@@ -134,11 +135,19 @@ export class LogCore {
    */
   noteTruncation(offset: number): void {
     this.state ??= this.#readState()
+    dropCleanerCheckpoint(this) // Durable with the state: it must not speak of what comes next.
     this.writeState({
+      compactedTo: Math.min(this.state.compactedTo, offset),
       truncations: this.state.truncations + 1,
       truncatedTo: Math.min(offset, this.state.truncations === 0 ? offset : this.state.truncatedTo),
       logStartOffset: Math.min(this.logStartOffset, offset),
     })
+  }
+
+  /** Below it batches may be missing between two others. See LogState. Throws BrokerError. */
+  get compactedTo(): number {
+    this.state ??= this.#readState()
+    return this.state.compactedTo
   }
 
   #readState(): LogState {
@@ -146,7 +155,13 @@ export class LogCore {
     if (state !== null && state !== 'damaged') return state
     // Zero is the safe side: no recovery point from before counts.
     const { logStartOffset, truncations } = this
-    return { ...INITIAL_STATE, logStartOffset, truncations }
+    const compactedTo = state === 'damaged' ? this.lastBaseOffset : 0
+    return { ...INITIAL_STATE, logStartOffset, truncations, compactedTo }
+  }
+
+  /** Whatever was compacted lies below it; 0 without a segment. */
+  get lastBaseOffset(): number {
+    return this.segments.last?.baseOffset ?? 0
   }
 
   hint(clean: boolean): LogHint {
@@ -165,7 +180,9 @@ export class LogCore {
    * between partitions: those that began together do not all roll at once.
    */
   rollMs(segment: Segment): number {
-    const { segmentMs, segmentJitterMs } = this.options
+    const { segmentJitterMs, isCompacted, maxCompactionLagMs } = this.options
+    // What takes appends is not compacted: it must not be older than anything may be.
+    const segmentMs = Math.min(this.options.segmentMs, isCompacted ? maxCompactionLagMs : Infinity)
     if (segmentJitterMs === 0) return segmentMs
     const name = new TextEncoder().encode(`${this.directory}/${segment.baseOffset}`)
     const fraction = (murmur2(name) >>> 0) / 2 ** 32

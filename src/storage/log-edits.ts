@@ -33,9 +33,9 @@ export class LogEdits {
     const index = segments.find(offset)
     const segment = segments.all[index] as Segment
     const position = this.#reader.positionOf(segment, offset)
-    const endOffset = this.#baseOffsetAt(segment, position)
+    const endOffset = this.#endOffsetBefore(segment, position, offset)
     core.orFail(() => {
-      if (endOffset < Math.max(core.recoveryPoint, core.logStartOffset)) {
+      if (endOffset < Math.max(core.recoveryPoint, core.logStartOffset, core.compactedTo)) {
         core.noteTruncation(endOffset)
       }
       // Later segments first and durably: a crash must not leave a hole with segments behind it.
@@ -181,12 +181,20 @@ export class LogEdits {
     core.resetToEnd()
   }
 
-  #baseOffsetAt(segment: Segment, position: number): number {
+  /** Where the log ends without the batch at `position`, the first with something from `offset`. */
+  #endOffsetBefore(segment: Segment, position: number, offset: number): number {
     const core = this.#core
     const { scanner } = core
-    scanner.start(core.segments.open(segment), position, segment.bytes)
+    const file = core.segments.open(segment)
+    scanner.start(file, position, segment.bytes)
     if (!scanner.next())
       throw core.corrupt(`${core.segments.path(segment, LOG_SUFFIX)}: ${position}`)
-    return scanner.baseOffset
+    const { baseOffset } = scanner
+    if (baseOffset <= offset) return baseOffset
+    // Compaction left a hole before it: the log ends with the batch before the hole.
+    let endOffset = segment.baseOffset
+    scanner.start(file, 0, position)
+    while (scanner.next()) endOffset = scanner.lastOffset + 1
+    return endOffset
   }
 }

@@ -32,6 +32,7 @@ interface Location extends ReadLocation {
   endOffset: number
   tooSmall: boolean
   isDeferrable: boolean
+  layout: number
 }
 
 export class LogReader {
@@ -45,10 +46,13 @@ export class LogReader {
     endOffset: 0,
     tooSmall: false,
     isDeferrable: false,
+    layout: 0,
   }
   /** Offset → position pairs, overwritten round robin; an offset of −1 is empty. */
   readonly #cursors = new Float64Array(CURSORS * 2).fill(-1)
   #nextCursor = 0
+  /** Counts how often positions changed their meaning. */
+  #layout = 0
   readonly #prefix = new Uint8Array(LENGTH_PREFIX_BYTES)
   readonly #prefixView = viewOf(this.#prefix)
   /** The view of the last memory read into: callers read into the same one again and again. */
@@ -58,8 +62,9 @@ export class LogReader {
     this.#core = core
   }
 
-  /** Positions are no longer what they were: after a truncation. */
+  /** Positions are no longer what they were: after a truncation or a compaction. */
   reset(): void {
+    this.#layout++
     this.#cursors.fill(-1)
   }
 
@@ -82,6 +87,7 @@ export class LogReader {
     location.endOffset = offset
     location.tooSmall = false
     location.isDeferrable = false
+    location.layout = this.#layout
     const bound = this.boundOf(options.upTo)
     if (offset >= bound) return location
 
@@ -159,7 +165,7 @@ export class LogReader {
       bytes += batchBytes
       expected = lastOffset + 1
     }
-    if (bytes > 0) this.#remember(expected, position + bytes)
+    if (bytes > 0 && location.layout === this.#layout) this.#remember(expected, position + bytes)
     return bytes
   }
 

@@ -49,6 +49,16 @@ export interface LogOptions {
   readonly retentionMs: number
   /** How long the file of a deleted segment stays on disk. */
   readonly fileDeleteDelayMs: number
+  /** Records that a later one of their key replaces go (`compaction/`). */
+  readonly isCompacted: boolean
+  /** Share of bytes not compacted yet, above which the log is due. */
+  readonly minCleanableDirtyRatio: number
+  /** A record younger than this stays. */
+  readonly minCompactionLagMs: number
+  /** A record older than this makes the log due; Infinity = never. */
+  readonly maxCompactionLagMs: number
+  /** How long a tombstone stays after it was first compacted. */
+  readonly deleteRetentionMs: number
   readonly producerIdExpirationMs: number
   /** How much of the hot tail stays in the page cache. */
   readonly pageCacheWindowBytes: number
@@ -76,6 +86,11 @@ export const DEFAULT_LOG_OPTIONS: LogOptions = {
   retentionBytes: Infinity,
   retentionMs: Infinity,
   fileDeleteDelayMs: 60_000,
+  isCompacted: false,
+  minCleanableDirtyRatio: 0.5,
+  minCompactionLagMs: 0,
+  maxCompactionLagMs: Infinity,
+  deleteRetentionMs: 24 * 3600 * 1000,
   producerIdExpirationMs: 24 * 3600 * 1000,
   pageCacheWindowBytes: 64 * 1024 * 1024,
   writeBehindBytes: 2 * 1024 * 1024,
@@ -161,6 +176,8 @@ export interface ReadLocation {
    * The first batch is larger than maxBytes and minOneBatch was not asked for; length is then 0.
    */
   readonly tooSmall: boolean
+  /** Tells the log whether the position still means what it meant. */
+  readonly layout: number
 }
 
 export interface LocateOptions {

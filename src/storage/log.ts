@@ -6,12 +6,14 @@
  *   appender  validate, sequence, place, write │ log-reader, time-lookup  find and read
  *   flusher   durability, high watermark       │ log-edits  truncate, delete records
  *   retention delete by age and size           │ log-core   the offsets and state they share
- *   recovery  open after a crash               │
+ *   recovery  open after a crash               │ compaction replace by key
  */
 import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { Appender } from './appender.ts'
+import type { CompactedSegment, CompactionJob } from './compaction/compaction-job.ts'
+import { LogCompaction } from './compaction/log-compaction.ts'
 import type { ByteRange } from './files.ts'
 import { Flusher } from './flusher.ts'
 import { LogCore } from './log-core.ts'
@@ -57,6 +59,7 @@ export class PartitionLog {
   readonly #times: TimeLookup
   readonly #edits: LogEdits
   readonly #retention: Retention
+  readonly #compaction: LogCompaction
   #nextExpiryMs: number
   #isClosed = false
   /** Deleted while a flush was under way: the files go with its last report. */
@@ -70,6 +73,7 @@ export class PartitionLog {
     this.#times = new TimeLookup(core, this.#reader)
     this.#edits = new LogEdits(core, this.#flusher, this.#reader)
     this.#retention = new Retention(core, this.#edits, this.#appender)
+    this.#compaction = new LogCompaction(core, this.#reader)
     this.#nextExpiryMs = core.context.clock.monotonicMs() + EXPIRY_INTERVAL_MS
   }
 
@@ -374,6 +378,60 @@ export class PartitionLog {
   retain(wallMs: number): number {
     assert(!this.#isClosed && !this.hasStaged)
     return this.#retention.retain(wallMs)
+  }
+
+  // —— compaction ——
+
+  /**
+   * When, on the wall clock, the log is due to be compacted, as far as is known now: −Infinity = at
+   * once, Infinity = not before something is appended. Throws BrokerError.
+   */
+  compactionDueAtMs(wallMs: number): number {
+    assert(!this.#isClosed)
+    return this.#compaction.dueAtMs(wallMs)
+  }
+
+  /**
+   * Begins a compaction if one is due: whoever runs the job hands each segment to `swapCompacted`,
+   * in order, and the end to `endCompaction`. Until then the log must not be closed. Null when none
+   * is due. Throws BrokerError.
+   */
+  startCompaction(wallMs: number): CompactionJob | null {
+    assert(!this.#isClosed && !this.hasStaged)
+    return this.#compaction.start(wallMs)
+  }
+
+  /**
+   * Puts a compacted segment in the place of those of its range, durably. False when the log has
+   * changed under it: then the job must be stopped. Throws BrokerError: nothing has changed then,
+   * or the log is `failed`.
+   */
+  swapCompacted(segment: CompactedSegment): boolean {
+    assert(!this.#isClosed && !this.hasStaged)
+    return this.#compaction.swap(segment)
+  }
+
+  /**
+   * The job is over and writes nothing any more; `endOffset`: it is compacted up to there, null
+   * when it did not get to its end. Throws BrokerError.
+   */
+  endCompaction(endOffset: number | null): void {
+    assert(!this.#isClosed)
+    this.#compaction.end(endOffset)
+  }
+
+  /** Everything below is compacted. Throws BrokerError. */
+  get compactedOffset(): number {
+    return this.#compaction.firstDirtyOffset
+  }
+
+  /** The log was truncated since the compaction began: what the job finds means nothing. */
+  get isCompactionStale(): boolean {
+    return this.#compaction.isStale
+  }
+
+  get isCompacting(): boolean {
+    return this.#compaction.isRunning
   }
 
   // —— life ——

@@ -16,10 +16,15 @@ import { readLogState } from './log-state.ts'
 import type { LogHint } from './log-types.ts'
 import { RELATIVE_OFFSET_MAX, Segment } from './segment.ts'
 import {
+  CLEANED_SUFFIX,
   DELETED_SUFFIX,
   joinPath,
   LOG_SUFFIX,
+  type OffsetRange,
+  offsetName,
   parseName,
+  parseRange,
+  SIDE_SUFFIXES,
   SNAPSHOT_SUFFIX,
   SWAP_SUFFIX,
   TEMPORARY_SUFFIX,
@@ -70,6 +75,8 @@ class Recovery {
   #reportAt = PROGRESS_STEP_BYTES
   /** The newest leader epoch that the checkpoint knows. */
   #knownEpoch = -1
+  /** Of the batch before the one that is judged. */
+  #latestEpoch = -1
 
   constructor(core: LogCore, flusher: Flusher, hint: LogHint | null) {
     this.#core = core
@@ -81,7 +88,7 @@ class Recovery {
     const core = this.#core
     const { bases, snapshots } = this.#clearLeftovers(names)
     core.snapshots = snapshots
-    const recoveryPoint = this.#readState()
+    const recoveryPoint = this.#readState(bases)
     addSegments(core, bases)
     this.#dropBelowStart()
 
@@ -96,7 +103,8 @@ class Recovery {
     }
     if (core.logEndOffset < core.logStartOffset) this.#startOver()
     // That checkpoint stays on disk: it must not speak for what is appended from here on.
-    if (promised > core.logEndOffset) core.noteTruncation(core.logEndOffset)
+    const mayBeBelow = Math.max(promised, core.compactedTo)
+    if (mayBeBelow > core.logEndOffset) core.noteTruncation(core.logEndOffset)
     // Until the flush at the end no more than before is known to be durable.
     core.recoveryPoint = promised > core.logEndOffset ? 0 : promised
     this.#finish()
@@ -106,19 +114,36 @@ class Recovery {
   #clearLeftovers(names: readonly string[]): SortedNames {
     const { files } = this.#core.context
     const { directory } = this.#core
-    const { leftovers, deleted } = sort(names)
-    if (leftovers.length + deleted.length === 0) return sort(names)
-    for (const name of [...leftovers, ...deleted]) {
-      const path = joinPath(directory, name)
-      if (name.endsWith(SWAP_SUFFIX)) files.rename(path, path.slice(0, -SWAP_SUFFIX.length))
-      else files.remove(path)
+    const sorted = sort(names)
+    const { leftovers, deleted } = sorted
+    if (leftovers.length + deleted.length === 0) return sorted
+    for (const name of leftovers) {
+      const range = parseRange(name, SWAP_SUFFIX)
+      if (range !== null) this.#finishSwap(name, range, sorted.bases)
     }
+    for (const name of [...leftovers, ...deleted]) files.remove(joinPath(directory, name))
     files.syncDirectory(directory)
     return sort(files.list(directory))
   }
 
+  /** A compacted segment was about to replace those of its range: it is whole and durable. */
+  #finishSwap(name: string, range: OffsetRange, bases: readonly number[]): void {
+    const { files } = this.#core.context
+    const { directory } = this.#core
+    const path = (offset: number, suffix: string): string =>
+      joinPath(directory, offsetName(offset, suffix))
+    for (const base of bases) {
+      if (base < range.baseOffset || base >= range.endOffset) continue
+      for (const suffix of SIDE_SUFFIXES) files.remove(path(base, suffix))
+      if (base > range.baseOffset) files.remove(path(base, LOG_SUFFIX))
+    }
+    files.syncDirectory(directory) // Before the new one stands: nothing may overlap it.
+    files.rename(joinPath(directory, name), path(range.baseOffset, LOG_SUFFIX))
+    files.syncDirectory(directory)
+  }
+
   /** Sets the log start; returns the recovery point that may be trusted. */
-  #readState(): number {
+  #readState(bases: readonly number[]): number {
     const core = this.#core
     const hint = this.#hint
     const state = readLogState(core.context, core.directory)
@@ -127,7 +152,9 @@ class Recovery {
     if (state === null) return hint?.recoveryPoint ?? 0
     if (state === 'damaged') {
       core.warn('its log-state checkpoint is damaged: the recovery point is not trusted')
-      core.writeState({ truncations: core.truncations + 1, truncatedTo: 0 })
+      // What was compacted is not known either: holes are taken for such below the last segment.
+      const compactedTo = bases.at(-1) ?? 0
+      core.writeState({ truncations: core.truncations + 1, truncatedTo: 0, compactedTo })
       return 0
     }
     core.state = state
@@ -162,7 +189,9 @@ class Recovery {
     const base = segments.all[first]?.baseOffset ?? core.logStartOffset
     core.loadEpochs()
     this.#knownEpoch = Math.max(this.#knownEpoch, core.epochs.latest)
-    core.epochs.truncateTo(base)
+    // Below compactedTo the file is durable, and knows of epochs whose first batches are gone.
+    core.epochs.truncateTo(Math.max(base, core.compactedTo))
+    this.#latestEpoch = core.epochs.latestBelow(base)
     core.replayRange(core.loadSnapshot(base), base)
 
     this.#bytesDone = 0
@@ -211,6 +240,7 @@ class Recovery {
       if (problem !== null) return { endOffset, endPosition, problem }
       segment.index(scanner.position, scanner, core.options.indexIntervalBytes)
       core.epochs.assign(scanner.leaderEpoch, scanner.baseOffset)
+      this.#latestEpoch = scanner.leaderEpoch
       core.replay(scanner)
       endOffset = scanner.lastOffset + 1
       endPosition = scanner.position + scanner.bytes
@@ -225,15 +255,16 @@ class Recovery {
     at: { segment: Segment; expected: number; recoveryPoint: number },
   ): string | null {
     const core = this.#core
-    if (batch.baseOffset !== at.expected) {
+    const isHole = at.expected < batch.baseOffset && batch.baseOffset < core.compactedTo
+    if (batch.baseOffset !== at.expected && !isHole) {
       return `offset ${batch.baseOffset} follows where ${at.expected} is due`
     }
     if (batch.lastOffset - at.segment.baseOffset > RELATIVE_OFFSET_MAX) {
       return `offset ${batch.lastOffset} is out of the segment's range`
     }
     // Bytes of an earlier life of the file, left by a truncation that did not reach the disk.
-    if (batch.leaderEpoch < core.epochs.latest) {
-      return `leader epoch ${batch.leaderEpoch} follows ${core.epochs.latest}`
+    if (batch.leaderEpoch < this.#latestEpoch) {
+      return `leader epoch ${batch.leaderEpoch} follows ${this.#latestEpoch}`
     }
     if (batch.lastOffset < at.recoveryPoint) return null
     return batch.isIntact(core.context.engine) ? null : 'the CRC does not match'
@@ -345,6 +376,8 @@ interface SortedNames {
   readonly deleted: string[]
 }
 
+const LEFTOVER_SUFFIXES = [TEMPORARY_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX]
+
 function sort(names: readonly string[]): SortedNames {
   const bases: number[] = []
   const snapshots: number[] = []
@@ -355,7 +388,7 @@ function sort(names: readonly string[]): SortedNames {
     if (parsed?.suffix === LOG_SUFFIX) bases.push(parsed.offset)
     else if (parsed?.suffix === SNAPSHOT_SUFFIX) snapshots.push(parsed.offset)
     else if (name.endsWith(DELETED_SUFFIX)) deleted.push(name)
-    else if (name.endsWith(TEMPORARY_SUFFIX) || name.endsWith(SWAP_SUFFIX)) leftovers.push(name)
+    else if (LEFTOVER_SUFFIXES.some((suffix) => name.endsWith(suffix))) leftovers.push(name)
   }
   bases.sort((a, b) => a - b)
   snapshots.sort((a, b) => a - b)

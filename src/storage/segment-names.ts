@@ -16,11 +16,14 @@ export const SIDE_SUFFIXES = [INDEX_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX]
 export const TEMPORARY_SUFFIX = '.tmp'
 /** A file whose deletion was decided. */
 export const DELETED_SUFFIX = '.deleted'
-/** A whole, durable file that is about to replace the one without the suffix. */
+/** What compaction is writing; worthless when found at start. */
+export const CLEANED_SUFFIX = '.cleaned'
+/** A whole, durable segment that is about to replace those of its range, named by `rangeName`. */
 export const SWAP_SUFFIX = '.swap'
 
 const OFFSET_DIGITS = 20
 const NAME = /^(\d{20})(\.[a-z]+)$/
+const RANGE_NAME = /^(\d{20})-(\d{20})(\.[a-z]+)$/
 
 export function offsetName(offset: number, suffix: string): string {
   return String(offset).padStart(OFFSET_DIGITS, '0') + suffix
@@ -37,6 +40,25 @@ export function parseName(name: string): ParsedName | null {
   if (match === null) return null
   const offset = Number(match[1])
   return Number.isSafeInteger(offset) ? { offset, suffix: match[2] as string } : null
+}
+
+export interface OffsetRange {
+  readonly baseOffset: number
+  /** Exclusive. */
+  readonly endOffset: number
+}
+
+/** The name of a file that is about to stand for the segments of a range of offsets. */
+export function rangeName({ baseOffset, endOffset }: OffsetRange, suffix: string): string {
+  return `${offsetName(baseOffset, '')}-${offsetName(endOffset, suffix)}`
+}
+
+/** The range of a name with this suffix, or null. */
+export function parseRange(name: string, suffix: string): OffsetRange | null {
+  const match = RANGE_NAME.exec(name)
+  if (match === null || match[3] !== suffix) return null
+  const range = { baseOffset: Number(match[1]), endOffset: Number(match[2]) }
+  return Number.isSafeInteger(range.endOffset) ? range : null
 }
 
 export function joinPath(directory: string, name: string): string {

@@ -8,6 +8,7 @@ import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
 import { Arena, ArenaView, allocateArena } from '../../src/ring/arena.ts'
 import { allocateWaitCell, Doorbell } from '../../src/ring/doorbell.ts'
 import { allocateLane, LaneReader, LaneWriter } from '../../src/ring/lane.ts'
+import type { Compactor } from '../../src/shard/compactor.ts'
 import type { ControlReply, ControlRequest, ShardEvent } from '../../src/shard/control.ts'
 import { Outbox } from '../../src/shard/outbox.ts'
 import { Shard } from '../../src/shard/shard.ts'
@@ -32,6 +33,9 @@ export interface FixtureOptions {
   readonly answerLaneBytes?: number
   readonly egressBytes?: number
   readonly retentionCheckIntervalMs?: number
+  readonly compactor?: Compactor
+  /** The disk, when the compactor needs it too. */
+  readonly files?: MemoryFiles
 }
 
 /** What came back, in order. */
@@ -42,7 +46,7 @@ export type Answer =
   | { readonly kind: 'wake'; readonly index: number }
 
 export class ShardFixture implements AppendSink, ReadSink {
-  readonly files = new MemoryFiles()
+  readonly files: MemoryFiles
   readonly clock = new ManualClock()
   readonly ingress: Arena
   readonly shard: Shard
@@ -58,6 +62,7 @@ export class ShardFixture implements AppendSink, ReadSink {
     const answers = allocateLane(options.answerLaneBytes ?? 64 * 1024)
     const ingress = allocateArena(4 * 1024 * 1024)
     const egress = allocateArena(options.egressBytes ?? 1024 * 1024)
+    this.files = options.files ?? new MemoryFiles()
     this.files.makeDirectory(LOG_DIRECTORY)
     this.ingress = new Arena(ingress, { poison: true })
     const bell = (): Doorbell => new Doorbell(allocateWaitCell())
@@ -76,6 +81,8 @@ export class ShardFixture implements AppendSink, ReadSink {
       },
       checkpointIntervalMs: 60_000,
       retentionCheckIntervalMs: options.retentionCheckIntervalMs ?? 300_000,
+      compactor: options.compactor ?? null,
+      compactionIntervalMs: 1000,
       openLogsMax: 100,
       threadCpuMicros: () => 0,
     })

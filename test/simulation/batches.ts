@@ -60,7 +60,7 @@ export function makeBatch(terms: BatchTerms, random: Random): SentBatch {
     const value = new Uint8Array(ID_BYTES + random.below(terms.valueBytesMax))
     value.fill(random.u32())
     viewOf(value).setUint32(value.length - ID_BYTES, terms.id)
-    builder.append(terms.timestamp + (i % 3), null, value)
+    builder.append(terms.timestamp + (i % 3), `${terms.id}/${i}`, value)
   }
   const { producerId, producerEpoch, baseSequence } = terms
   const bytes = builder.buildSync({ producerId, producerEpoch, baseSequence })

@@ -372,8 +372,8 @@ class Simulation {
 
   #checkTurn(process: SimProcess): void {
     for (const model of this.#models) {
-      const log = process.openedLog(model.plan.handle)
-      if (log === null || log.failed || !model.noteTurn(log)) continue
+      const log = process.boundsOf(model.plan.handle)
+      if (log === null || !model.noteTurn(log)) continue
       this.disk.count('deletions by retention')
       if (log.logStartOffset === log.logEndOffset) this.disk.count('logs emptied by retention')
     }

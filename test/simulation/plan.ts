@@ -50,6 +50,9 @@ export interface Plan {
   readonly egressBytes: number
   readonly checkpointIntervalMs: number
   readonly retentionCheckIntervalMs: number
+  readonly compactionIntervalMs: number
+  /** Of the compactors' own randomness. */
+  readonly compactionSeed: number
   readonly openLogsMax: number
   readonly disk: DiskPlan
   readonly faults: FaultPlan
@@ -63,6 +66,30 @@ export interface Plan {
 const NEVER_OR = [0, 0, 1] as const
 
 export function drawPlan(random: Random): Plan {
+  const plan = drawBasics(random)
+  const own = random.split() // Last: without compaction a seed takes the course that it took.
+  const byTopic = new Map<Uuid, Partial<LogOptions>>()
+  const partitions = plan.partitions.map((partition) => {
+    const compaction = byTopic.get(partition.topicId) ?? drawCompaction(own)
+    byTopic.set(partition.topicId, compaction)
+    return { ...partition, options: { ...partition.options, ...compaction } }
+  })
+  const compactionIntervalMs = own.pick([10, 300])
+  return { ...plan, partitions, compactionIntervalMs, compactionSeed: own.u32() }
+}
+
+/** Keys are unique: compaction joins segments and may take nothing. */
+function drawCompaction(random: Random): Partial<LogOptions> {
+  return {
+    isCompacted: random.chance(0.4),
+    minCleanableDirtyRatio: random.pick([0, 0.5]),
+    minCompactionLagMs: random.pick([0, 0, 500]),
+  }
+}
+
+type Basics = Omit<Plan, 'compactionIntervalMs' | 'compactionSeed'>
+
+function drawBasics(random: Random): Basics {
   const logDirectories = random.chance(0.3) ? ['/disk0', '/disk1'] : ['/disk0']
   const topics = random.between(1, 3)
   const partitions: PartitionPlan[] = []

@@ -41,6 +41,12 @@ export const PLANTS: readonly Plant[] = [
     '',
   ),
   plant(
+    'puts a compacted segment beside those that it replaces',
+    'storage/compaction/log-compaction.js',
+    'const retired = core.segments.retire(segment);',
+    'const retired = null;',
+  ),
+  plant(
     'recovers without checking CRCs',
     'storage/recovery.js',
     "return batch.isIntact(core.context.engine) ? null : 'the CRC does not match';",

@@ -5,7 +5,7 @@
  */
 import { assert } from '../../src/base/assert.ts'
 import type { Clock } from '../../src/base/clock.ts'
-import type { Random } from '../../src/base/random.ts'
+import { Random } from '../../src/base/random.ts'
 import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
 import { Arena, ArenaView, allocateArena } from '../../src/ring/arena.ts'
 import { allocateWaitCell, Doorbell } from '../../src/ring/doorbell.ts'
@@ -20,6 +20,7 @@ import type { PartitionLog } from '../../src/storage/log.ts'
 import type { LogHint } from '../../src/storage/log-types.ts'
 import { journal } from './journal.ts'
 import type { PartitionPlan, Plan } from './plan.ts'
+import { SimCompactor } from './sim-compactor.ts'
 import type { SimDisk } from './sim-disk.ts'
 import { SimFiles } from './sim-files.ts'
 import { Violation } from './violation.ts'
@@ -42,6 +43,13 @@ export class SimClock implements Clock {
     this.monotonic += ms
     this.wall += ms
   }
+}
+
+export interface LogBounds {
+  readonly logStartOffset: number
+  readonly logEndOffset: number
+  readonly highWatermark: number
+  readonly bytes: number
 }
 
 export interface ShardUnit {
@@ -86,6 +94,16 @@ export class SimProcess {
   openedLog(handle: number): PartitionLog | null {
     const unit = this.units[this.#shardByHandle[handle] ?? -1]
     return unit?.shard.state.partitions.get(handle)?.openedLog ?? null
+  }
+
+  /** What a partition's log says that is not failed, or said when it was closed in order. */
+  boundsOf(handle: number): LogBounds | null {
+    const unit = this.units[this.#shardByHandle[handle] ?? -1]
+    const partition = unit?.shard.state.partitions.get(handle)
+    if (partition === undefined) return null
+    if (partition.openedLog !== null) return partition.openedLog.failed ? null : partition.openedLog
+    const { hint } = partition
+    return hint?.clean ? { ...hint, highWatermark: hint.logEndOffset } : null
   }
 
   /** Asks the shards to open every partition; resolves when all have answered. */
@@ -162,6 +180,8 @@ export class SimProcess {
       },
       checkpointIntervalMs,
       retentionCheckIntervalMs,
+      compactor: new SimCompactor(files, new Random(this.#plan.compactionSeed + index)),
+      compactionIntervalMs: this.#plan.compactionIntervalMs,
       openLogsMax,
       threadCpuMicros: () => 0,
     })
@@ -183,6 +203,7 @@ export class SimProcess {
       failed.add(event.logDirectory)
       this.failures.push(event.message)
     }
+    if (event.kind === 'compaction') this.#disk.count('compactions')
     if (event.kind === 'warning') this.warnings.push(event.message)
   }
 }

@@ -21,6 +21,7 @@ const KINDS = [
   'appends acknowledged',
   'appends refused by the disk',
   'clean shutdowns',
+  'compactions',
   'crashes inside a call',
   'deletions by retention',
   'failed flushes',
