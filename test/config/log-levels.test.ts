@@ -28,7 +28,10 @@ describe('millrace.log.level', () => {
     ['loud', /levels among trace, debug, info/],
     ['', /levels among/],
     ['info,', /levels among/],
-    ['info,disk=debug', /components among broker, storage, metadata, kafka, websocket, http/],
+    [
+      'info,disk=debug',
+      /components among broker, groups, storage, metadata, kafka, websocket, http/,
+    ],
     ['info,storage=loud', /levels among/],
     ['info,warn', /one level for all/],
     ['kafka=info,kafka=warn', /one level for kafka/],
@@ -44,7 +47,9 @@ describe('millrace.log.level', () => {
       () => loadConfig({ set: ['millrace.log.level=disk=debug'] }),
       (error) =>
         error instanceof ConfigError &&
-        /millrace\.log\.level: expected components among broker, storage/.test(error.message),
+        /millrace\.log\.level: expected components among broker, groups, storage/.test(
+          error.message,
+        ),
     )
   })
 })
