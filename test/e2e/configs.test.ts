@@ -217,6 +217,17 @@ describe('the options of brokers', () => {
     await appendOk(client, at, larger)
   })
 
+  test('say what is logged, from now on', async () => {
+    await createTopic(client, { name: 'silent', partitions: 1 })
+    await alterOk(all, [['millrace.log.level', SET, 'info,metadata=debug']])
+    await createTopic(client, { name: 'spoken-of', partitions: 1 })
+    await alterOk(all, [['millrace.log.level', DELETE, null]])
+    await createTopic(client, { name: 'silent-again', partitions: 1 })
+    const about = (topic: string) => broker.output().split(`"topic":"${topic}"`).length - 1
+    while (about('spoken-of') === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.deepEqual([about('silent'), about('silent-again')], [0, 0])
+  })
+
   test('are refused when they are read at the start only, unknown, or bad together', async () => {
     const cases: [string, string, number, RegExp][] = [
       ['millrace.shards', '3', ErrorCode.INVALID_REQUEST, /cannot change while/],
