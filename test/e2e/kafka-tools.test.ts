@@ -9,17 +9,19 @@ import { startBroker, type TestBroker } from '../support/broker.ts'
 import { appendOk, batchOf } from '../support/kafka.ts'
 import { RawClient } from '../support/raw-client.ts'
 import { skipUnless } from './clients/client.ts'
-import { kafkaTool, kafkaToolsAvailable } from './clients/kafka-tools.ts'
+import { type KafkaTool, KafkaTools, kafkaToolsAvailable } from './clients/kafka-tools.ts'
 
 const skip = skipUnless(kafkaToolsAvailable())
 
 describe('Kafka’s tools', { skip }, () => {
   let broker: TestBroker
   let client: RawClient
+  let tools: KafkaTools
 
   before(async () => {
     broker = await startBroker({ shards: 2, set: { 'offsets.topic.num.partitions': '2' } })
     client = await RawClient.open(broker.port)
+    tools = new KafkaTools(broker.bootstrap)
     await run('kafka-topics', '--create', '--topic', 'orders', '--partitions', '3')
     for (let i = 0; i < 10; i++) {
       await appendOk(client, { topic: 'orders', partition: 0 }, batchOf({ values: [`${i}`] }))
@@ -27,14 +29,15 @@ describe('Kafka’s tools', { skip }, () => {
   })
 
   after(async () => {
+    await tools?.close()
     client?.close()
     await broker?.stop()
     broker?.cleanUp()
   })
 
   /** What the tool printed; it must have succeeded. */
-  async function run(tool: Parameters<typeof kafkaTool>[0], ...args: string[]): Promise<string> {
-    const { status, output } = await kafkaTool(tool, broker.bootstrap, args)
+  async function run(tool: KafkaTool, ...args: string[]): Promise<string> {
+    const { status, output } = await tools.run(tool, args)
     assert.equal(status, 0, output)
     return output
   }
@@ -70,7 +73,7 @@ describe('Kafka’s tools', { skip }, () => {
     assert.doesNotMatch(await run('kafka-configs', '--describe', ...orders), /cleanup/)
     const every = await run('kafka-configs', '--describe', '--all', ...orders)
     assert.ok(every.split('\n').filter((line) => line.startsWith('  ')).length >= 34)
-    const bad = await kafkaTool('kafka-configs', broker.bootstrap, [
+    const bad = await tools.run('kafka-configs', [
       ...['--alter', ...orders, '--add-config', 'segment.ms=never'],
     ])
     assert.notEqual(bad.status, 0)

@@ -1,9 +1,17 @@
-/** Kafka's command-line tools (kafka-topics, kafka-configs, …), run by the class that each is. */
+/**
+ * Kafka's command-line tools (kafka-topics, kafka-configs, …), each by its class, all in one
+ * virtual machine (`kafka-tools/ToolServer.java`, compiled when it starts).
+ */
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { INSTALL_HINT, repositoryRoot, runProgram } from './client.ts'
+import { createInterface } from 'node:readline'
+import type { Readable, Writable } from 'node:stream'
+import { INSTALL_HINT, repositoryRoot } from './client.ts'
 
 const TOOLS = join(repositoryRoot, '.cache/java/tools-lib')
+const SERVER = join(repositoryRoot, 'test/e2e/clients/kafka-tools/ToolServer.java')
 const OPTIONS = [
   '-Xmx256m',
   '-XX:+UseSerialGC',
@@ -19,30 +27,45 @@ const CLASSES = {
   'kafka-consumer-groups': 'org.apache.kafka.tools.consumer.group.ConsumerGroupCommand',
   'kafka-client-metrics': 'org.apache.kafka.tools.ClientMetricsCommand',
 } as const
+export type KafkaTool = keyof typeof CLASSES
 
 export function kafkaToolsAvailable(): true | string {
   return existsSync(TOOLS) || `Kafka's tools are not installed: ${INSTALL_HINT}`
 }
 
 export interface ToolOutcome {
-  readonly status: number | null
-  /** Standard output, then standard error. */
+  readonly status: number
+  /** Standard output and standard error. */
   readonly output: string
 }
 
-export async function kafkaTool(
-  tool: keyof typeof CLASSES,
-  bootstrap: string,
-  args: readonly string[],
-): Promise<ToolOutcome> {
-  const { status, stdout, stderr } = await runProgram('java', [
-    ...OPTIONS,
-    '-cp',
-    join(TOOLS, '*'),
-    CLASSES[tool],
-    '--bootstrap-server',
-    bootstrap,
-    ...args,
-  ])
-  return { status, output: stdout.toString() + stderr }
+/** One tool runs at a time. Close it. */
+export class KafkaTools {
+  readonly #bootstrap: string
+  readonly #machine: ChildProcessByStdio<Writable, Readable, null>
+  readonly #answers: AsyncIterator<string>
+
+  constructor(bootstrap: string) {
+    this.#bootstrap = bootstrap
+    const args = [...OPTIONS, '-cp', join(TOOLS, '*'), SERVER]
+    this.#machine = spawn('java', args, { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.#machine.stdin.on('error', () => {}) // The missing answer tells.
+    this.#answers = createInterface({ input: this.#machine.stdout })[Symbol.asyncIterator]()
+  }
+
+  async run(tool: KafkaTool, args: readonly string[]): Promise<ToolOutcome> {
+    const words = [CLASSES[tool], '--bootstrap-server', this.#bootstrap, ...args]
+    const line = words.map((word) => Buffer.from(word).toString('base64')).join(' ')
+    this.#machine.stdin.write(`${line}\n`)
+    const { done, value } = await this.#answers.next()
+    if (done === true) throw new Error('the virtual machine of the tools has ended')
+    const [status, output = ''] = (value as string).split(' ')
+    return { status: Number(status), output: Buffer.from(output, 'base64').toString() }
+  }
+
+  async close(): Promise<void> {
+    const ended = once(this.#machine, 'close')
+    this.#machine.stdin.end()
+    await ended
+  }
 }
