@@ -17,11 +17,11 @@ import {
 import { DYNAMIC_OPTIONS } from '../config/dynamic-options.ts'
 import { BROKER_OPTIONS, type BrokerOptionName, isBrokerOption } from '../config/options.ts'
 import { didYouMean } from '../config/suggest.ts'
-import { topicOption, topicOptionText } from '../config/topic-options.ts'
+import { TOPIC_OPTIONS, topicOption, topicOptionText } from '../config/topic-options.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { MetadataImage, Topic } from '../metadata/image.ts'
-import type { MetadataRecord } from '../metadata/records.ts'
+import type { BrokerConfigRecord } from '../metadata/records.ts'
 import type { Loggers } from '../metrics/logger.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import type { TopicService } from './topic-service.ts'
@@ -59,6 +59,13 @@ export interface AlterOutcome {
 
 const OK: AlterOutcome = { errorCode: ErrorCode.NONE, errorMessage: null }
 const ALL_BROKERS = ''
+
+/** What shards keep copies of: defaults of topics' options, and what `logOptions` adds. */
+const LOG_OPTIONS: ReadonlySet<string> = new Set([
+  ...Object.values(TOPIC_OPTIONS).flatMap(({ synonyms }) => synonyms.map(({ name }) => name)),
+  'millrace.page.cache.window.bytes',
+  'producer.id.expiration.ms',
+])
 
 export class ConfigService {
   readonly #parts: ConfigServiceParts
@@ -151,10 +158,12 @@ export class ConfigService {
         const present = this.#image.brokerConfigs.get(broker)
         const records = [...plan]
           .filter(([name, value]) => (present?.get(name) ?? null) !== value)
-          .map(([name, value]): MetadataRecord => ({ type: 'broker-config', broker, name, value }))
+          .map(([name, value]): BrokerConfigRecord => {
+            return { type: 'broker-config', broker, name, value }
+          })
         const onApplied = (): void => {
           for (const [name, value] of plan) this.#apply(broker, name, value)
-          if (records.length > 0) told = this.#tellLogs()
+          if (records.some(({ name }) => LOG_OPTIONS.has(name))) told = this.#tellLogs()
         }
         return { records, result: OK, onApplied }
       })
@@ -214,6 +223,7 @@ export class ConfigService {
   /** One topic after another: ten thousand of them must not fill the lanes. */
   async #tellLogs(): Promise<void> {
     for (const topic of [...this.#image.topicsByName.values()]) {
+      if (!this.#image.topicsById.has(topic.id)) continue // Deleted meanwhile.
       await this.#parts.topics.configure(topic)
     }
   }
