@@ -12,6 +12,7 @@ import type { ShardHub } from '../shard/shard-hub.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
 import type { Tier } from '../shard/shard-thread.ts'
 import { AnswerRoom } from './answer-room.ts'
+import { ConfigService } from './config-service.ts'
 import type { DirectoryStates } from './directory-states.ts'
 import { FetchSessionCache, fetchSessionPartitionsMax } from './fetch-session.ts'
 import { GroupService } from './group-service.ts'
@@ -66,6 +67,7 @@ export class Broker {
   readonly metadataPath: string
   readonly placement: PartitionPlacement
   readonly topics: TopicService
+  readonly configs: ConfigService
   readonly producerIds: ProducerIds
   readonly fetchSessions: FetchSessionCache
   /** Partitions in Metadata answers that have not left. */
@@ -97,6 +99,7 @@ export class Broker {
       conditionOf: (path) => parts.directoryStates.conditionOf(path),
     })
     this.topics = new TopicService(this)
+    this.configs = new ConfigService(this)
     this.groups = new GroupService(this)
     this.keyChecks = new KeyChecks(parts.store.image, parts.config)
     this.producerIds = new ProducerIds(parts.store, this.nodeId)

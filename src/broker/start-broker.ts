@@ -161,6 +161,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     metadataPath: directories.metadataPath,
   })
   const removed = await openMetadata(broker, directories)
+  broker.configs.start()
   forgetDeleted(broker, files)
   states.tend()
   await openPartitions(broker, directories, progress)

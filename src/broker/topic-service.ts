@@ -1,5 +1,6 @@
 import type { Uuid } from '../base/uuid.ts'
 import { randomUuid, uuidToHex } from '../base/uuid.ts'
+import { type AlterRefusal, type ConfigChanges, isRefusal } from '../config/alter.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import { resolveTopicConfig } from '../config/topic-config.ts'
 import { validateTopicConfigs } from '../config/topic-options.ts'
@@ -166,12 +167,12 @@ export class TopicService {
   }
 
   /**
-   * Sets options of a topic; null takes one back to what the broker says. Logs that are open follow
-   * before it resolves.
+   * Sets options of a topic; null takes one back to what the broker says. `changes` may depend on
+   * what the topic has at that moment. Logs that are open follow before it resolves.
    */
   async alterConfigs(
     name: string,
-    changes: ReadonlyMap<string, string | null>,
+    changes: ConfigChanges | ((topic: Topic) => ConfigChanges | AlterRefusal),
     validateOnly: boolean,
   ): Promise<TopicOutcome> {
     let told: Promise<unknown> | null = null
@@ -181,17 +182,21 @@ export class TopicService {
         const message = `There is no topic "${name}"`
         return { records: [], result: refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message) }
       }
-      const invalid = validateTopicConfigs(new Map([...topic.configs, ...changes]))
+      const plan = typeof changes === 'function' ? changes(topic) : changes
+      if (isRefusal(plan)) {
+        return { records: [], result: refused(plan.errorCode, plan.errorMessage) }
+      }
+      const invalid = validateTopicConfigs(new Map([...topic.configs, ...plan]))
       if (invalid !== null)
         return { records: [], result: refused(ErrorCode.INVALID_CONFIG, invalid) }
       if (validateOnly) return { records: [], result: OK }
-      const records = [...changes]
+      const records = [...plan]
         .filter(([option, value]) => (topic.configs.get(option) ?? null) !== value)
         .map(([option, value]): MetadataRecord => {
           return { type: 'config', topicId: topic.id, name: option, value }
         })
       const onApplied = (): void => {
-        if (records.length > 0) told = this.#configure(topic)
+        if (records.length > 0) told = this.configure(topic)
       }
       return { records, result: { ...OK, topic }, onApplied }
     })
@@ -277,7 +282,7 @@ export class TopicService {
   }
 
   /** Tells the shards what holds for a topic; one that is deleted meanwhile needs it no more. */
-  #configure(topic: Topic): Promise<unknown> {
+  configure(topic: Topic): Promise<unknown> {
     const { config } = this.#parts
     const options = logOptions(resolveTopicConfig(topic.configs, config), config)
     const told = topic.handles.map((handle) =>

@@ -1,59 +1,166 @@
-/** `millrace config`: which options there are, what they default to and what they mean. */
-import { Argument, Command, Option } from 'commander'
-import { ConfigType } from '../config/option.ts'
-import { BROKER_OPTIONS } from '../config/options.ts'
-import { TOPIC_OPTIONS } from '../config/topic-options.ts'
+/**
+ * `millrace config`: which options there are, what they mean, and, of a running broker, what they
+ * are and what they shall be.
+ */
+import { Argument, Command, InvalidArgumentError, Option } from 'commander'
+import type { KafkaAdmin } from '../client/kafka-admin.ts'
+import { type ConfigResource, type ConfigValue, KafkaConfigs } from '../client/kafka-configs.ts'
+import { type OptionRow, optionRows } from '../config/reference.ts'
+import {
+  assignments,
+  type ChangeFlags,
+  changesOf,
+  formatOption,
+  type Shared,
+  shared,
+  topicName,
+  withAdmin,
+  words,
+} from './kafka-command.ts'
 import { type Format, formatJson, formatTable, type Streams } from './output.ts'
-
-interface OptionLine {
-  readonly name: string
-  readonly scope: 'broker' | 'topic'
-  readonly type: string
-  readonly default: string | null
-  readonly doc: string
-}
-
-const TYPE_NAMES = new Map<number, string>(
-  Object.entries(ConfigType).map(([name, code]) => [code, name.toLowerCase()]),
-)
-
-function optionLines(): OptionLine[] {
-  const broker = Object.entries(BROKER_OPTIONS).map(([name, option]) => ({
-    name,
-    scope: 'broker' as const,
-    option,
-  }))
-  const topic = Object.entries(TOPIC_OPTIONS).map(([name, { option }]) => ({
-    name,
-    scope: 'topic' as const,
-    option,
-  }))
-  return [...broker, ...topic].map(({ name, scope, option }) => ({
-    name,
-    scope,
-    type: TYPE_NAMES.get(option.type) ?? 'string',
-    default: option.defaultText,
-    doc: option.doc,
-  }))
-}
 
 export function configCommand(streams: Streams): Command {
   return new Command('config')
-    .description('list the options of brokers and topics')
+    .description('list, show and change the options of brokers and topics')
+    .addCommand(listCommand(streams), { isDefault: true })
+    .addCommand(getCommand(streams))
+    .addCommand(setCommand(streams))
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ millrace config list retention --scope topic
+  $ millrace config get --topic orders
+  $ millrace config set retention.ms=3600000 --topic orders
+  $ millrace config set log.retention.ms=86400000             # of all brokers
+  $ millrace config set --unset log.retention.ms`,
+    )
+}
+
+interface ListOptions {
+  readonly scope?: OptionRow['scope']
+  readonly format: Format
+}
+
+function listCommand(streams: Streams): Command {
+  return new Command('list')
+    .description('list the options that there are')
     .addArgument(new Argument('[word]', 'only options whose name contains it'))
     .addOption(new Option('--scope <scope>', 'only these').choices(['broker', 'topic']))
-    .addOption(
-      new Option('--format <format>', 'how to print').choices(['table', 'json']).default('table'),
-    )
-    .action((word: string | undefined, options: { scope?: string; format: Format }) => {
-      const lines = optionLines().filter(
-        (line) => line.name.includes(word ?? '') && (options.scope ?? line.scope) === line.scope,
+    .addOption(formatOption())
+    .action((word: string | undefined, options: ListOptions) => {
+      const rows = optionRows().filter(
+        (row) => row.name.includes(word ?? '') && (options.scope ?? row.scope) === row.scope,
       )
       if (options.format === 'json') {
-        streams.out(formatJson(lines))
+        streams.out(formatJson(rows))
         return
       }
-      const rows = lines.map((one) => [one.scope, one.name, one.type, one.default, one.doc])
-      streams.out(formatTable(['SCOPE', 'NAME', 'TYPE', 'DEFAULT', 'MEANING'], rows))
+      const cells = rows.map((one) => [one.scope, one.name, one.type, one.default, one.doc])
+      streams.out(formatTable(['SCOPE', 'NAME', 'TYPE', 'DEFAULT', 'MEANING'], cells))
     })
+}
+
+interface TargetFlags extends Shared {
+  readonly topic?: string
+  readonly broker?: string
+  readonly allBrokers?: boolean
+}
+
+/** The options that say whose configuration is meant. */
+function targeted(command: Command): Command {
+  return shared(command)
+    .addOption(
+      new Option('-t, --topic <name>', 'of a topic')
+        .argParser(topicName)
+        .conflicts(['broker', 'allBrokers']),
+    )
+    .addOption(
+      new Option('--broker <id>', 'of one broker').argParser(brokerId).conflicts(['allBrokers']),
+    )
+    .option('--all-brokers', 'of all brokers: what was set for them while they ran')
+}
+
+interface GetOptions extends TargetFlags {
+  readonly set?: boolean
+}
+
+function getCommand(streams: Streams): Command {
+  return targeted(new Command('get'))
+    .description('show options of a topic or of brokers (default: of the broker that is asked)')
+    .addArgument(new Argument('[names...]', 'only these options'))
+    .option('--set', 'only what somebody has set')
+    .action(async (names: string[], options: GetOptions) => {
+      await withAdmin(options, async (admin) => {
+        const configs = new KafkaConfigs(admin.connection)
+        const resource = targetOf(options) ?? (await askedBroker(configs))
+        const all = await configs.describe(resource, names.length === 0 ? null : names)
+        const values = all.filter(({ source }) => options.set !== true || source !== 'default')
+        if (options.format === 'json') streams.out(formatJson(values))
+        else streams.out(formatValues(values))
+      })
+    })
+}
+
+function formatValues(values: readonly ConfigValue[]): string {
+  const rows = values.map((one) => [
+    one.name,
+    one.sensitive ? '(hidden)' : one.value,
+    one.source,
+    one.readOnly ? 'no' : 'yes',
+  ])
+  return formatTable(['NAME', 'VALUE', 'SET BY', 'CHANGES WHILE RUNNING'], rows)
+}
+
+interface SetOptions extends TargetFlags, ChangeFlags {
+  readonly dryRun?: boolean
+}
+
+function setCommand(streams: Streams): Command {
+  return targeted(new Command('set'))
+    .description('change options of a topic or of brokers (default: of all brokers)')
+    .argument('[name=value...]', 'what to set', assignments)
+    .option('--append <name=value>', 'adds to an option that is a list; may repeat', assignments)
+    .option('--subtract <name=value>', 'takes from such an option; may repeat', assignments)
+    .option('--unset <name>', 'takes an option back to its default; may repeat', words)
+    .option('--dry-run', 'only check whether the broker would do it')
+    .action(
+      async (
+        set: ReadonlyMap<string, string> | readonly never[] | undefined,
+        options: SetOptions,
+        command: Command,
+      ) => {
+        const changes = changesOf(set instanceof Map ? set : new Map(), options)
+        if (changes.length === 0) command.error('error: nothing to change: name=value, or --unset')
+        const resource = targetOf(options) ?? ALL_BROKERS
+        const changed = options.dryRun !== true
+        await withAdmin(options, async ({ connection }: KafkaAdmin) => {
+          await new KafkaConfigs(connection).alter(resource, changes, { validateOnly: !changed })
+        })
+        if (options.format === 'json') streams.out(formatJson({ ...resource, changes, changed }))
+        else streams.out(`${changed ? 'Changed' : 'Would change'} ${titleOf(resource)}`)
+      },
+    )
+}
+
+const ALL_BROKERS: ConfigResource = { type: 'broker', name: '' }
+
+function targetOf({ topic, broker, allBrokers }: TargetFlags): ConfigResource | null {
+  if (topic !== undefined) return { type: 'topic', name: topic }
+  if (broker !== undefined) return { type: 'broker', name: broker }
+  return allBrokers === true ? ALL_BROKERS : null
+}
+
+async function askedBroker(configs: KafkaConfigs): Promise<ConfigResource> {
+  return { type: 'broker', name: String(await configs.brokerId()) }
+}
+
+function titleOf({ type, name }: ConfigResource): string {
+  if (type === 'topic') return `the topic ${name}`
+  return name === '' ? 'all brokers' : `the broker ${name}`
+}
+
+function brokerId(text: string): string {
+  if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError('Expected the id of a broker.')
+  return text
 }

@@ -18,6 +18,7 @@ import { configCommand } from './config.ts'
 import { consumeCommand } from './consume.ts'
 import { demoCommand } from './demo.ts'
 import { startDemoBroker } from './demo-broker.ts'
+import { groupCommand } from './group.ts'
 import { LineError } from './lines.ts'
 import { processStreams, type Streams } from './output.ts'
 import { produceCommand } from './produce.ts'
@@ -58,6 +59,7 @@ Examples:
     )
   program.addCommand(startCommand(streams, runBroker))
   program.addCommand(topicCommand(streams))
+  program.addCommand(groupCommand(streams))
   program.addCommand(produceCommand(streams))
   program.addCommand(consumeCommand())
   program.addCommand(demoCommand(streams, startDemoBroker))

@@ -1,26 +1,22 @@
 /**
  * `millrace topic …`: topics of any broker that speaks Kafka's protocol, asked over that protocol.
  */
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command } from 'commander'
+import type { KafkaAdmin, PartitionDescription, TopicDescription } from '../client/kafka-admin.ts'
 import {
-  KafkaAdmin as Admin,
-  type KafkaAdmin,
-  type TopicDescription,
-} from '../client/kafka-admin.ts'
-import { parseEndpoint } from '../config/listeners.ts'
-import { parseAssignment } from '../config/sources.ts'
-import { type Format, formatJson, formatTable, type Streams } from './output.ts'
+  assignments,
+  PARTITIONS_MAX,
+  type Shared,
+  shared,
+  topicName,
+  topicNames,
+  whole,
+  withAdmin,
+} from './kafka-command.ts'
+import { formatJson, formatTable, type Streams } from './output.ts'
+import { alterCommand, trimCommand } from './topic-change.ts'
 
-/** Kafka's bounds of what a topic may be called. */
-const NAME_LENGTH_MAX = 249
-const PARTITIONS_MAX = 2 ** 31 - 1
 const REPLICAS_MAX = 32_767
-
-interface Shared {
-  readonly bootstrap: { readonly host: string; readonly port: number }
-  readonly format: Format
-  readonly timeout: number
-}
 
 interface CreateOptions extends Shared {
   readonly partitions?: number
@@ -31,10 +27,12 @@ interface CreateOptions extends Shared {
 }
 
 export function topicCommand(streams: Streams): Command {
-  const topic = new Command('topic').description('create, list, describe and delete topics')
+  const topic = new Command('topic').description('create, list, describe, change and delete topics')
   topic.addCommand(createCommand(streams))
   topic.addCommand(listCommand(streams))
   topic.addCommand(describeCommand(streams))
+  topic.addCommand(alterCommand(streams))
+  topic.addCommand(trimCommand(streams))
   topic.addCommand(deleteCommand(streams))
   topic.addHelpText(
     'after',
@@ -43,6 +41,9 @@ Examples:
   $ millrace topic create orders --partitions 6 --config retention.ms=86400000
   $ millrace topic list --format json
   $ millrace topic describe orders
+  $ millrace topic describe --under-replicated
+  $ millrace topic alter orders --partitions 12 --config retention.ms=3600000
+  $ millrace topic trim orders --before latest
   $ millrace topic delete orders --bootstrap 127.0.0.1:9092`,
   )
   return topic
@@ -58,7 +59,7 @@ function createCommand(streams: Streams): Command {
       "replicas of each partition (default: the broker's)",
       whole(REPLICAS_MAX),
     )
-    .option('-c, --config <name=value>', 'an option of the topic; may repeat', config)
+    .option('-c, --config <name=value>', 'an option of the topic; may repeat', assignments)
     .option('--if-not-exists', 'succeed when the topic exists already')
     .option('--dry-run', 'only check whether the broker would create it')
     .action(async (name: string, options: CreateOptions) => {
@@ -116,18 +117,52 @@ function listCommand(streams: Streams): Command {
     })
 }
 
+interface DescribeOptions extends Shared {
+  readonly underReplicated?: boolean
+  readonly unavailable?: boolean
+  readonly underMinIsr?: boolean
+  readonly atMinIsr?: boolean
+}
+
 function describeCommand(streams: Streams): Command {
   return shared(new Command('describe'))
     .description('show partitions, offsets and options of topics')
-    .argument('<names...>', 'the topics', topicNames)
-    .action(async (names: string[], options: Shared) => {
+    .argument('[names...]', 'the topics (default: all)', topicNames)
+    .option('--under-replicated', 'only partitions with fewer replicas in sync than replicas')
+    .option('--unavailable', 'only partitions without a leader')
+    .option('--under-min-isr', 'only partitions below min.insync.replicas')
+    .option('--at-min-isr', 'only partitions with exactly min.insync.replicas in sync')
+    .action(async (names: string[], options: DescribeOptions) => {
       await withAdmin(options, async (admin) => {
+        const all = names.length > 0 ? [] : await admin.listTopics()
+        const wanted = names.length > 0 ? names : all.map((topic) => topic.name)
         const topics: TopicDescription[] = []
-        for (const name of names) topics.push(await admin.describeTopic(name))
+        for (const name of wanted) {
+          const topic = await admin.describeTopic(name)
+          const partitionList = topic.partitionList.filter((one) => isAsked(one, topic, options))
+          if (partitionList.length > 0) topics.push({ ...topic, partitionList })
+        }
         if (options.format === 'json') streams.out(formatJson(topics))
-        else streams.out(topics.map(formatTopic).join('\n\n'))
+        else if (topics.length > 0) streams.out(topics.map(formatTopic).join('\n\n'))
       })
     })
+}
+
+/** Several conditions are joined by "or"; none asks for all. */
+function isAsked(
+  partition: PartitionDescription,
+  topic: TopicDescription,
+  options: DescribeOptions,
+): boolean {
+  const inSync = partition.inSyncReplicas.length
+  const conditions = [
+    [options.underReplicated, inSync < partition.replicas.length],
+    [options.unavailable, partition.leader < 0],
+    [options.underMinIsr, inSync < topic.minInSyncReplicas],
+    [options.atMinIsr, inSync === topic.minInSyncReplicas],
+  ] as const
+  const asked = conditions.filter(([isSet]) => isSet === true)
+  return asked.length === 0 || asked.some(([, holds]) => holds)
 }
 
 function formatTopic(topic: TopicDescription): string {
@@ -165,81 +200,4 @@ function deleteCommand(streams: Streams): Command {
         if (options.format === 'json') streams.out(formatJson({ deleted: names }))
       })
     })
-}
-
-/** The options that every topic command has. */
-function shared(command: Command): Command {
-  return command
-    .addOption(
-      new Option('-b, --bootstrap <host:port>', 'the broker to ask')
-        .default({ host: '127.0.0.1', port: 9092 }, '127.0.0.1:9092')
-        .env('MILLRACE_BOOTSTRAP')
-        .argParser(endpoint),
-    )
-    .addOption(
-      new Option('--format <format>', 'how to print').choices(['table', 'json']).default('table'),
-    )
-    .addOption(
-      new Option('--timeout <ms>', 'how long to wait for the broker')
-        .default(10_000)
-        .argParser(whole(3_600_000)),
-    )
-}
-
-async function withAdmin(
-  { bootstrap, timeout }: Shared,
-  action: (admin: KafkaAdmin) => Promise<void>,
-): Promise<void> {
-  const admin = await Admin.connect({ ...bootstrap, clientId: 'millrace-cli', timeoutMs: timeout })
-  try {
-    await action(admin)
-  } finally {
-    admin.close()
-  }
-}
-
-function endpoint(text: string): { host: string; port: number } {
-  const parsed = parseEndpoint(text)
-  if (parsed === null || parsed.port === 0) {
-    throw new InvalidArgumentError('Expected HOST:PORT, for example 127.0.0.1:9092.')
-  }
-  return { ...parsed, host: parsed.host === '' ? '127.0.0.1' : parsed.host }
-}
-
-function whole(max: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d{1,10}$/.test(text) ? Number(text) : 0
-    if (value < 1 || value > max) {
-      throw new InvalidArgumentError(`Expected a whole number from 1 to ${max}.`)
-    }
-    return value
-  }
-}
-
-function config(
-  text: string,
-  previous: ReadonlyMap<string, string> = new Map(),
-): Map<string, string> {
-  const pair = parseAssignment(text)
-  if (pair === null) {
-    throw new InvalidArgumentError('Expected name=value, for example retention.ms=86400000.')
-  }
-  if (previous.has(pair[0])) throw new InvalidArgumentError(`${pair[0]} is set twice.`)
-  return new Map([...previous, pair])
-}
-
-function topicName(name: string): string {
-  if (name.length > NAME_LENGTH_MAX) {
-    throw new InvalidArgumentError(`At most ${NAME_LENGTH_MAX} characters are allowed.`)
-  }
-  if (!/^[A-Za-z0-9._-]+$/.test(name) || name === '.' || name === '..') {
-    throw new InvalidArgumentError(
-      "A topic's name consists of letters, digits, '.', '_' and '-', and is not '.' or '..'.",
-    )
-  }
-  return name
-}
-
-function topicNames(name: string, previous: string[] | undefined): string[] {
-  return [...(previous ?? []), topicName(name)]
 }

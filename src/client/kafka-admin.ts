@@ -1,32 +1,19 @@
 /**
- * Topics over Kafka's protocol: create, list, describe, delete. Speaks to any broker of the
- * protocol, not only to ours. A refusal by the broker is an AdminError with Kafka's code, name and
- * message.
+ * Topics over Kafka's protocol: create, list, describe, grow, trim, delete. Speaks to any broker
+ * of the protocol, not only to ours. A refusal is an AdminError with Kafka's code, name, message.
  */
 import { ZERO_UUID } from '../base/uuid.ts'
-import { ErrorCode, errorInfo } from '../errors/error-code.ts'
+import { ErrorCode } from '../errors/error-code.ts'
 import { ApiKey, type ResponseOf } from '../wire/kafka/api.ts'
+import { check, missing } from './admin-error.ts'
 import { type ConnectOptions, KafkaConnection } from './kafka-connection.ts'
 
 const RESOURCE_TOPIC = 2
 const SOURCE_TOPIC = 1
-const LATEST = -1
-const EARLIEST = -2
+export const LATEST = -1
+export const EARLIEST = -2
 
-/** The broker refused. */
-export class AdminError extends Error {
-  readonly code: number
-  /** Kafka's name of the code. */
-  readonly codeName: string
-
-  constructor(subject: string, code: number, message: string | null) {
-    const info = errorInfo(code)
-    super(`${subject}: ${message ?? info.message} (${info.name})`)
-    this.name = 'AdminError'
-    this.code = code
-    this.codeName = info.name
-  }
-}
+export { AdminError } from './admin-error.ts'
 
 export interface NewTopic {
   readonly name: string
@@ -61,31 +48,33 @@ export interface TopicDescription extends TopicSummary {
   readonly partitionList: readonly PartitionDescription[]
   /** What was set on the topic itself. */
   readonly configs: Readonly<Record<string, string | null>>
+  /** What `acks=all` needs; 1 where the broker does not say. */
+  readonly minInSyncReplicas: number
 }
 
 type TopicMetadata = ResponseOf<typeof ApiKey.METADATA>['topics'][number]
 
 export class KafkaAdmin {
-  readonly #connection: KafkaConnection
-  readonly #timeoutMs: number
+  readonly options: ConnectOptions
+  readonly connection: KafkaConnection
 
-  private constructor(connection: KafkaConnection, timeoutMs: number) {
-    this.#connection = connection
-    this.#timeoutMs = timeoutMs
+  private constructor(options: ConnectOptions, connection: KafkaConnection) {
+    this.options = options
+    this.connection = connection
   }
 
   static async connect(options: ConnectOptions): Promise<KafkaAdmin> {
-    return new KafkaAdmin(await KafkaConnection.open(options), options.timeoutMs)
+    return new KafkaAdmin(options, await KafkaConnection.open(options))
   }
 
   close(): void {
-    this.#connection.close()
+    this.connection.close()
   }
 
   /** Creates one topic. `validateOnly` creates none and still finds everything that is wrong. */
   async createTopic(topic: NewTopic, { validateOnly = false } = {}): Promise<TopicSummary> {
     const configs = [...topic.configs].map(([name, value]) => ({ name, value }))
-    const answer = await this.#connection.request(ApiKey.CREATE_TOPICS, () => ({
+    const answer = await this.connection.request(ApiKey.CREATE_TOPICS, () => ({
       topics: [
         {
           name: topic.name,
@@ -95,7 +84,7 @@ export class KafkaAdmin {
           configs,
         },
       ],
-      timeoutMs: this.#timeoutMs,
+      timeoutMs: this.options.timeoutMs,
       validateOnly,
     }))
     const created = answer.topics.find((one) => one.name === topic.name)
@@ -112,7 +101,7 @@ export class KafkaAdmin {
 
   /** Every topic, by name. */
   async listTopics(): Promise<TopicSummary[]> {
-    const answer = await this.#connection.request(ApiKey.METADATA, () => ({
+    const answer = await this.connection.request(ApiKey.METADATA, () => ({
       topics: null,
       allowAutoTopicCreation: false,
     }))
@@ -121,7 +110,7 @@ export class KafkaAdmin {
   }
 
   async describeTopic(name: string): Promise<TopicDescription> {
-    const answer = await this.#connection.request(ApiKey.METADATA, () => ({
+    const answer = await this.connection.request(ApiKey.METADATA, () => ({
       topics: [{ name, topicId: ZERO_UUID }],
       allowAutoTopicCreation: false,
     }))
@@ -130,8 +119,8 @@ export class KafkaAdmin {
     if (topic === undefined) throw missing(name)
     check(name, topic.errorCode)
     const partitions = topic.partitions.map((one) => one.partitionIndex)
-    const starts = await this.#offsets(name, partitions, EARLIEST)
-    const ends = await this.#offsets(name, partitions, LATEST)
+    const starts = await this.offsets(name, partitions, EARLIEST)
+    const ends = await this.offsets(name, partitions, LATEST)
     const partitionList = topic.partitions.map((one) => ({
       partition: one.partitionIndex,
       leader: one.leaderId,
@@ -142,25 +131,62 @@ export class KafkaAdmin {
       highWatermark: ends.get(one.partitionIndex) ?? null,
     }))
     partitionList.sort((a, b) => a.partition - b.partition)
-    return { ...summaryOf(topic), partitionList, configs: await this.#ownConfigs(name) }
+    return { ...summaryOf(topic), partitionList, ...(await this.#configs(name)) }
   }
 
   async deleteTopic(name: string): Promise<void> {
-    const answer = await this.#connection.request(ApiKey.DELETE_TOPICS, (version) => ({
+    const answer = await this.connection.request(ApiKey.DELETE_TOPICS, (version) => ({
       ...(version >= 6 ? { topics: [{ name, topicId: ZERO_UUID }] } : { topicNames: [name] }),
-      timeoutMs: this.#timeoutMs,
+      timeoutMs: this.options.timeoutMs,
     }))
     const deleted = answer.responses.find((one) => one.name === name)
     if (deleted === undefined) throw missing(name)
     check(name, deleted.errorCode, deleted.errorMessage)
   }
 
-  async #offsets(
+  /** Raises the number of partitions to `total`. */
+  async addPartitions(name: string, total: number, { validateOnly = false } = {}): Promise<void> {
+    const answer = await this.connection.request(ApiKey.CREATE_PARTITIONS, () => ({
+      topics: [{ name, count: total, assignments: null }],
+      timeoutMs: this.options.timeoutMs,
+      validateOnly,
+    }))
+    const result = answer.results.find((one) => one.name === name)
+    if (result === undefined) throw missing(name)
+    check(name, result.errorCode, result.errorMessage)
+  }
+
+  /**
+   * Deletes what lies before an offset of each partition (exclusive; −1: before the end). Returns
+   * the first offset that is left, by partition.
+   */
+  async deleteRecords(
+    name: string,
+    before: ReadonlyMap<number, number>,
+  ): Promise<Map<number, number>> {
+    const partitions = [...before].map(([partitionIndex, offset]) => ({ partitionIndex, offset }))
+    const answer = await this.connection.request(ApiKey.DELETE_RECORDS, () => ({
+      topics: [{ name, partitions }],
+      timeoutMs: this.options.timeoutMs,
+    }))
+    const starts = new Map<number, number>()
+    for (const one of answer.topics.flatMap((topic) => topic.partitions)) {
+      check(`${name}-${one.partitionIndex}`, one.errorCode)
+      starts.set(one.partitionIndex, one.lowWatermark)
+    }
+    return starts
+  }
+
+  /**
+   * The first offset at or after a time, or at EARLIEST or LATEST, by partition: −1 where there is
+   * none, nothing where the partition's leader is another broker.
+   */
+  async offsets(
     name: string,
     partitions: readonly number[],
     timestamp: number,
   ): Promise<Map<number, number>> {
-    const answer = await this.#connection.request(ApiKey.LIST_OFFSETS, () => ({
+    const answer = await this.connection.request(ApiKey.LIST_OFFSETS, () => ({
       replicaId: -1,
       isolationLevel: 0,
       topics: [
@@ -169,7 +195,7 @@ export class KafkaAdmin {
           partitions: partitions.map((partitionIndex) => ({ partitionIndex, timestamp })),
         },
       ],
-      timeoutMs: this.#timeoutMs,
+      timeoutMs: this.options.timeoutMs,
     }))
     const offsets = new Map<number, number>()
     for (const one of answer.topics.flatMap((topic) => topic.partitions)) {
@@ -178,15 +204,19 @@ export class KafkaAdmin {
     return offsets
   }
 
-  async #ownConfigs(name: string): Promise<Record<string, string | null>> {
-    const answer = await this.#connection.request(ApiKey.DESCRIBE_CONFIGS, () => ({
+  async #configs(name: string): Promise<Pick<TopicDescription, 'configs' | 'minInSyncReplicas'>> {
+    const answer = await this.connection.request(ApiKey.DESCRIBE_CONFIGS, () => ({
       resources: [{ resourceType: RESOURCE_TOPIC, resourceName: name, configurationKeys: null }],
     }))
     const [result] = answer.results
     if (result === undefined) throw missing(name)
     check(name, result.errorCode, result.errorMessage)
     const own = result.configs.filter((entry) => entry.configSource === SOURCE_TOPIC)
-    return Object.fromEntries(own.map((entry) => [entry.name, entry.value]))
+    const min = result.configs.find((entry) => entry.name === 'min.insync.replicas')
+    return {
+      configs: Object.fromEntries(own.map((entry) => [entry.name, entry.value])),
+      minInSyncReplicas: Number(min?.value ?? 1),
+    }
   }
 }
 
@@ -202,12 +232,4 @@ function summaryOf(topic: TopicMetadata): TopicSummary {
 
 function idOrNull(topicId: string): string | null {
   return topicId === ZERO_UUID ? null : topicId
-}
-
-function check(subject: string, code: number, message: string | null = null): void {
-  if (code !== ErrorCode.NONE) throw new AdminError(subject, code, message)
-}
-
-function missing(name: string): AdminError {
-  return new AdminError(name, ErrorCode.UNKNOWN_SERVER_ERROR, 'the answer does not speak of it')
 }

@@ -89,27 +89,29 @@ export class KafkaConnection {
   }
 
   /**
-   * Sends one request at the highest version that both sides know, which `bodyAt` is told. Throws a
-   * ConnectionError.
+   * Sends one request at the highest version that both sides know, at most `versionMax`, which
+   * `bodyAt` is told. Throws a ConnectionError.
    */
   async request<K extends SupportedApiKey>(
     apiKey: K,
     bodyAt: (version: number) => RequestInit<K>,
+    versionMax = Number.POSITIVE_INFINITY,
   ): Promise<ResponseOf<K>> {
-    return (await this.requestFrame(apiKey, bodyAt)).body
+    return (await this.requestFrame(apiKey, bodyAt, versionMax)).body
   }
 
   /** The same, and the bytes that the positions of `records` fields in the answer refer to. */
   async requestFrame<K extends SupportedApiKey>(
     apiKey: K,
     bodyAt: (version: number) => RequestInit<K>,
+    versionMax = Number.POSITIVE_INFINITY,
   ): Promise<Answer<K>> {
     const own = SUPPORTED_APIS.find((api) => api.apiKey === apiKey)
     const theirs = this.#versions.get(apiKey)
     if (own === undefined || theirs === undefined) {
       throw new ConnectionError(`the broker at ${this.#address} does not serve ${apiName(apiKey)}`)
     }
-    const version = Math.min(own.maxVersion, theirs.max)
+    const version = Math.min(own.maxVersion, theirs.max, versionMax)
     if (version < Math.max(own.minVersion, theirs.min)) {
       throw new ConnectionError(
         `the broker at ${this.#address} serves ${apiName(apiKey)} in versions ` +

@@ -1,7 +1,10 @@
 /**
- * The options of one broker, checked and typed. Made once at start (by `loadConfig`), never
- * changed. It stays on the main thread: other threads are told the few numbers that they need.
+ * The options of one broker, checked and typed. Made once at start (by `loadConfig`); what the
+ * metadata says of them lies above that, and changes while the broker runs. It stays on the main
+ * thread: other threads are told the few numbers that they need.
  */
+import { assert } from '../base/assert.ts'
+import { DYNAMIC_OPTIONS } from './dynamic-options.ts'
 import type { AdvertisedListener, Endpoint, Listener } from './listeners.ts'
 import type { MemoryPlan } from './memory-plan.ts'
 import type { OptionValue } from './option.ts'
@@ -12,13 +15,19 @@ import {
   isBrokerOption,
 } from './options.ts'
 
+/** Who set an option before the start; the first of these wins. */
+export type StaticSource = 'flag' | 'environment' | 'file'
+
+/** What was set while brokers ran: for this one, or for all of the cluster. */
+export type DynamicSource = 'broker' | 'cluster'
+
 /** Who set an option; the first of these wins. */
-export type OptionSource = 'flag' | 'environment' | 'file' | 'default'
+export type OptionSource = DynamicSource | StaticSource | 'default'
 
 /** What was set: texts that their options accept. */
 export interface SetOption {
   readonly text: string
-  readonly source: Exclude<OptionSource, 'default'>
+  readonly source: StaticSource
 }
 
 /** What follows from several options together. */
@@ -43,6 +52,10 @@ export class BrokerConfig implements DerivedConfig {
   /** One line each, to be logged at start. */
   readonly warnings: readonly string[]
   readonly #set: ReadonlyMap<BrokerOptionName, SetOption>
+  readonly #dynamic: Readonly<Record<DynamicSource, Map<BrokerOptionName, string>>> = {
+    broker: new Map(),
+    cluster: new Map(),
+  }
   readonly #values = new Map<BrokerOptionName, OptionValue>()
 
   /** Every text of `set` must be one that its option accepts. */
@@ -59,11 +72,22 @@ export class BrokerConfig implements DerivedConfig {
     this.memory = derived.memory
     this.warnings = warnings
     for (const name of Object.keys(BROKER_OPTIONS)) {
-      if (!isBrokerOption(name)) continue
-      const text = this.text(name)
-      const parsed = text === null ? null : BROKER_OPTIONS[name].parse(text)
-      this.#values.set(name, parsed?.ok === true ? parsed.value : null)
+      if (isBrokerOption(name)) this.#resolve(name)
     }
+  }
+
+  /** Sets an option while the broker runs; null takes it back. The text must be a good one. */
+  setDynamic(source: DynamicSource, name: BrokerOptionName, text: string | null): void {
+    assert(DYNAMIC_OPTIONS.has(name), `${name} cannot change while the broker runs`)
+    if (text === null) this.#dynamic[source].delete(name)
+    else this.#dynamic[source].set(name, text)
+    this.#resolve(name)
+  }
+
+  #resolve(name: BrokerOptionName): void {
+    const text = this.text(name)
+    const parsed = text === null ? null : BROKER_OPTIONS[name].parse(text)
+    this.#values.set(name, parsed?.ok === true ? parsed.value : null)
   }
 
   /** The typed value: what was set, else the default. */
@@ -73,12 +97,32 @@ export class BrokerConfig implements DerivedConfig {
 
   /** The value as text, null when it is neither set nor has a default. */
   text(name: BrokerOptionName): string | null {
+    const { broker, cluster } = this.#dynamic
+    return broker.get(name) ?? cluster.get(name) ?? this.startText(name)
+  }
+
+  /** As `text`, of what held at the start. */
+  startText(name: BrokerOptionName): string | null {
     const planned = this.memory === null ? undefined : plannedTexts(this.memory)[name]
     return this.#set.get(name)?.text ?? planned ?? BROKER_OPTIONS[name].defaultText
   }
 
   source(name: BrokerOptionName): OptionSource {
+    if (this.#dynamic.broker.has(name)) return 'broker'
+    if (this.#dynamic.cluster.has(name)) return 'cluster'
     return this.#set.get(name)?.source ?? 'default'
+  }
+
+  /** Everybody who set it, and what to; the one that holds first. */
+  settings(name: BrokerOptionName): { source: Exclude<OptionSource, 'default'>; text: string }[] {
+    const found: { source: Exclude<OptionSource, 'default'>; text: string }[] = []
+    for (const source of ['broker', 'cluster'] as const) {
+      const text = this.#dynamic[source].get(name)
+      if (text !== undefined) found.push({ source, text })
+    }
+    const set = this.#set.get(name)
+    if (set !== undefined) found.push({ source: set.source, text: set.text })
+    return found
   }
 }
 

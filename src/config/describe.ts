@@ -2,7 +2,8 @@
  * What DescribeConfigs answers: every option of a topic or of the broker, with its value, where the
  * value comes from, and the options it would come from next (KIP-226, KIP-569).
  */
-import type { BrokerConfig } from './broker-config.ts'
+import type { BrokerConfig, OptionSource } from './broker-config.ts'
+import { DYNAMIC_OPTIONS } from './dynamic-options.ts'
 import type { ConfigType, Option } from './option.ts'
 import { BROKER_OPTIONS, type BrokerOptionName, isBrokerOption } from './options.ts'
 import { TOPIC_OPTIONS, type TopicOverrides, topicOptionText } from './topic-options.ts'
@@ -10,6 +11,8 @@ import { TOPIC_OPTIONS, type TopicOverrides, topicOptionText } from './topic-opt
 /** Codes of DescribeConfigs. */
 export const ConfigSource = {
   DYNAMIC_TOPIC_CONFIG: 1,
+  DYNAMIC_BROKER_CONFIG: 2,
+  DYNAMIC_DEFAULT_BROKER_CONFIG: 3,
   STATIC_BROKER_CONFIG: 4,
   DEFAULT_CONFIG: 5,
 } as const
@@ -61,28 +64,52 @@ export function describeTopicConfigs(
   })
 }
 
-/** Every option of the broker, by name. All are fixed while it runs. */
+/** Every option of the broker, by name. */
 export function describeBrokerConfigs(broker: BrokerConfig): ConfigEntry[] {
   const names = Object.keys(BROKER_OPTIONS).filter(isBrokerOption).sort()
   return names.map((name) => {
     const synonyms = [...setSynonym(name, broker), ...defaultSynonym(name)]
-    return {
-      name,
-      value: shownValue(name, broker.text(name)),
-      readOnly: true,
-      sensitive: isSecret(name),
-      source: synonyms[0]?.source ?? ConfigSource.DEFAULT_CONFIG,
-      type: BROKER_OPTIONS[name].type,
-      doc: BROKER_OPTIONS[name].doc,
-      synonyms,
-    }
+    return entryOf(name, { text: broker.text(name), synonyms })
   })
 }
 
+/** What was set for all brokers of the cluster while they ran, by name. */
+export function describeClusterConfigs(set: ReadonlyMap<string, string>): ConfigEntry[] {
+  const names = [...set.keys()].filter(isBrokerOption).sort()
+  return names.map((name) => {
+    const text = set.get(name) ?? null
+    const source = ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
+    const own = { name, value: shownValue(name, text), source }
+    return entryOf(name, { text, synonyms: [own, ...defaultSynonym(name)] })
+  })
+}
+
+function entryOf(
+  name: BrokerOptionName,
+  { text, synonyms }: { text: string | null; synonyms: ConfigSynonym[] },
+): ConfigEntry {
+  return {
+    name,
+    value: shownValue(name, text),
+    readOnly: !DYNAMIC_OPTIONS.has(name),
+    sensitive: isSecret(name),
+    source: synonyms[0]?.source ?? ConfigSource.DEFAULT_CONFIG,
+    type: BROKER_OPTIONS[name].type,
+    doc: BROKER_OPTIONS[name].doc,
+    synonyms,
+  }
+}
+
 function setSynonym(name: BrokerOptionName, broker: BrokerConfig): ConfigSynonym[] {
-  if (broker.source(name) === 'default') return []
-  const value = shownValue(name, broker.text(name))
-  return [{ name, value, source: ConfigSource.STATIC_BROKER_CONFIG }]
+  return broker.settings(name).map(({ source, text }) => {
+    return { name, value: shownValue(name, text), source: codeOf(source) }
+  })
+}
+
+function codeOf(source: OptionSource): ConfigSource {
+  if (source === 'broker') return ConfigSource.DYNAMIC_BROKER_CONFIG
+  if (source === 'cluster') return ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
+  return ConfigSource.STATIC_BROKER_CONFIG
 }
 
 function defaultSynonym(name: BrokerOptionName): ConfigSynonym[] {

@@ -6,7 +6,8 @@
 
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { BrokerConfig, type OptionSource, type SetOption } from './broker-config.ts'
+import { BrokerConfig, type SetOption, type StaticSource } from './broker-config.ts'
+import { checkTogether } from './check-together.ts'
 import {
   type Endpoint,
   formatEndpoint,
@@ -223,7 +224,8 @@ class Loader {
         )
       }
     }
-    this.#checkTogether(textOf, memory)
+    const arena = memory?.ingressBytes ?? Number(textOf('millrace.arena.ingress.bytes'))
+    this.#problems.push(...checkTogether(textOf, arena))
     if (this.#problems.length > 0) throw new ConfigError(this.#problems)
     const logDirs = textOf('log.dirs')
       .split(',')
@@ -253,31 +255,6 @@ class Loader {
     return plan
   }
 
-  /** What no option can say of itself alone. */
-  #checkTogether(textOf: (name: BrokerOptionName) => string, memory: MemoryPlan | null): void {
-    for (const unit of ['ms', 'minutes', 'hours'] as const) {
-      // Kafka refuses it as well: nobody who writes 0 means "delete everything at once".
-      if (textOf(`log.retention.${unit}`) !== '0') continue
-      this.#problems.push(`log.retention.${unit}: expected -1 (never) or at least 1, got "0"`)
-    }
-    const batch = Number(textOf('message.max.bytes'))
-    const arena = memory?.ingressBytes ?? Number(textOf('millrace.arena.ingress.bytes'))
-    if (batch > arena / 10) {
-      this.#problems.push(
-        `message.max.bytes (${batch}) must not exceed a tenth of millrace.arena.ingress.bytes ` +
-          `(${arena}): a request lies in one piece in that memory, beside others`,
-      )
-    }
-    const [min, max] = (['min', 'max'] as const).map((end) =>
-      Number(textOf(`log.cleaner.${end}.compaction.lag.ms`)),
-    )
-    if ((min as number) > (max as number)) {
-      this.#problems.push(
-        'log.cleaner.min.compaction.lag.ms must not exceed log.cleaner.max.compaction.lag.ms',
-      )
-    }
-  }
-
   #httpListener(text: string): Endpoint | null {
     if (text === '' || text === 'off' || text === 'none') return null
     const endpoint = parseEndpoint(text)
@@ -289,7 +266,7 @@ class Loader {
 }
 
 interface Origin {
-  readonly source: Exclude<OptionSource, 'default'>
+  readonly source: StaticSource
   /** For messages: a flag, a variable, a file. */
   readonly where: string
 }

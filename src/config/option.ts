@@ -34,6 +34,8 @@ export interface Option<T extends OptionValue = OptionValue> {
   /** Null: not set, which the option's doc explains. */
   readonly defaultText: string | null
   readonly doc: string
+  /** What is accepted, completes "expected …"; '' where that is any text, or told by an example. */
+  readonly values: string
   /** Its value is shown to nobody: not in a message, a log line or a DescribeConfigs answer. */
   readonly isSecret?: boolean
   readonly parse: (text: string) => Parsed<T>
@@ -82,7 +84,8 @@ export function int<D extends number | null>(
   limits: Limits = {},
 ): Option<number | D> {
   const parse = (text: string): Parsed<number> => parseWhole(text, limits, 32)
-  return { type: ConfigType.INT, defaultText: textOf(defaultValue), doc, parse }
+  const values = expectedNumber('a whole number', limits)
+  return { type: ConfigType.INT, defaultText: textOf(defaultValue), doc, values, parse }
 }
 
 /** A 64-bit whole number; Infinity for Long.MAX_VALUE and everything else beyond 2^53. */
@@ -92,27 +95,30 @@ export function long<D extends number | null>(
   limits: Limits = {},
 ): Option<number | D> {
   const parse = (text: string): Parsed<number> => parseWhole(text, limits, 64)
-  return { type: ConfigType.LONG, defaultText: textOf(defaultValue), doc, parse }
+  const values = expectedNumber('a whole number', limits)
+  return { type: ConfigType.LONG, defaultText: textOf(defaultValue), doc, values, parse }
 }
 
 /** A fraction, both limits inclusive. */
 export function double(defaultValue: number, doc: string, limits: Limits = {}): Option<number> {
   const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = limits
+  const values = expectedNumber('a number', limits)
   const parse = (text: string): Parsed<number> => {
     const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
     if (value >= min && value <= max) return { ok: true, value }
-    return { ok: false, expected: expectedNumber('a number', limits) }
+    return { ok: false, expected: values }
   }
-  return { type: ConfigType.DOUBLE, defaultText: String(defaultValue), doc, parse }
+  return { type: ConfigType.DOUBLE, defaultText: String(defaultValue), doc, values, parse }
 }
 
 export function boolean(defaultValue: boolean, doc: string): Option<boolean> {
+  const values = 'true or false'
   const parse = (text: string): Parsed<boolean> => {
     const lower = text.toLowerCase()
     if (lower === 'true') return { ok: true, value: true }
-    return lower === 'false' ? { ok: true, value: false } : { ok: false, expected: 'true or false' }
+    return lower === 'false' ? { ok: true, value: false } : { ok: false, expected: values }
   }
-  return { type: ConfigType.BOOLEAN, defaultText: String(defaultValue), doc, parse }
+  return { type: ConfigType.BOOLEAN, defaultText: String(defaultValue), doc, values, parse }
 }
 
 /** Any text, checked by `check` (which returns what was expected, or null). */
@@ -125,13 +131,13 @@ export function text<D extends string | null>(
     const expected = check(value)
     return expected === null ? { ok: true, value } : { ok: false, expected }
   }
-  return { type: ConfigType.STRING, defaultText: defaultValue, doc, parse }
+  return { type: ConfigType.STRING, defaultText: defaultValue, doc, values: '', parse }
 }
 
 /** A text that is never shown again, such as a password. */
 export function secret(doc: string): Option<string | null> {
   const parse = (value: string): Parsed<string> => ({ ok: true, value })
-  return { type: ConfigType.PASSWORD, defaultText: null, doc, isSecret: true, parse }
+  return { type: ConfigType.PASSWORD, defaultText: null, doc, values: '', isSecret: true, parse }
 }
 
 /** How a value may be shown; null stays null. */
@@ -145,12 +151,13 @@ export function oneOf<const W extends string>(
   defaultValue: W,
   doc: string,
 ): Option<W> {
+  const values = `one of ${words.join(', ')}`
   const parse = (value: string): Parsed<W> => {
     const word = words.find((candidate) => candidate === value)
     if (word !== undefined) return { ok: true, value: word }
-    return { ok: false, expected: `one of ${words.join(', ')}` }
+    return { ok: false, expected: values }
   }
-  return { type: ConfigType.STRING, defaultText: defaultValue, doc, parse }
+  return { type: ConfigType.STRING, defaultText: defaultValue, doc, values, parse }
 }
 
 /** Comma-separated words without blanks around them; `check` sees the list. */
@@ -164,7 +171,7 @@ export function list<D extends string | null>(
     const expected = items.includes('') ? 'a list without empty items' : check(items)
     return expected === null ? { ok: true, value: items } : { ok: false, expected }
   }
-  return { type: ConfigType.LIST, defaultText: defaultValue, doc, parse }
+  return { type: ConfigType.LIST, defaultText: defaultValue, doc, values: '', parse }
 }
 
 /** The value of an option's own default. */

@@ -13,6 +13,7 @@ import {
 } from '../broker/start-broker.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import { formatEndpoint, isLoopback } from '../config/listeners.ts'
+import { type LogLevels, parseLogLevels } from '../config/log-levels.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import type { Exposition } from '../metrics/exposition.ts'
 import type { Loggers } from '../metrics/logger.ts'
@@ -46,6 +47,8 @@ export interface BrokerServerParts {
   readonly onFailure: (what: string, error: unknown) => void
   /** What became of the lines, for the metrics; left out where another program keeps them. */
   readonly logLines?: LogLoss
+  /** Follows `millrace.log.level`; left out where somebody else chose the level. */
+  readonly setLevels?: (levels: LogLevels) => void
 }
 
 interface LogLoss {
@@ -66,6 +69,7 @@ export class BrokerServer {
   readonly #config: BrokerConfig
   readonly #loggers: Loggers
   readonly #logLines: LogLoss | null
+  readonly #setLevels: ((levels: LogLevels) => void) | null
   readonly #metrics = new MetricsRegistry()
   readonly #complaints: { readonly kafka: Complaints; readonly webSocket: Complaints }
   #web: WebServer | null = null
@@ -81,11 +85,13 @@ export class BrokerServer {
 
   readonly #onFailure: (what: string, error: unknown) => void
 
-  constructor(config: BrokerConfig, { loggers, onFailure, logLines }: BrokerServerParts) {
+  constructor(config: BrokerConfig, parts: BrokerServerParts) {
+    const { loggers } = parts
     this.#config = config
     this.#loggers = loggers
-    this.#logLines = logLines ?? null
-    this.#onFailure = onFailure
+    this.#logLines = parts.logLines ?? null
+    this.#setLevels = parts.setLevels ?? null
+    this.#onFailure = parts.onFailure
     const nowMs = (): number => performance.now()
     this.#complaints = {
       kafka: new Complaints('kafka', loggers('kafka'), nowMs),
@@ -112,6 +118,7 @@ export class BrokerServer {
       onCrash: (shard, error) => this.#onFailure(`shard ${shard} failed`, error),
     }).then((started) => {
       this.#started = started
+      this.#followLogLevel(started.broker)
       return started
     })
     const [started, http] = await bothSettled(starting, this.#openWeb(memory))
@@ -274,6 +281,17 @@ export class BrokerServer {
     const sockets = new NativeSockets(addon, (errno) => this.#complainOfAccept(errno))
     sockets.useArena(arena)
     return sockets
+  }
+
+  #followLogLevel({ configs }: Broker): void {
+    const follow = (): void => {
+      const levels = parseLogLevels(this.#config.get('millrace.log.level'))
+      if (levels.ok) this.#setLevels?.(levels.value)
+    }
+    follow()
+    configs.onChanged((name) => {
+      if (name === 'millrace.log.level') follow()
+    })
   }
 
   #makeWaker(parts: WakerParts): HubWaker | null {

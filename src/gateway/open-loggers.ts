@@ -1,7 +1,7 @@
 import { isatty } from 'node:tty'
-import { pino } from 'pino'
+import { type Logger as PinoLogger, pino } from 'pino'
 import { LOG_COMPONENTS, type LogComponent } from '../base/log-components.ts'
-import type { LogLevels } from '../config/log-levels.ts'
+import type { LogLevel, LogLevels } from '../config/log-levels.ts'
 import type { Logger, Loggers } from '../metrics/logger.ts'
 import type { LogLines } from './log-lines.ts'
 
@@ -30,11 +30,16 @@ const SECRET_NAMES = [
 /** pino's paths: at the top, and in objects one and two levels below it. */
 const SECRET_PATHS = SECRET_NAMES.flatMap((name) => [name, `*.${name}`, `*.*.${name}`])
 
+export type OpenLoggers = Loggers & {
+  /** Lines less severe than that are left out from now on. */
+  readonly setLevels: (levels: LogLevels) => void
+}
+
 export async function openLoggers(
   levels: LogLevels,
   format: LogFormat,
   lines: LogLines,
-): Promise<Loggers> {
+): Promise<OpenLoggers> {
   const isPretty = format === 'pretty' || (format === 'auto' && isatty(1))
   const options = {
     base: null,
@@ -43,12 +48,19 @@ export async function openLoggers(
     redact: { paths: SECRET_PATHS, censor: '(hidden)' },
   }
   const root = pino(options, isPretty ? await prettyLines(lines) : lines)
-  const loggers = new Map<LogComponent, Logger>()
+  const loggers = new Map<LogComponent, PinoLogger>()
   for (const component of LOG_COMPONENTS) {
-    const level = levels.components.get(component) ?? levels.all
-    loggers.set(component, root.child({ component }, { level }))
+    loggers.set(component, root.child({ component }, { level: levelOf(levels, component) }))
   }
-  return (component) => loggers.get(component) as Logger
+  const setLevels = (changed: LogLevels): void => {
+    for (const [component, logger] of loggers) logger.level = levelOf(changed, component)
+  }
+  const find = (component: LogComponent): Logger => loggers.get(component) as Logger
+  return Object.assign(find, { setLevels })
+}
+
+function levelOf({ all, components }: LogLevels, component: LogComponent): LogLevel {
+  return components.get(component) ?? all
 }
 
 async function prettyLines(lines: LogLines): Promise<{ write(line: string): void }> {

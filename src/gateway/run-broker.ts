@@ -23,7 +23,8 @@ export async function runBroker(config: BrokerConfig): Promise<void> {
     loggers('broker').warn({ lost }, `${lost} log line${lost === 1 ? ' was' : 's were'} lost`)
   }
   const onFailure = (what: string, error: unknown): never => crash(lines, what, error)
-  const server = new BrokerServer(config, { loggers, onFailure, logLines: lines })
+  const { setLevels } = loggers
+  const server = new BrokerServer(config, { loggers, onFailure, logLines: lines, setLevels })
   const stopped = stopOnSignal(server, loggers, onFailure)
   try {
     await server.start(startedMs)

@@ -23,6 +23,8 @@ export class MetadataImage {
   readonly partitions = new PartitionTable()
   /** Grows whenever a topic is made, grown or removed. */
   topicsVersion = 0
+  /** What was set while brokers ran: by node id as text, '' for all of them, then by option. */
+  readonly brokerConfigs = new Map<string, Map<string, string>>()
   nextProducerId = 0
   brokerEpoch = 0
 
@@ -66,6 +68,14 @@ export class MetadataImage {
       case 'producer-ids':
         this.nextProducerId = Math.max(this.nextProducerId, record.nextProducerId)
         return
+      case 'broker-config': {
+        const configs = this.brokerConfigs.get(record.broker) ?? new Map<string, string>()
+        if (record.value === null) configs.delete(record.name)
+        else configs.set(record.name, record.value)
+        if (configs.size === 0) this.brokerConfigs.delete(record.broker)
+        else this.brokerConfigs.set(record.broker, configs)
+        return
+      }
       default:
         unreachable(record)
     }

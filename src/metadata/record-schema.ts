@@ -72,6 +72,15 @@ const SCHEMAS: readonly {
       nextProducerId: { type: 'int64', versions: '0+' },
     }),
   },
+  {
+    id: 7,
+    type: 'broker-config',
+    schema: recordOf('BrokerConfigRecord', {
+      broker: { type: 'string', versions: '0+' },
+      name: { type: 'string', versions: '0+' },
+      value: { type: 'string', versions: '0+', nullable: '0+' },
+    }),
+  },
 ]
 
 const BY_TYPE = new Map(

@@ -12,6 +12,7 @@ export type MetadataRecord =
   | ConfigRecord
   | RemoveTopicRecord
   | ProducerIdsRecord
+  | BrokerConfigRecord
 
 /** A broker process began. After an unclean stop every partition's leader epoch goes up by one. */
 export interface BrokerStartRecord {
@@ -55,4 +56,13 @@ export interface ProducerIdsRecord {
   readonly type: 'producer-ids'
   readonly brokerId: number
   readonly nextProducerId: number
+}
+
+/** Sets one option of brokers while they run; a null value removes it. */
+export interface BrokerConfigRecord {
+  readonly type: 'broker-config'
+  /** A node id, or '' for all brokers of the cluster. */
+  readonly broker: string
+  readonly name: string
+  readonly value: string | null
 }

@@ -29,11 +29,21 @@ test('runProgram, prints help with examples, for every command', async () => {
     [],
     ['start'],
     ['config'],
+    ['config', 'list'],
+    ['config', 'get'],
+    ['config', 'set'],
     ['topic'],
     ['topic', 'create'],
     ['topic', 'list'],
     ['topic', 'describe'],
+    ['topic', 'alter'],
+    ['topic', 'trim'],
     ['topic', 'delete'],
+    ['group'],
+    ['group', 'list'],
+    ['group', 'describe'],
+    ['group', 'reset-offsets'],
+    ['group', 'delete'],
     ['produce'],
     ['consume'],
     ['demo'],
@@ -50,7 +60,16 @@ test('runProgram, prints help with examples, for every command', async () => {
     assert.equal(err, '')
     for (const line of out.split('\n')) assert.ok([...line].length <= 100, line)
   }
-  for (const command of [[], ['start'], ['topic'], ['consume'], ['demo'], ['bench']]) {
+  for (const command of [
+    [],
+    ['start'],
+    ['topic'],
+    ['group'],
+    ['config'],
+    ['consume'],
+    ['demo'],
+    ['bench'],
+  ]) {
     assert.match((await run(...command, '--help')).out, /Examples:\n {2}\$ millrace/)
   }
 })
@@ -129,7 +148,10 @@ test('topic, refuses bad arguments before it connects anywhere', async () => {
     [['list', '--bootstrap', 'nowhere'], /Expected HOST:PORT/],
     [['list', '--bootstrap', 'host:0'], /Expected HOST:PORT/],
     [['list', '--format', 'xml'], /Allowed choices are table, json/],
-    [['describe'], /missing required argument 'names'/],
+    [['describe', 'a/b'], /letters, digits/],
+    [['alter', 'a', '--unset'], /argument missing/],
+    [['trim', 'a', '--before', '-1'], /whole number/],
+    [['trim', 'a', '--before-time', 'soon'], /a date such as/],
     [['delete'], /missing required argument 'names'/],
     [['delete', 'good', 'b d'], /letters, digits/],
   ]

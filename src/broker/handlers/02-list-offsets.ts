@@ -30,6 +30,7 @@ const EARLIEST = -2
 const MAX_TIMESTAMP = -3 // KIP-734
 const EARLIEST_LOCAL = -4 // KIP-405: the same as EARLIEST without tiered storage.
 const LATEST_TIERED = -5 // KIP-1005: nothing is tiered.
+const EARLIEST_PENDING_UPLOAD = -6 // KIP-1023: nothing is to be tiered.
 const READ_COMMITTED = 1
 /** First version with each of the negative timestamps; older clients cannot have meant them. */
 const VERSION_MIN = new Map([
@@ -38,6 +39,7 @@ const VERSION_MIN = new Map([
   [MAX_TIMESTAMP, 7],
   [EARLIEST_LOCAL, 8],
   [LATEST_TIERED, 9],
+  [EARLIEST_PENDING_UPLOAD, 11],
 ])
 /** A compressed batch that is larger inside is not looked into. */
 const INFLATED_BYTES_MAX = 16 * 1024 * 1024
@@ -116,6 +118,7 @@ async function list(broker: Broker, query: Query): Promise<PartitionResponse> {
       })
     }
     case LATEST_TIERED:
+    case EARLIEST_PENDING_UPLOAD:
       return found(partition, { offset: -1, timestamp: -1, leaderEpoch: -1 })
     default:
       return query.turns.run(() => lookUps.run(() => lookUp(broker, query)))

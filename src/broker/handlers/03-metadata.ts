@@ -22,7 +22,7 @@ const PARTITIONS_PER_SLICE = 20_000
 /** From here on topics may be asked for by id: before, an answer has no way to leave out a name. */
 const TOPIC_IDS_MIN_VERSION = 12
 /** READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS (KIP-430). */
-const ALL_TOPIC_OPERATIONS = 0xdf8
+export const ALL_TOPIC_OPERATIONS = 0xdf8
 /** CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE. */
 export const ALL_CLUSTER_OPERATIONS = 0x1fa0
 

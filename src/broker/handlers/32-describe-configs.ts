@@ -1,24 +1,20 @@
-import {
-  type ConfigEntry,
-  describeBrokerConfigs,
-  describeTopicConfigs,
-} from '../../config/describe.ts'
+import type { ConfigEntry } from '../../config/describe.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import type {
   DescribeConfigsRequest,
   DescribeConfigsResponseInit,
 } from '../../wire/kafka/schema/32-describe-configs.ts'
 import type { Broker } from '../broker.ts'
+import { configResource, noConfiguration } from '../config-resource.ts'
 import type { Reply } from '../request.ts'
 
 /**
- * DescribeConfigs (key 32): every option of a topic or of this broker, with where it comes from.
+ * DescribeConfigs (key 32): every option of a topic or of this broker, with where it comes from; of
+ * all brokers (a broker without a name) what was set for them while they ran.
  */
 type ResourceAsked = DescribeConfigsRequest['resources'][number]
 type Result = DescribeConfigsResponseInit['results'][number]
 
-const TOPIC = 2
-const BROKER = 4
 const DEFAULT_CONFIG = 5
 
 export function describeConfigs(broker: Broker, body: DescribeConfigsRequest): Reply {
@@ -27,25 +23,11 @@ export function describeConfigs(broker: Broker, body: DescribeConfigsRequest): R
 }
 
 function describe(broker: Broker, asked: ResourceAsked, body: DescribeConfigsRequest): Result {
-  if (asked.resourceType === TOPIC) {
-    const topic = broker.topicByName(asked.resourceName)
-    if (topic === undefined) {
-      const message = `There is no topic "${asked.resourceName}"`
-      return refused(asked, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message)
-    }
-    return result(asked, describeTopicConfigs(topic.configs, broker.config), body)
-  }
-  if (asked.resourceType === BROKER) {
-    if (asked.resourceName !== '' && asked.resourceName !== String(broker.nodeId)) {
-      const message = `This is broker ${broker.nodeId}, not "${asked.resourceName}"`
-      return refused(asked, ErrorCode.INVALID_REQUEST, message)
-    }
-    // Without a name the cluster-wide dynamic defaults are meant; there are none.
-    const entries = asked.resourceName === '' ? [] : describeBrokerConfigs(broker.config)
-    return result(asked, entries, body)
-  }
-  const message = `Resource type ${asked.resourceType} has no configuration here`
-  return refused(asked, ErrorCode.INVALID_REQUEST, message)
+  const resource = configResource(asked)
+  if (resource === null) return refused(asked, ErrorCode.INVALID_REQUEST, noConfiguration(asked))
+  const entries = broker.configs.describe(resource)
+  if ('errorCode' in entries) return refused(asked, entries.errorCode, entries.errorMessage)
+  return result(asked, entries, body)
 }
 
 function result(

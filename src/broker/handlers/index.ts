@@ -21,12 +21,17 @@ import { deleteRecords } from './21-delete-records.ts'
 import { initProducerId } from './22-init-producer-id.ts'
 import { offsetForLeaderEpoch } from './23-offset-for-leader-epoch.ts'
 import { describeConfigs } from './32-describe-configs.ts'
+import { alterConfigs } from './33-alter-configs.ts'
+import { describeLogDirs } from './35-describe-log-dirs.ts'
 import { createPartitions } from './37-create-partitions.ts'
 import { deleteGroups } from './42-delete-groups.ts'
+import { incrementalAlterConfigs } from './44-incremental-alter-configs.ts'
 import { offsetDelete } from './47-offset-delete.ts'
 import { describeCluster } from './60-describe-cluster.ts'
 import { consumerGroupHeartbeat } from './68-consumer-group-heartbeat.ts'
 import { consumerGroupDescribe } from './69-consumer-group-describe.ts'
+import { listConfigResources } from './74-list-config-resources.ts'
+import { describeTopicPartitions } from './75-describe-topic-partitions.ts'
 
 /** The handler of every API that the wire codec speaks: a missing one does not compile. */
 const HANDLERS: {
@@ -56,12 +61,17 @@ const HANDLERS: {
   [ApiKey.INIT_PRODUCER_ID]: initProducerId,
   [ApiKey.OFFSET_FOR_LEADER_EPOCH]: offsetForLeaderEpoch,
   [ApiKey.DESCRIBE_CONFIGS]: describeConfigs,
+  [ApiKey.ALTER_CONFIGS]: alterConfigs,
+  [ApiKey.DESCRIBE_LOG_DIRS]: describeLogDirs,
   [ApiKey.CREATE_PARTITIONS]: createPartitions,
   [ApiKey.DELETE_GROUPS]: deleteGroups,
+  [ApiKey.INCREMENTAL_ALTER_CONFIGS]: incrementalAlterConfigs,
   [ApiKey.OFFSET_DELETE]: offsetDelete,
   [ApiKey.DESCRIBE_CLUSTER]: describeCluster,
   [ApiKey.CONSUMER_GROUP_HEARTBEAT]: consumerGroupHeartbeat,
   [ApiKey.CONSUMER_GROUP_DESCRIBE]: consumerGroupDescribe,
+  [ApiKey.LIST_CONFIG_RESOURCES]: listConfigResources,
+  [ApiKey.DESCRIBE_TOPIC_PARTITIONS]: describeTopicPartitions,
 }
 
 export function handlersOf(broker: Broker): ReadonlyMap<number, Handler> {

@@ -21,6 +21,8 @@ const BODY_BYTES_MAX = 64 * 1024
 
 const SOURCE_NAMES = {
   [ConfigSource.DYNAMIC_TOPIC_CONFIG]: 'topic',
+  [ConfigSource.DYNAMIC_BROKER_CONFIG]: 'broker',
+  [ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG]: 'broker',
   [ConfigSource.STATIC_BROKER_CONFIG]: 'broker',
   [ConfigSource.DEFAULT_CONFIG]: 'default',
 } as const

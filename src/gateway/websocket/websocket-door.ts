@@ -149,7 +149,7 @@ export class WebSocketDoor {
       cluster: broker.clusterId,
       limits: {
         messageBytes: messageBytesMax(broker.config),
-        batchBytes: broker.config.get('message.max.bytes'),
+        batchBytes: Math.min(broker.config.get('message.max.bytes'), batchBytesMax(broker.config)),
         ...this.#limits,
       },
       credits: session.account.begin(FIRST_CREDITS),
@@ -232,6 +232,11 @@ function windowMax(config: BrokerConfig): number {
  * can have credits for. The server collects that much of a message before anybody has looked at it.
  */
 export function messageBytesMax(config: BrokerConfig): number {
-  const wanted = config.get('message.max.bytes') + ENVELOPE_ROOM_BYTES
+  const wanted = batchBytesMax(config) + ENVELOPE_ROOM_BYTES
   return Math.min(wanted, windowMax(config) - MESSAGE_COST_BYTES)
+}
+
+/** As at the start: how much of a message is collected is settled when the port opens. */
+function batchBytesMax(config: BrokerConfig): number {
+  return Number(config.startText('message.max.bytes'))
 }

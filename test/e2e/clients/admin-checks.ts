@@ -183,6 +183,7 @@ export async function checkKafkajsAdmin(
     { partition: 1, low: 5, high: 7 },
     { partition: 2, low: 0, high: 0 },
   ])
+  await checkConfigs(kafkajs, bootstrap, topic)
   await kafkajs.deleteTopic(bootstrap, topic)
   await waitUntilGone(kafkajs, bootstrap, topic)
 }
@@ -205,8 +206,26 @@ export async function checkPythonAdmin(
   assert.equal(await python.listOffset({ ...place, at: 'latest' }), 5)
   assert.equal(await python.listOffset({ ...place, at: BASE_TIME_MS + 2500 }), 3)
   assert.equal(await python.listOffset({ ...place, at: BASE_TIME_MS + 5000 }), -1)
+  await checkConfigs(python, bootstrap, topic)
   await python.deleteTopic?.(bootstrap, topic)
   await waitUntilGone(python, bootstrap, topic)
+}
+
+/** AlterConfigs leaves set what it names and nothing else. */
+async function checkConfigs(
+  client: KafkajsClient | KafkaPythonClient,
+  bootstrap: string,
+  topic: string,
+): Promise<void> {
+  const before = await client.describeConfigs(bootstrap, topic)
+  assert.ok(Object.keys(before).length >= 34)
+  await client.alterConfigs(bootstrap, topic, { 'segment.ms': '5000', 'flush.messages': '7' })
+  await client.alterConfigs(bootstrap, topic, { 'flush.messages': '9' })
+  await eventually('flush.messages is 9', async () => {
+    return (await client.describeConfigs(bootstrap, topic))['flush.messages'] === '9'
+  })
+  const after = await client.describeConfigs(bootstrap, topic)
+  assert.deepEqual(after, { ...before, 'flush.messages': '9' })
 }
 
 /** A topic that does not exist is made by the first record sent to it, where the option allows. */

@@ -2,6 +2,7 @@
  * kafka-python 2.0.2 (Debian's python3-kafka), which hard-codes old protocol versions: a process of
  * `kafka_python_client.py` for each request.
  */
+import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import {
@@ -30,6 +31,17 @@ export interface KafkaPythonClient extends KafkaClient {
     readonly partition: number
     readonly at: 'earliest' | 'latest' | number
   }): Promise<number>
+  /** AlterConfigs: what the topic sets becomes exactly `configs`. */
+  alterConfigs(
+    bootstrap: string,
+    topic: string,
+    configs: Readonly<Record<string, string>>,
+  ): Promise<void>
+  /** By name. */
+  describeConfigs(
+    bootstrap: string,
+    topic: string,
+  ): Promise<Readonly<Record<string, string | null>>>
 }
 
 export const kafkaPython: KafkaPythonClient = {
@@ -75,6 +87,16 @@ export const kafkaPython: KafkaPythonClient = {
 
   async listOffset(request) {
     return (await call('listOffset', request)) as number
+  },
+
+  async alterConfigs(bootstrap, topic, configs) {
+    const codes = (await call('alterConfigs', { bootstrap, topic, configs })) as number[]
+    assert.deepEqual(codes, [0])
+  },
+
+  async describeConfigs(bootstrap, topic) {
+    const found = await call('describeConfigs', { bootstrap, topic })
+    return found as Record<string, string | null>
   },
 
   async close() {},

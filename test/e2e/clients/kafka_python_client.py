@@ -10,7 +10,7 @@ import sys
 import time
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 
 
 def decode(text):
@@ -123,6 +123,18 @@ def list_offset(request):
         consumer.close(autocommit=False)
 
 
+def alter_configs(request):
+    resource = ConfigResource(ConfigResourceType.TOPIC, request["topic"], request["configs"])
+    answer = with_admin(request, lambda admin: admin.alter_configs([resource]))
+    return [error_code for error_code, *_ in answer.resources]
+
+
+def describe_configs(request):
+    resource = ConfigResource(ConfigResourceType.TOPIC, request["topic"])
+    answers = with_admin(request, lambda admin: admin.describe_configs([resource]))
+    return {entry[0]: entry[1] for answer in answers for entry in answer.resources[0][4]}
+
+
 OPERATIONS = {
     "produce": produce,
     "consume": consume,
@@ -130,6 +142,8 @@ OPERATIONS = {
     "deleteTopic": delete_topic,
     "listTopics": list_topics,
     "listOffset": list_offset,
+    "alterConfigs": alter_configs,
+    "describeConfigs": describe_configs,
 }
 
 

@@ -25,7 +25,7 @@ import {
   type SentRecord,
 } from './client.ts'
 
-const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = kafkajs
+const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = kafkajs
 const NAME = 'kafkajs'
 const FETCH_WAIT_MS = 500
 
@@ -66,6 +66,17 @@ export interface KafkajsClient extends KafkaClient {
   ): Promise<void>
   /** Grows a topic to `total` partitions. */
   createPartitions(bootstrap: string, topic: string, total: number): Promise<void>
+  /** AlterConfigs: what the topic sets becomes exactly `configs`. */
+  alterConfigs(
+    bootstrap: string,
+    topic: string,
+    configs: Readonly<Record<string, string>>,
+  ): Promise<void>
+  /** By name. */
+  describeConfigs(
+    bootstrap: string,
+    topic: string,
+  ): Promise<Readonly<Record<string, string | null>>>
 }
 
 export const kafkajsClient: KafkajsClient = {
@@ -140,6 +151,23 @@ export const kafkajsClient: KafkajsClient = {
   async createPartitions(bootstrap, topic, total) {
     const topicPartitions = [{ topic, count: total }]
     await withAdmin(bootstrap, (admin) => admin.createPartitions({ topicPartitions }))
+  },
+
+  async alterConfigs(bootstrap, topic, configs) {
+    const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }))
+    const resources = [{ type: ConfigResourceTypes.TOPIC, name: topic, configEntries }]
+    await withAdmin(bootstrap, (admin) => admin.alterConfigs({ validateOnly: false, resources }))
+  },
+
+  async describeConfigs(bootstrap, topic) {
+    const resources = [{ type: ConfigResourceTypes.TOPIC, name: topic }]
+    const found = await withAdmin(bootstrap, (admin) =>
+      admin.describeConfigs({ includeSynonyms: false, resources }),
+    )
+    const entries = found.resources[0]?.configEntries ?? []
+    return Object.fromEntries(
+      entries.map(({ configName, configValue }) => [configName, configValue]),
+    )
   },
 
   async close() {},

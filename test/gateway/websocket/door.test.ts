@@ -89,7 +89,10 @@ class Bench {
       explain: () => null,
       requests: new RequestMetrics(),
       clock: { monotonicMs: () => this.nowMs, wallMs: () => 0 },
-      config: { get: (name: string) => OPTIONS[name] },
+      config: {
+        get: (name: string) => OPTIONS[name],
+        startText: (name: string) => String(OPTIONS[name]),
+      },
       hub: {
         onPumped: (callback: () => void) => {
           this.#pumped = callback

@@ -18,12 +18,17 @@ import * as deleteRecords from './21-delete-records.ts'
 import * as initProducerId from './22-init-producer-id.ts'
 import * as offsetForLeaderEpoch from './23-offset-for-leader-epoch.ts'
 import * as describeConfigs from './32-describe-configs.ts'
+import * as alterConfigs from './33-alter-configs.ts'
+import * as describeLogDirs from './35-describe-log-dirs.ts'
 import * as createPartitions from './37-create-partitions.ts'
 import * as deleteGroups from './42-delete-groups.ts'
+import * as incrementalAlterConfigs from './44-incremental-alter-configs.ts'
 import * as offsetDelete from './47-offset-delete.ts'
 import * as describeCluster from './60-describe-cluster.ts'
 import * as consumerGroupHeartbeat from './68-consumer-group-heartbeat.ts'
 import * as consumerGroupDescribe from './69-consumer-group-describe.ts'
+import * as listConfigResources from './74-list-config-resources.ts'
+import * as describeTopicPartitions from './75-describe-topic-partitions.ts'
 import type { Decoded, Encodable, MessageSchema } from './definition.ts'
 
 /**
@@ -78,11 +83,20 @@ export const API_SCHEMAS = {
     request: describeConfigs.describeConfigsRequest,
     response: describeConfigs.describeConfigsResponse,
   },
+  33: { request: alterConfigs.alterConfigsRequest, response: alterConfigs.alterConfigsResponse },
+  35: {
+    request: describeLogDirs.describeLogDirsRequest,
+    response: describeLogDirs.describeLogDirsResponse,
+  },
   37: {
     request: createPartitions.createPartitionsRequest,
     response: createPartitions.createPartitionsResponse,
   },
   42: { request: deleteGroups.deleteGroupsRequest, response: deleteGroups.deleteGroupsResponse },
+  44: {
+    request: incrementalAlterConfigs.incrementalAlterConfigsRequest,
+    response: incrementalAlterConfigs.incrementalAlterConfigsResponse,
+  },
   47: { request: offsetDelete.offsetDeleteRequest, response: offsetDelete.offsetDeleteResponse },
   60: {
     request: describeCluster.describeClusterRequest,
@@ -95,6 +109,14 @@ export const API_SCHEMAS = {
   69: {
     request: consumerGroupDescribe.consumerGroupDescribeRequest,
     response: consumerGroupDescribe.consumerGroupDescribeResponse,
+  },
+  74: {
+    request: listConfigResources.listConfigResourcesRequest,
+    response: listConfigResources.listConfigResourcesResponse,
+  },
+  75: {
+    request: describeTopicPartitions.describeTopicPartitionsRequest,
+    response: describeTopicPartitions.describeTopicPartitionsResponse,
   },
 } as const satisfies Readonly<Record<number, ApiSchema>>
 
