@@ -2,11 +2,13 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Random } from '../../src/base/random.ts'
 import type { LogHint, PartitionLog } from '../../src/storage/log.ts'
+import { rangeName } from '../../src/storage/segment-names.ts'
 import {
   append,
   Bench,
   batch,
   concat,
+  DIRECTORY,
   offsetsIn,
   readAll,
   rerun,
@@ -213,11 +215,18 @@ describe('recovery of what goes with the log', () => {
     bench.files.tamper(bench.path('leader-epoch-checkpoint.tmp'), new Uint8Array(3))
     bench.files.tamper(bench.path('00000000000000000099.snapshot.tmp'), new Uint8Array(3))
     bench.files.tamper(bench.path('00000000000000000001.log.deleted'), new Uint8Array(3))
-    bench.files.tamper(bench.path(`${FIRST}.swap`), content)
+    const [, second] = bench.files
+      .list(DIRECTORY)
+      .filter((name) => name.endsWith('.log'))
+      .sort()
+    const range = { baseOffset: 0, endOffset: Number((second as string).slice(0, 20)) }
+    bench.files.tamper(bench.path(rangeName(range, '.swap')), content)
+    bench.files.tamper(bench.path(rangeName(range, '.cleaned')), new Uint8Array(3))
+    bench.files.tamper(bench.path(rangeName(range, '.index.cleaned')), new Uint8Array(3))
     bench.files.tamper(bench.path(FIRST), new Uint8Array(9))
     const log = bench.open(hint)
     assert.equal(log.logEndOffset, 12)
-    assert(!bench.files.paths().some((path) => /tmp|deleted|swap/.test(path)))
+    assert(!bench.files.paths().some((path) => /tmp|deleted|swap|cleaned/.test(path)))
     assert.deepEqual(log.verify().problems, [])
   })
 
