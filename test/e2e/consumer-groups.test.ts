@@ -174,7 +174,7 @@ describe("Kafka's Java client", { skip: skipUnless(javaMemberAvailable()) }, () 
     assert(member.assigned.every((partition) => !partition.startsWith('re-22')))
   })
 
-  test('cooperative members are replaced one by one, and back: every event is processed', async () => {
+  test('cooperative members, replaced one by one and back, process every event', async () => {
     await makeTopic('roll')
     await produce('roll', 0, 100)
     const classic = {

@@ -65,7 +65,7 @@ export function* eachPartition(
 
 /** True when both name the same partitions. */
 export function isSame(a: Assignment | OwnedPartitions, b: Assignment | OwnedPartitions): boolean {
-  return a.size === b.size && sizesMatch(a, b) && isSubset(a, b)
+  return a === b || (a.size === b.size && sizesMatch(a, b) && isSubset(a, b))
 }
 
 function sizesMatch(a: Assignment | OwnedPartitions, b: Assignment | OwnedPartitions): boolean {

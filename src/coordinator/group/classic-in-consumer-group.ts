@@ -145,6 +145,10 @@ export class ClassicInConsumerGroup {
       return syncError(ErrorCode.REBALANCE_IN_PROGRESS)
     }
     extend(member, now)
+    // What it must give up it only learns now: the first answer to a round counts.
+    if (progress.state === 'unrevoked' && member.syncDeadlineMs !== Infinity) {
+      member.revocationDeadlineMs = now.monotonicMs + profile.rebalanceTimeoutMs
+    }
     member.syncDeadlineMs = Infinity
     const list = namedPartitions(progress.assigned, this.#parts.topics)
     return {

@@ -49,8 +49,8 @@ export function isToDowngrade(group: ConsumerGroup, config: GroupConfig): boolea
 }
 
 /**
- * What members had by the last generation stays theirs until they join again without it; and so does
- * what they said to have when they joined, if it is nobody's by that generation: a cooperative
+ * What members had by the last generation stays theirs until they join again without it; and so
+ * does what they said to have when they joined, if it is nobody's by that generation: a cooperative
  * member has it until it learns of its assignment, which it may not have asked for yet.
  */
 export function consumerGroupOf(
