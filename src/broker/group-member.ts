@@ -25,8 +25,8 @@ export interface GroupMemberHost {
   onAccepted(memberId: string): void
   /** What it has from now on, and where to begin. */
   onAssigned(assignment: Assignment): void
-  /** It must give back all it has: finish, commit, then call `released`. */
-  onRevoke(partitions: readonly TopicPartition[]): void
+  /** It must give back all it has within this time: finish, commit, then call `released`. */
+  onRevoke(partitions: readonly TopicPartition[], withinMs: number): void
   /** It is no member any more, and what it had may be somebody else's already. */
   onLost(errorCode: ErrorCode): void
 }
@@ -342,9 +342,9 @@ export class GroupMember {
   #revoke(): void {
     this.#state = 'revoking'
     // The round may have begun a heartbeat ago: before the others go on without it, it is over.
-    const delayMs = this.#options.rebalanceTimeoutMs - 2 * this.#heartbeatMs
-    this.#cancelDeadline = this.#calls.after(delayMs, () => this.#giveUp())
-    this.#host.onRevoke(this.#partitions)
+    const withinMs = Math.floor(this.#options.rebalanceTimeoutMs - 2 * this.#heartbeatMs)
+    this.#cancelDeadline = this.#calls.after(withinMs, () => this.#giveUp())
+    this.#host.onRevoke(this.#partitions, withinMs)
   }
 
   #giveUp(): void {

@@ -304,12 +304,8 @@ async function history(random: Random): Promise<void> {
       void leaving.member.leave()
     } else if (choice === 4) random.pick(here).cut.isCut = true
     else if (choice === 5) world.counts.set('t', Math.min(20, world.counts.get('t')! + 1))
-    else if (choice === 6) {
-      world.isLoading = true
-      world.timers.after(random.below(2000), () => {
-        world.isLoading = false
-      })
-    } else if (choice === 7) {
+    else if (choice === 6 && !world.isLoading) world.restart(random.below(5000))
+    else if (choice === 7) {
       const [client] = here
       const [key] = client!.has
       if (key !== undefined) {

@@ -22,6 +22,7 @@ import type { WebSocketHandler, WebSocketPeer } from '../web/web-server.ts'
 import { countErrors } from './answer-errors.ts'
 import type { CreditAccount } from './credit-account.ts'
 import { fetch } from './fetch.ts'
+import { GroupMembers } from './group-members.ts'
 import { Produces } from './produces.ts'
 import { answerRequest } from './requests.ts'
 import type { RequestMessage, SessionLimits, SessionLink } from './session-link.ts'
@@ -63,6 +64,7 @@ export class Session implements WebSocketHandler, SessionLink {
   readonly #parts: SessionParts
   readonly #subscriptions: Subscriptions
   readonly #produces: Produces
+  readonly #groups: GroupMembers
   readonly #closeCallbacks: (() => void)[] = []
   /** By their id. */
   readonly #requests = new Map<number, RequestUnderWay>()
@@ -90,6 +92,7 @@ export class Session implements WebSocketHandler, SessionLink {
     this.subscriptionPlaces = parts.subscriptionPlaces
     this.#subscriptions = new Subscriptions(this)
     this.#produces = new Produces(this)
+    this.#groups = new GroupMembers(this)
     this.#lastSpentMs = parts.broker.clock.monotonicMs()
   }
 
@@ -141,6 +144,7 @@ export class Session implements WebSocketHandler, SessionLink {
     this.#parts.waiting.delete(this)
     this.#subscriptions.close()
     this.#produces.close()
+    this.#groups.close()
     this.account.close()
     this.#leaveTurn() // Nothing is buffered any more: those who wait for a turn see the end.
     for (const callback of this.#closeCallbacks.splice(0)) callback()
@@ -251,6 +255,9 @@ export class Session implements WebSocketHandler, SessionLink {
       case 'flow':
         this.#subscriptions.grant(message.subscription, message.credits)
         return
+      case 'released':
+        this.#groups.released(message.member)
+        return
       default:
         break
     }
@@ -272,6 +279,11 @@ export class Session implements WebSocketHandler, SessionLink {
         return
       case 'fetch':
         fetch(this, message)
+        return
+      case 'joinGroup':
+      case 'commitOffsets':
+      case 'leaveGroup':
+        this.#groups.serve(message)
         return
       default:
         answerRequest(this, message)

@@ -1,0 +1,139 @@
+import { GroupMember } from '../../broker/group-member.ts'
+import { type MemberCalls, memberCalls } from '../../broker/member-calls.ts'
+import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
+import type { ClientMessages } from '../../wire/websocket/messages.ts'
+import type { SessionLink } from './session-link.ts'
+
+/**
+ * What one client is a member of: joins, commits and leaves for it, and says what it has. Reading
+ * is by subscriptions of its own; who closes the connection has left at once. Runs on main.
+ */
+export type GroupMessage = ClientMessages['joinGroup' | 'commitOffsets' | 'leaveGroup']
+
+const SESSION_TIMEOUT_MS = 45_000
+const REBALANCE_TIMEOUT_MS = 60_000
+const MEMBERS_MAX = 100
+
+export class GroupMembers {
+  readonly #session: SessionLink
+  readonly #members = new Map<number, Membership>()
+  #calls: MemberCalls | null = null
+
+  constructor(session: SessionLink) {
+    this.#session = session
+  }
+
+  serve(message: GroupMessage): void {
+    switch (message.type) {
+      case 'joinGroup':
+        this.#join(message)
+        return
+      case 'commitOffsets':
+        this.#commit(message)
+        return
+      case 'leaveGroup':
+        this.#leave(message)
+    }
+  }
+
+  /** Unknown ones are fine: they may have been lost meanwhile. */
+  released(member: number): void {
+    this.#members.get(member)?.member.released()
+  }
+
+  close(): void {
+    for (const { member } of this.#members.values()) void member.leave()
+    this.#members.clear()
+  }
+
+  #join(message: ClientMessages['joinGroup']): void {
+    const session = this.#session
+    const { id, member: number, group, topics } = message
+    if (this.#members.has(number)) {
+      session.fail(id, ErrorCode.INVALID_REQUEST, `Member ${number} exists already`)
+      return
+    }
+    if (this.#members.size >= MEMBERS_MAX) {
+      const reason = `A connection has at most ${MEMBERS_MAX} members: open another one`
+      session.fail(id, ErrorCode.INVALID_REQUEST, reason)
+      return
+    }
+    this.#calls ??= memberCalls(session.broker)
+    const member = new GroupMember(
+      this.#calls,
+      {
+        groupId: group,
+        topics: [...new Set(topics)],
+        sessionTimeoutMs: message.sessionTimeoutMs ?? SESSION_TIMEOUT_MS,
+        rebalanceTimeoutMs: message.rebalanceTimeoutMs ?? REBALANCE_TIMEOUT_MS,
+        clientId: message.clientId ?? 'millrace',
+        clientHost: `/${session.peer.remoteAddress}`,
+      },
+      {
+        onAccepted: (memberId) => {
+          membership.joinId = null
+          session.answer({ type: 'joinedGroup', id, member: number, memberId })
+        },
+        onAssigned: ({ generationId, partitions }) =>
+          session.send({
+            type: 'assigned',
+            member: number,
+            generation: generationId,
+            partitions: partitions.map((at) => [at.topic, at.partition, at.committedOffset]),
+          }),
+        onRevoke: (partitions, withinMs) =>
+          session.send({
+            type: 'revoke',
+            member: number,
+            withinMs,
+            partitions: partitions.map(({ topic, partition }) => [topic, partition]),
+          }),
+        onLost: (code) => {
+          this.#members.delete(number)
+          const { name, message, retriable } = errorInfo(code)
+          if (membership.joinId !== null) session.fail(id, code)
+          else session.send({ type: 'memberLost', member: number, code, name, message, retriable })
+        },
+      },
+    )
+    const membership: Membership = { member, joinId: id }
+    this.#members.set(number, membership)
+    member.start()
+  }
+
+  #commit({ id, member: number, offsets }: ClientMessages['commitOffsets']): void {
+    const session = this.#session
+    const membership = this.#members.get(number)
+    if (membership === undefined) {
+      session.fail(id, ErrorCode.UNKNOWN_MEMBER_ID)
+      return
+    }
+    const wanted = offsets.map(([topic, partition, offset, metadata]) => {
+      return { topic, partition, offset, metadata }
+    })
+    void membership.member.commit(wanted).then((errorCodes) => {
+      session.answer({ type: 'committed', id, errorCodes: [...errorCodes] })
+    })
+  }
+
+  #leave({ id, member: number }: ClientMessages['leaveGroup']): void {
+    const session = this.#session
+    const membership = this.#members.get(number)
+    this.#members.delete(number)
+    if (membership === undefined) {
+      session.answer({ type: 'done', id })
+      return
+    }
+    const { joinId, member } = membership
+    if (joinId !== null) {
+      session.fail(joinId, ErrorCode.UNKNOWN_MEMBER_ID, 'The member has left meanwhile')
+    }
+    void member.leave().then(() => session.answer({ type: 'done', id }))
+  }
+}
+
+interface Membership {
+  readonly member: GroupMember
+  /** Of the request to join, until it is answered. */
+  joinId: number | null
+}
