@@ -1,8 +1,9 @@
 /**
- * Reads as a member of a group: the partitions that the group gives it (`group-membership.ts`), each
- * from where the group has come (`consumer.ts` reads them), and commits what has been processed.
- * An event counts as processed when the application asks for the next one, or when `eachRecord` is
- * done with it: it is committed then and not before, so that every event is processed at least once.
+ * Reads as a member of a group: the partitions that the group gives it (`group-membership.ts`),
+ * each from where the group has come (`consumer.ts` reads them), and commits what has been
+ * processed. An event counts as processed when the application asks for the next one, or when
+ * `eachRecord` is done with it: it is committed then and not before, so that every event is
+ * processed at least once.
  */
 import { ErrorCode } from '../errors/error-code.ts'
 import { Consumer } from './consumer.ts'

@@ -2,7 +2,8 @@
  * Is a member of a group over whatever connection there is: joins, and joins again when it was
  * lost. What it is told goes to its owner, which says what it has given back.
  *
- *   away ── connection, the owner is ready ──> joining ──> in ── connection lost, group lost it ──> away
+ *   away ── connection, the owner is ready ──> joining ──> in ──> away
+ *                                                connection lost, or the group has lost it
  */
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Connection } from './connection.ts'

@@ -1,7 +1,7 @@
 /**
- * One group through all doors: members of kafkajs, of the library over WebSocket and over REST come,
- * go and crash, the broker is killed: nobody has a partition that somebody else has, every event is
- * processed, and what is committed never goes back.
+ * One group through all doors: members of kafkajs, of the library over WebSocket and over REST
+ * come, go and crash, the broker is killed: nobody has a partition that somebody else has, every
+ * event is processed, and what is committed never goes back.
  */
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'

@@ -1,5 +1,5 @@
 import { GroupMember } from '../../broker/group-member.ts'
-import { type MemberCalls, memberCalls } from '../../broker/member-calls.ts'
+import type { MemberCalls } from '../../broker/member-calls.ts'
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
 import type { ClientMessages } from '../../wire/websocket/messages.ts'
 import type { SessionLink } from './session-link.ts'
@@ -8,6 +8,11 @@ import type { SessionLink } from './session-link.ts'
  * What one client is a member of: joins, commits and leaves for it, and says what it has. Reading
  * is by subscriptions of its own; who closes the connection has left at once. Runs on main.
  */
+/** What it needs of a session. */
+export interface MembersLink extends Pick<SessionLink, 'send' | 'answer' | 'fail'> {
+  readonly remoteAddress: string
+}
+
 export type GroupMessage = ClientMessages['joinGroup' | 'commitOffsets' | 'leaveGroup']
 
 const SESSION_TIMEOUT_MS = 45_000
@@ -15,12 +20,14 @@ const REBALANCE_TIMEOUT_MS = 60_000
 const MEMBERS_MAX = 100
 
 export class GroupMembers {
-  readonly #session: SessionLink
+  readonly #session: MembersLink
+  readonly #makeCalls: () => MemberCalls
   readonly #members = new Map<number, Membership>()
   #calls: MemberCalls | null = null
 
-  constructor(session: SessionLink) {
+  constructor(session: MembersLink, makeCalls: () => MemberCalls) {
     this.#session = session
+    this.#makeCalls = makeCalls
   }
 
   serve(message: GroupMessage): void {
@@ -58,7 +65,7 @@ export class GroupMembers {
       session.fail(id, ErrorCode.INVALID_REQUEST, reason)
       return
     }
-    this.#calls ??= memberCalls(session.broker)
+    this.#calls ??= this.#makeCalls()
     const member = new GroupMember(
       this.#calls,
       {
@@ -67,7 +74,7 @@ export class GroupMembers {
         sessionTimeoutMs: message.sessionTimeoutMs ?? SESSION_TIMEOUT_MS,
         rebalanceTimeoutMs: message.rebalanceTimeoutMs ?? REBALANCE_TIMEOUT_MS,
         clientId: message.clientId ?? 'millrace',
-        clientHost: `/${session.peer.remoteAddress}`,
+        clientHost: `/${session.remoteAddress}`,
       },
       {
         onAccepted: (memberId) => {

@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.ts'
 import type { Broker } from '../../broker/broker.ts'
+import { memberCalls } from '../../broker/member-calls.ts'
 import { isForeignFailure } from '../../broker/request.ts'
 import type { RequestFrame } from '../../broker/request-frame.ts'
 import { SendTurns } from '../../broker/send-turns.ts'
@@ -92,8 +93,12 @@ export class Session implements WebSocketHandler, SessionLink {
     this.subscriptionPlaces = parts.subscriptionPlaces
     this.#subscriptions = new Subscriptions(this)
     this.#produces = new Produces(this)
-    this.#groups = new GroupMembers(this)
+    this.#groups = new GroupMembers(this, () => memberCalls(this.broker))
     this.#lastSpentMs = parts.broker.clock.monotonicMs()
+  }
+
+  get remoteAddress(): string {
+    return this.peer.remoteAddress
   }
 
   get isClosed(): boolean {
