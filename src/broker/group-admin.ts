@@ -12,6 +12,7 @@ import { listGroups as listKafka } from './handlers/16-list-groups.ts'
 import { deleteGroups } from './handlers/42-delete-groups.ts'
 import { toCommit } from './member-calls.ts'
 import type { RequestContext } from './request.ts'
+import { CONSUMER_OFFSETS } from './topic-name.ts'
 
 /**
  * Groups as their administrators see them: what Kafka's requests say, in one piece, with the lag;
@@ -58,7 +59,7 @@ export interface CommittedAt extends TopicPartition {
 const DESCRIBE_VERSION = 6
 
 export async function listGroups(broker: Broker): Promise<GroupSummary[]> {
-  await prepare(broker)
+  if (!hasGroups(broker)) return []
   const { body } = await listKafka(broker, { statesFilter: [], typesFilter: [] })
   const { errorCode, groups } = body as ListGroupsResponseInit
   refuse(errorCode, 'list the groups')
@@ -71,13 +72,14 @@ export async function listGroups(broker: Broker): Promise<GroupSummary[]> {
 }
 
 export async function describeGroup(broker: Broker, groupId: string): Promise<GroupDescription> {
-  await prepare(broker)
+  const what = `describe the group "${groupId}"`
+  if (!hasGroups(broker)) throw refusal(ErrorCode.GROUP_ID_NOT_FOUND, what)
   const asked = { groups: [groupId], includeAuthorizedOperations: false }
   // It asks for nothing but the version.
   const context = { apiVersion: DESCRIBE_VERSION } as RequestContext
   const { body } = await describeGroups(broker, asked, context)
   const group = (body as DescribeGroupsResponseInit).groups[0]!
-  refuse(group.errorCode, `describe the group "${groupId}"`)
+  refuse(group.errorCode, what)
   const members = group.members.map(({ memberId, clientId, clientHost, memberAssignment }) => ({
     memberId,
     clientId,
@@ -103,14 +105,15 @@ export async function describeGroup(broker: Broker, groupId: string): Promise<Gr
 }
 
 export async function deleteGroup(broker: Broker, groupId: string): Promise<void> {
-  await prepare(broker)
+  const what = `delete the group "${groupId}"`
+  if (!hasGroups(broker)) throw refusal(ErrorCode.GROUP_ID_NOT_FOUND, what)
   const { body } = await deleteGroups(broker, { groupsNames: [groupId] })
   const [result] = (body as { results: { errorCode: number }[] }).results
-  refuse(result?.errorCode, `delete the group "${groupId}"`)
+  refuse(result?.errorCode, what)
 }
 
 export async function committedOffsets(broker: Broker, groupId: string): Promise<CommittedAt[]> {
-  await prepare(broker)
+  if (!hasGroups(broker)) return []
   const answer = await broker.groups.ask<CommittedAt[] | ErrorCode>(
     groupId,
     (coordinator, _now, reply) =>
@@ -166,6 +169,11 @@ export async function setOffsets(
   // Kafka's answer to who is no member of a group that has some.
   const code = bad === ErrorCode.UNKNOWN_MEMBER_ID ? ErrorCode.NON_EMPTY_GROUP : bad
   refuse(code, `set the offsets of "${groupId}"`)
+}
+
+/** To look for groups does not make the topic that holds them. */
+function hasGroups(broker: Broker): boolean {
+  return broker.topicByName(CONSUMER_OFFSETS) !== undefined
 }
 
 async function prepare(broker: Broker): Promise<void> {

@@ -215,8 +215,9 @@ export class GroupMember {
     const isAnotherRound =
       errorCode === ErrorCode.REBALANCE_IN_PROGRESS || errorCode === ErrorCode.ILLEGAL_GENERATION
     if (isAnotherRound) return true
-    // There is no coordinator here any more, and no other one.
-    if (errorCode === ErrorCode.NOT_COORDINATOR || !errorInfo(errorCode).retriable) {
+    // There is no coordinator here any more, and no other one; or whoever asks may ask again.
+    const isGone = errorCode === ErrorCode.NOT_COORDINATOR || !this.#isAccepted
+    if (isGone || !errorInfo(errorCode).retriable) {
       this.#lose(errorCode)
       return false
     }

@@ -194,6 +194,7 @@ async function history(random: Random): Promise<void> {
       assertNobodyShares(clients)
     }
   }
+  await world.timers.pass(5000)
   const last = new Client(world, () => 0)
   clients.push(last)
   await world.timers.pass(60_000)

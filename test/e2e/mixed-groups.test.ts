@@ -21,6 +21,8 @@ import {
 import { type Client, createClient, type GroupConsumer } from '../../src/index.ts'
 import { startBroker, type TestBroker } from '../support/broker.ts'
 import { JSON_HEADERS, Rest } from '../support/rest.ts'
+import { skipUnless } from './clients/client.ts'
+import { kcat } from './clients/kcat.ts'
 
 const PARTITIONS = 6
 const SET = {
@@ -306,6 +308,35 @@ function startClient(topic: string): { process: ChildProcess; lines(): string[] 
   })
   return { process: child, lines: () => output.split('\n').slice(0, -1) }
 }
+
+test('librdkafka and a REST member share a group', {
+  skip: skipUnless(kcat.available()),
+}, async () => {
+  const topic = 'with-kcat'
+  await client.admin().createTopic({ name: topic, partitions: PARTITIONS })
+  const polling = new RestPoller('rd-mix', topic)
+  await until('it has all', () => isDivided([polling]))
+  const options = ['auto.offset.reset=earliest', 'session.timeout.ms=3000']
+  const sets = options.flatMap((option) => ['-X', option])
+  const args = ['-b', broker.bootstrap, '-u', '-G', 'rd-mix', ...sets, topic]
+  const child = spawn('kcat', args, { stdio: ['ignore', 'pipe', 'ignore'] })
+  let output = ''
+  child.stdout?.on('data', (chunk: Buffer) => {
+    output += chunk.toString()
+  })
+  try {
+    await until('they share', () => polling.assigned.length === PARTITIONS / 2)
+    await produce(topic, 0, 300)
+    const lines = (): string[] => output.split('\n').slice(0, -1)
+    const seen = (): Set<string> => new Set([...polling.seen, ...lines()])
+    await until('300 are processed', () => seen().size === 300)
+    assert(lines().length > 0 && polling.seen.length > 0, 'by both')
+  } finally {
+    child.kill()
+    await once(child, 'exit')
+    await polling.stop()
+  }
+})
 
 describe('REST', () => {
   const topic = 'rest-groups'

@@ -52,6 +52,7 @@ export class FakeConnection implements FakePeer {
     const { options } = server
     const link = {
       remoteAddress: '127.0.0.1',
+      subscriptionPlaces: { take: () => true, leave: () => {} },
       send: (message: ServerMessage) => this.#deliver(message),
       answer: (message: ServerMessage) => this.#answer(message),
       fail: (id: number, code: number) => this.#error(id, code as ErrorCode),

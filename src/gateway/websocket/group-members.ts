@@ -3,6 +3,7 @@ import type { MemberCalls } from '../../broker/member-calls.ts'
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
 import type { ClientMessages } from '../../wire/websocket/messages.ts'
 import type { SessionLink } from './session-link.ts'
+import type { SubscriptionPlaces } from './subscription-places.ts'
 
 /**
  * What one client is a member of: joins, commits and leaves for it, and says what it has. Reading
@@ -11,6 +12,8 @@ import type { SessionLink } from './session-link.ts'
 /** What it needs of a session. */
 export interface MembersLink extends Pick<SessionLink, 'send' | 'answer' | 'fail'> {
   readonly remoteAddress: string
+  /** Each member takes one, as a subscription does. */
+  readonly subscriptionPlaces: Pick<SubscriptionPlaces, 'take' | 'leave'>
 }
 
 export type GroupMessage = ClientMessages['joinGroup' | 'commitOffsets' | 'leaveGroup']
@@ -49,8 +52,10 @@ export class GroupMembers {
   }
 
   close(): void {
-    for (const { member } of this.#members.values()) void member.leave()
-    this.#members.clear()
+    for (const [number, { member }] of this.#members) {
+      this.#forget(number)
+      void member.leave()
+    }
   }
 
   #join(message: ClientMessages['joinGroup']): void {
@@ -63,6 +68,10 @@ export class GroupMembers {
     if (this.#members.size >= MEMBERS_MAX) {
       const reason = `A connection has at most ${MEMBERS_MAX} members: open another one`
       session.fail(id, ErrorCode.INVALID_REQUEST, reason)
+      return
+    }
+    if (!session.subscriptionPlaces.take()) {
+      session.fail(id, ErrorCode.THROTTLING_QUOTA_EXCEEDED, 'The broker has too many: try later')
       return
     }
     this.#calls ??= this.#makeCalls()
@@ -96,7 +105,7 @@ export class GroupMembers {
             partitions: partitions.map(({ topic, partition }) => [topic, partition]),
           }),
         onLost: (code) => {
-          this.#members.delete(number)
+          this.#forget(number)
           const { name, message, retriable } = errorInfo(code)
           if (membership.joinId !== null) session.fail(id, code)
           else session.send({ type: 'memberLost', member: number, code, name, message, retriable })
@@ -106,6 +115,10 @@ export class GroupMembers {
     const membership: Membership = { member, joinId: id }
     this.#members.set(number, membership)
     member.start()
+  }
+
+  #forget(number: number): void {
+    if (this.#members.delete(number)) this.#session.subscriptionPlaces.leave()
   }
 
   #commit({ id, member: number, offsets }: ClientMessages['commitOffsets']): void {
@@ -126,7 +139,7 @@ export class GroupMembers {
   #leave({ id, member: number }: ClientMessages['leaveGroup']): void {
     const session = this.#session
     const membership = this.#members.get(number)
-    this.#members.delete(number)
+    this.#forget(number)
     if (membership === undefined) {
       session.answer({ type: 'done', id })
       return
