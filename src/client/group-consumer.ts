@@ -117,10 +117,11 @@ export class GroupConsumer implements AsyncIterable<ConsumerRecord>, AsyncDispos
    * such as when the partition is somebody else's by now.
    */
   async commit(offsets?: readonly OffsetToCommit[]): Promise<void> {
-    const wanted = offsets ?? this.#owned.toCommit('given')
+    if (offsets === undefined) this.#owned.settleGiven()
+    const wanted = offsets ?? this.#owned.toCommit()
     if (wanted.length === 0) return
     await this.#membership.commit(wanted)
-    this.#owned.committed(wanted)
+    this.#owned.committed(wanted, offsets !== undefined)
   }
 
   /** What it has, and the next offset of each; null: not known yet. */
@@ -289,11 +290,11 @@ export class GroupConsumer implements AsyncIterable<ConsumerRecord>, AsyncDispos
   /** What cannot be committed is processed again, by whoever has the partition then. */
   async #autoCommit(): Promise<void> {
     if (this.#settings.autoCommitMs === 0) return
-    const offsets = this.#owned.toCommit('processed')
+    const offsets = this.#owned.toCommit()
     if (offsets.length === 0) return
     try {
       await this.#membership.commit(offsets)
-      this.#owned.committed(offsets)
+      this.#owned.committed(offsets, false)
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error
     }

@@ -112,26 +112,36 @@ export class OwnedPartitions {
     if (owned === undefined) return
     owned.given = -1
     owned.processed = -1
+    owned.committed = -1
     if (this.#out === owned) this.#out = null
   }
 
-  /** What is not committed yet: of all that was given, or of what is processed for certain. */
-  toCommit(what: 'given' | 'processed'): OffsetToCommit[] {
+  /** The application of a loop says itself that it is done with what it has. */
+  settleGiven(): void {
+    const owned = this.#out
+    if (owned !== null) owned.processed = owned.given
+  }
+
+  /**
+   * What is processed and not committed yet. Never less than what the application has committed
+   * itself, which may be further: it knows best.
+   */
+  toCommit(): OffsetToCommit[] {
     const offsets: OffsetToCommit[] = []
     for (const owned of this.#all.values()) {
       this.#notePosition(owned)
-      const { topic, partition, committed } = owned
-      // A worker's events are given by the batch, and processed one by one.
-      const offset = what === 'given' && this.#out === owned ? owned.given : owned.processed
-      if (offset >= 0 && offset !== committed) offsets.push({ topic, partition, offset })
+      const { topic, partition, committed, processed } = owned
+      if (processed > committed) offsets.push({ topic, partition, offset: processed })
     }
     return offsets
   }
 
-  committed(offsets: readonly OffsetToCommit[]): void {
+  /** These are stored; `isOwn`: the application named them, and may have gone back. */
+  committed(offsets: readonly OffsetToCommit[], isOwn: boolean): void {
     for (const { topic, partition, offset } of offsets) {
       const owned = this.find(topic, partition)
-      if (owned !== undefined) owned.committed = offset
+      // Answers may come in another order than the commits were made in.
+      if (owned !== undefined) owned.committed = isOwn ? offset : Math.max(owned.committed, offset)
     }
   }
 

@@ -78,6 +78,22 @@ test('without autoCommit only commit() commits, the last event included', async 
   await assert.rejects(consumer.commit([{ topic: 't', partition: 0, offset: 2 }]))
 })
 
+test('what the application commits itself is not taken back by what is committed unasked', async () => {
+  const h = start(1, 10)
+  const consumer = consume(h, { autoCommitIntervalMs: 100 })
+  const iterator = consumer[Symbol.asyncIterator]()
+  await take(h, iterator, 5)
+  await h.timers.until(consumer.commit())
+  await h.timers.pass(1000)
+  assert.equal(committed(h), 5)
+  await take(h, iterator, 1)
+  await h.timers.until(consumer.commit([{ topic: 't', partition: 0, offset: 6 }]))
+  await h.timers.pass(1000)
+  assert.equal(committed(h), 6)
+  await h.timers.until(consumer.close())
+  assert.equal(committed(h), 6)
+})
+
 test('where a consumer begins that has read nothing, is committed', async () => {
   const h = start(1, 10)
   const consumer = consume(h, { from: 'latest' })

@@ -23,8 +23,8 @@ import { alterTopic, createTopic, deleteTopic, describeTopic, listTopics } from 
 
 /**
  * Topics, events and groups over HTTP: finds the operation, checks what it is given against its
- * shapes, asks the broker's services, answers. Loaded at the first request, since shapes take a while to
- * load. Runs on main.
+ * shapes, asks the broker's services, answers. Loaded at the first request, since shapes take a
+ * while to load. Runs on main.
  */
 /** The operation's query has been checked against its shape: `never` takes each of them. */
 type Handler = (call: Call<never>, type: string) => Promise<WebResponse>
