@@ -29,6 +29,13 @@ export class OwnedPartition {
     this.partition = partition
     this.committed = committed
   }
+
+  /** The application gets events up to `next`, exclusive. */
+  give(next: number): void {
+    // What was committed is no longer in the log: reading began anew in front of it.
+    if (this.given < 0 && next <= this.committed) this.committed = -1
+    this.given = next
+  }
 }
 
 export class OwnedPartitions {
@@ -93,7 +100,7 @@ export class OwnedPartitions {
   give({ topic, partition }: GroupPartition, next: number): boolean {
     const owned = this.find(topic, partition)
     if (owned === undefined || owned.isRetired) return false
-    owned.given = next
+    owned.give(next)
     this.#out = owned
     return true
   }

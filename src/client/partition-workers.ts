@@ -72,7 +72,7 @@ export class PartitionWorkers {
     if (owned === undefined || owned.isRetired) return
     const end = this.#consumer.position(topic, partition) ?? -1
     owned.isBusy = true
-    owned.given = end
+    owned.give(end)
     this.#owned.applyPause(owned)
     const work = this.#work(batch, owned, end).then(() => {
       this.#working.delete(work)

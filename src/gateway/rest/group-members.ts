@@ -137,6 +137,7 @@ async function readPage(call: Call<Query>, member: RestMember): Promise<Page> {
     })
     if (read.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) {
       place.position = -1
+      place.committed = -1 // Reading begins anew, perhaps in front of it.
       place.position = await begin(call, member, place)
     } else if (read.errorCode === ErrorCode.NONE) {
       if (read.nextOffset > offset) ends.push({ place, position: read.nextOffset })

@@ -145,7 +145,7 @@ export class RestMember implements GroupMemberHost {
   /** Commits how far it has come. What is refused is given again, to whoever has it then. */
   async commitPositions(): Promise<void> {
     const offsets = this.#places
-      .filter(({ position, committed }) => position >= 0 && position !== committed)
+      .filter(({ position, committed }) => position > committed)
       .map(({ topic, partition, position }) => {
         return { topic, partition, offset: position, metadata: null }
       })
