@@ -98,6 +98,7 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
    */
   ask<T>(step: Step<M, T>, failure: (code: ErrorCode) => T): Promise<T> {
     const machine = this.#machine
+    if (this.#isStopped) return Promise.resolve(failure(ErrorCode.NOT_COORDINATOR))
     if (machine === null) return Promise.resolve(failure(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS))
     return new Promise((resolve) => {
       const fail = (code: ErrorCode): void => resolve(failure(code))

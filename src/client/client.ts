@@ -6,6 +6,8 @@ import { Admin } from './admin.ts'
 import { Consumer } from './consumer.ts'
 import type { ConsumerOptions } from './consumer-options.ts'
 import { ClosedError } from './errors.ts'
+import { GroupConsumer } from './group-consumer.ts'
+import type { GroupConsumerOptions } from './group-options.ts'
 import { Link, type WaitOptions } from './link.ts'
 import type { Platform } from './platform.ts'
 import { Producer } from './producer.ts'
@@ -28,7 +30,7 @@ export interface ClientOptions {
 /** Made by `createClient`. Connects when it is first used, and again whenever that is lost. */
 export class Client implements AsyncDisposable {
   readonly #link: Link
-  readonly #open = new Set<Producer | Consumer>()
+  readonly #open = new Set<Producer | Consumer | GroupConsumer>()
   #closing: Promise<void> | null = null
 
   /** Throws TypeError or RangeError for wrong options. */
@@ -71,9 +73,21 @@ export class Client implements AsyncDisposable {
     return producer
   }
 
-  /** Throws TypeError or RangeError for wrong options, ClosedError. */
-  consumer(options: ConsumerOptions): Consumer {
+  /**
+   * With a `group` a member of it, else by assignment. Throws TypeError or RangeError for wrong
+   * options, ClosedError.
+   */
+  consumer(options: GroupConsumerOptions): GroupConsumer
+  consumer(options: ConsumerOptions): Consumer
+  consumer(options: ConsumerOptions | GroupConsumerOptions): Consumer | GroupConsumer {
     this.#checkOpen()
+    if ('group' in options) {
+      const member: GroupConsumer = new GroupConsumer(this.#link, options, () => {
+        this.#open.delete(member)
+      })
+      this.#open.add(member)
+      return member
+    }
     const consumer: Consumer = new Consumer(this.#link, options, () => this.#open.delete(consumer))
     this.#open.add(consumer)
     return consumer

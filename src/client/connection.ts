@@ -49,6 +49,13 @@ export interface SubscriptionSink {
   ended(message: ServerMessages['ended']): void
 }
 
+/** Where what the server says of a group's member goes. */
+export interface MemberSink {
+  assigned(message: ServerMessages['assigned']): void
+  revoke(message: ServerMessages['revoke']): void
+  lost(message: ServerMessages['memberLost']): void
+}
+
 export interface ConnectionOptions {
   readonly url: string
   /** An answer that takes longer ends the connection: its credits would be lost with it. */
@@ -79,6 +86,8 @@ export class Connection {
   #asked = 0
   readonly #subscriptions = new Map<number, SubscriptionSink>()
   #nextSubscription = 0
+  readonly #members = new Map<number, MemberSink>()
+  #nextMember = 0
   #pushBytes = 0
   #receivedMs: number
   #cancelTimer: (() => void) | null = null
@@ -242,6 +251,26 @@ export class Connection {
     if (this.isOpen) this.#write({ type: 'flow', subscription, credits })
   }
 
+  // —— members of groups ——
+
+  /** A number for a new member of a group; what is said of it goes to `sink`. */
+  openMember(sink: MemberSink): number {
+    const member = this.#nextMember
+    this.#nextMember = (this.#nextMember + 1) % ID_MODULO
+    this.#members.set(member, sink)
+    return member
+  }
+
+  /** What is still said of it is dropped. */
+  dropMember(member: number): void {
+    this.#members.delete(member)
+  }
+
+  /** Says that a member has given back what it was asked for. */
+  released(member: number): void {
+    if (this.isOpen) this.#write({ type: 'released', member })
+  }
+
   // —— receiving ——
 
   #receive(bytes: Uint8Array | null): void {
@@ -308,6 +337,18 @@ export class Connection {
         const sink = this.#subscriptions.get(message.subscription)
         this.#subscriptions.delete(message.subscription)
         sink?.ended(message)
+        return
+      }
+      case 'assigned':
+        this.#members.get(message.member)?.assigned(message)
+        return
+      case 'revoke':
+        this.#members.get(message.member)?.revoke(message)
+        return
+      case 'memberLost': {
+        const sink = this.#members.get(message.member)
+        this.#members.delete(message.member)
+        sink?.lost(message)
         return
       }
       case 'hello':

@@ -77,7 +77,7 @@ export interface ConsumerSettings {
 
 /** Throws TypeError or RangeError for what is wrong. */
 export function consumerSettings(options: ConsumerOptions): ConsumerSettings {
-  if ((options.assignments?.length ?? 0) + (options.topics?.length ?? 0) === 0) {
+  if (options.assignments === undefined && (options.topics?.length ?? 0) === 0) {
     throw new TypeError('a consumer needs assignments or topics')
   }
   const { from = 'latest', offsetReset = 'error' } = options

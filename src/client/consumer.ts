@@ -6,6 +6,7 @@
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Connection } from './connection.ts'
 import {
+  type Assignment,
   type ConsumerBatch,
   type ConsumerOptions,
   type ConsumerRecord,
@@ -43,6 +44,8 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
   #turns: Promise<unknown> = Promise.resolve()
   #turnsCount = 0
   #closing: Promise<void> | null = null
+  /** Settles when the credits of partitions that were taken away are home. */
+  #gone: Promise<unknown> = Promise.resolve()
   readonly #ended = new AbortController()
 
   /** Throws TypeError or RangeError for wrong options. */
@@ -146,6 +149,42 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
     return found
   }
 
+  // —— for `group-consumer.ts` ——
+
+  /** What is there already; null: ask the iterator. */
+  takeNow(): ConsumerRecord | null {
+    return this.#turnsCount === 0 ? this.#takeRecord() : null
+  }
+
+  /** Reads these as well. */
+  assign(assignments: readonly Required<Assignment>[]): void {
+    const added = assignments.map((at) => this.#add(at.topic, at.partition, at.offset))
+    const connection = this.#connection
+    // Credits that are still under way home would be granted twice.
+    void this.#gone.then(() => {
+      if (connection !== this.#connection) return
+      this.#begin(added.filter((partition) => this.#reads(partition)))
+    })
+  }
+
+  /** Reads all that it reads no more; what was fetched and not taken is dropped. */
+  unassign(): void {
+    const gone = [...this.#partitions.values()].map((partition) => partition.close())
+    this.#partitions.clear()
+    this.#available.clear()
+    this.#current = null
+    this.#gone = Promise.all([this.#gone, ...gone])
+  }
+
+  /** Whoever asks for events next is told. */
+  raise(error: MillraceError): void {
+    this.#failed(error)
+  }
+
+  #reads(partition: ConsumerPartition): boolean {
+    return this.#partitions.get(keyOf(partition.topic, partition.partition)) === partition
+  }
+
   // —— taking ——
 
   #iterator<T>(take: () => T | null, next: () => Promise<T | null>): AsyncIterableIterator<T> {
@@ -225,6 +264,7 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
       }
       this.#current = partition
       await partition.load()
+      if (!this.#reads(partition)) continue
       // To the end of the turn, as long as there is more.
       if (partition.hasRecords) this.#available.add(partition)
       return this.#closing === null

@@ -33,6 +33,14 @@ export {
   ServerError,
   TimeoutError,
 } from './errors.ts'
+export type { GroupConsumer } from './group-consumer.ts'
+export type {
+  GroupConsumerOptions,
+  GroupPartition,
+  OffsetToCommit,
+  RebalanceListener,
+  RunOptions,
+} from './group-options.ts'
 export type { WaitOptions } from './link.ts'
 export type { Partitioner, PartitionerFunction } from './partitioner.ts'
 export type { RecordMetadata } from './produce-batch.ts'

@@ -34,7 +34,7 @@ export function httpRoutes(
     ['/metrics', () => metrics(parts)],
     ['/metrics/dashboard.json', () => jsonResponse(200, dashboard())],
   ])
-  const served = `Served here: ${[...routes.keys(), '/topics', '/openapi.json'].join(', ')}`
+  const served = `Served here: ${[...routes.keys(), '/topics', '/consumer-groups', '/openapi.json'].join(', ')}`
   let rest: { readonly broker: Broker; readonly door: Promise<RestDoor> } | null = null
   const restDoor = (broker: Broker): Promise<RestDoor> => {
     if (rest?.broker === broker) return rest.door
@@ -58,7 +58,7 @@ export function httpRoutes(
 }
 
 function isOfRest(path: string): boolean {
-  return path === '/' || path === '/openapi.json' || /^\/topics(\/|$)/.test(path)
+  return path === '/' || path === '/openapi.json' || /^\/(topics|consumer-groups)(\/|$)/.test(path)
 }
 
 function notServing(): WebResponse {

@@ -118,6 +118,9 @@ for (const engine of ['native', 'uws', 'node']) {
         const url = webSocketUrl(broker)
         const places = await page.run('produce', { url, topic: TOPIC, count: COUNT })
         const events = await page.run('consume', { url, topic: TOPIC, count: COUNT })
+        const half = { url, topic: TOPIC, count: COUNT / 2, group: 'page' }
+        const inGroup = [...(await page.run('consume', half)), ...(await page.run('consume', half))]
+        await check(places, inGroup, broker.port)
         await check(places, events, broker.port)
       }))
 

@@ -391,13 +391,13 @@ function restTests(at: RestBroker): void {
       method: 'GET',
       path: '/',
     })
-    assert.equal(operations.length, 8)
+    assert.equal(operations.length, 16)
     const openApi = z.looseObject({
       openapi: z.literal('3.1.0'),
       paths: z.record(z.string(), z.unknown()),
     })
     const { paths } = await at.rest.take(openApi, { method: 'GET', path: '/openapi.json' })
-    assert.equal(Object.keys(paths).length, 4)
+    assert.equal(Object.keys(paths).length, 11)
     assert.equal((await at.rest.ask('HEAD', '/topics')).text, '')
   })
 }

@@ -53,4 +53,22 @@ export const SAMPLE_MESSAGES: ClientMessages = {
   deleteRecords: { type: 'deleteRecords', id: 12, topic: SAMPLE_TOPIC, partition: 0, offset: 0 },
   describeTopic: { type: 'describeTopic', id: 13, name: SAMPLE_TOPIC },
   ping: { type: 'ping', id: 14 },
+  joinGroup: {
+    type: 'joinGroup',
+    id: 15,
+    member: 1,
+    group: 'hostile',
+    topics: [SAMPLE_TOPIC],
+    sessionTimeoutMs: 6000,
+    rebalanceTimeoutMs: 6000,
+    clientId: 'hostile',
+  },
+  released: { type: 'released', member: 1 },
+  commitOffsets: {
+    type: 'commitOffsets',
+    id: 16,
+    member: 1,
+    offsets: [[SAMPLE_TOPIC, 0, 0, null]],
+  },
+  leaveGroup: { type: 'leaveGroup', id: 17, member: 1 },
 }

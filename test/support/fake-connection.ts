@@ -1,6 +1,7 @@
 /** One connection of the fake server: a pair of ends with latency, requests, credits, pushes. */
 import type { ClientSocket, SocketEvents } from '../../src/client/platform.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
+import { GroupMembers } from '../../src/gateway/websocket/group-members.ts'
 import { decodeClientMessage, encodeEnvelope } from '../../src/wire/websocket/envelope.ts'
 import {
   type ClientMessage,
@@ -11,6 +12,8 @@ import {
 import { errorFields, type FakePeer, type FakeWorld } from './fake-world.ts'
 
 const LATENCY_MAX_MS = 3
+/** A connection that is cut is noticed by then. */
+const IDLE_MS = 2000
 const ENVELOPE_BYTES_MAX = 64 * 1024
 const RETRIABLE = [
   ErrorCode.NOT_LEADER_OR_FOLLOWER,
@@ -41,11 +44,20 @@ export class FakeConnection implements FakePeer {
   #upMs = 0
   #downMs = 0
   readonly #subscriptions = new Map<number, Subscription>()
+  readonly #members: GroupMembers
 
   constructor(server: FakeWorld, events: SocketEvents) {
     this.#server = server
     this.#events = events
     const { options } = server
+    const link = {
+      remoteAddress: '127.0.0.1',
+      subscriptionPlaces: { take: () => true, leave: () => {} },
+      send: (message: ServerMessage) => this.#deliver(message),
+      answer: (message: ServerMessage) => this.#answer(message),
+      fail: (id: number, code: number) => this.#error(id, code as ErrorCode),
+    }
+    this.#members = new GroupMembers(link, () => server.groups.calls({ isCut: false }))
     this.#credits = options.credits ?? 256 * 1024
     this.#window = this.#credits
     this.#later('down', () => {
@@ -91,6 +103,7 @@ export class FakeConnection implements FakePeer {
   end(code: number, reason: string): void {
     this.#server.connections.delete(this)
     this.#isServed = false
+    this.#members.close()
     if (!this.#isOpen) return
     this.#isOpen = false
     this.#later('down', () => this.#events.closed(code, reason))
@@ -99,6 +112,7 @@ export class FakeConnection implements FakePeer {
   /** The client's end is gone; what it sent is worked on, much later than usual. */
   #cut(): void {
     this.#isOpen = false
+    this.#server.timers.after(IDLE_MS, () => this.#members.close())
     this.#upMs += this.#server.random.below(2000)
     this.#server.timers.after(0, () => this.#events.closed(1006, 'cut'))
   }
@@ -235,6 +249,14 @@ export class FakeConnection implements FakePeer {
         return
       case 'listOffsets':
         this.#listOffsets(message)
+        return
+      case 'joinGroup':
+      case 'commitOffsets':
+      case 'leaveGroup':
+        this.#members.serve(message)
+        return
+      case 'released':
+        this.#members.released(message.member)
         return
       case 'ping':
         this.#answer({ type: 'pong', id: message.id })

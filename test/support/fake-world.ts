@@ -2,6 +2,7 @@
 import type { Random } from '../../src/base/random.ts'
 import type { Timers } from '../../src/client/platform.ts'
 import { type ErrorCode, errorInfo } from '../../src/errors/error-code.ts'
+import { FakeGroups } from './fake-groups.ts'
 import { FakePartition } from './fake-log.ts'
 
 /** Chances, each in [0, 1), for every produce unless said otherwise. */
@@ -58,6 +59,7 @@ export class FakeWorld {
   readonly connections = new Set<FakePeer>()
   /** What a client did that the protocol forbids. */
   readonly violations: string[] = []
+  readonly groups: FakeGroups
   faults: Faults = {}
   /** Partitions of a topic that `metadata` creates; 0: it creates none. */
   autoCreate = 0
@@ -69,6 +71,7 @@ export class FakeWorld {
     this.options = options
     this.timers = options.timers
     this.random = options.random
+    this.groups = new FakeGroups(options.timers, (topic) => this.topics.get(topic)?.length)
   }
 
   createTopic(name: string, partitionsCount: number): FakePartition[] {

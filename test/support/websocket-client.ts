@@ -88,7 +88,10 @@ export class WebSocketTestClient {
   /** Sends a request and waits for its answer, of `type` or an error. */
   async ask<T extends ServerMessageType>(
     type: T,
-    message: Exclude<ClientMessage, { type: 'flow' | 'requestCredits' | 'yieldCredits' }>,
+    message: Exclude<
+      ClientMessage,
+      { type: 'flow' | 'released' | 'requestCredits' | 'yieldCredits' }
+    >,
     ...payload: Uint8Array[]
   ): Promise<ServerMessages[T] & { payload: Uint8Array }> {
     this.send(message, ...payload)

@@ -5,6 +5,7 @@ import { ErrorCode } from '../../errors/error-code.ts'
 import type { WebRequest } from '../web/web-server.ts'
 import type { AppendQueue } from './append-queue.ts'
 import { kafkaError } from './rest-error.ts'
+import type { RestMembers } from './rest-members.ts'
 
 /** One request of a known operation, its path and query read. */
 export interface Call<Q> {
@@ -13,8 +14,12 @@ export interface Call<Q> {
   readonly topic: string
   /** −1 where the path has none. */
   readonly partition: number
+  /** '' where the path has none. */
+  readonly group: string
+  readonly member: string
   readonly query: Q
   readonly appends: AppendQueue
+  readonly members: RestMembers
   /** For answers that are read from logs and on their way. */
   readonly memory: ByteBudget
   /** Where what takes long takes its turns. */

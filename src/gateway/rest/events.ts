@@ -24,7 +24,7 @@ import {
 type Query = z.infer<typeof EventsQuery>
 
 /** An answer up to this is sent whole; a larger one in pieces, as its reader takes them. */
-const WHOLE_BYTES_MAX = 64 * 1024
+export const WHOLE_BYTES_MAX = 64 * 1024
 /** What is read at once from the log; a batch comes whole all the same. */
 const READ_BYTES = 1024 * 1024
 /** A stream sends so much at once, and a slow reader costs it. */
@@ -209,7 +209,10 @@ interface Pieces {
 }
 
 /** Throws RestError when too many answers are under way. */
-function inPieces({ memory, request }: Call<unknown>, pieces: Pieces): AsyncIterable<BodyChunk> {
+export function inPieces(
+  { memory, request }: Call<unknown>,
+  pieces: Pieces,
+): AsyncIterable<BodyChunk> {
   const { events, length, begin, between, end } = pieces
   if (!memory.tryTake(length)) throw kafkaError(ErrorCode.THROTTLING_QUOTA_EXCEEDED, TOO_MANY)
   async function* generate(): AsyncGenerator<string> {

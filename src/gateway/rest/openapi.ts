@@ -45,6 +45,8 @@ function describe(operationId: string, operation: Operation): object {
 const PATH_SCHEMAS: Readonly<Record<string, object>> = {
   topic: { type: 'string', pattern: '^[a-zA-Z0-9._-]{1,249}$' },
   partition: { type: 'integer', minimum: 0, maximum: PARTITION_MAX },
+  group: { type: 'string', minLength: 1 },
+  member: { type: 'string', minLength: 1 },
 }
 
 function pathParameters(path: string): object[] {

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import * as groups from './group-shapes.ts'
 import * as shapes from './shapes.ts'
 
 /**
@@ -10,7 +11,7 @@ export const LINES_TYPE = 'application/x-ndjson'
 export const BYTES_TYPE = 'application/octet-stream'
 
 export interface Operation {
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   readonly path: string
   readonly summary: string
   readonly query: z.ZodObject
@@ -99,6 +100,79 @@ export const OPERATIONS = {
     body: null,
     status: 200,
     answer: { [JSON_TYPE]: shapes.Deleted },
+  },
+  listGroups: {
+    method: 'GET',
+    path: '/consumer-groups',
+    summary: 'Lists the consumer groups',
+    query: shapes.Nothing,
+    body: null,
+    status: 200,
+    answer: { [JSON_TYPE]: groups.Groups },
+  },
+  describeGroup: {
+    method: 'GET',
+    path: '/consumer-groups/{group}',
+    summary: 'Describes a group: members, what they have, committed offsets and lag',
+    query: shapes.Nothing,
+    body: null,
+    status: 200,
+    answer: { [JSON_TYPE]: groups.Group },
+  },
+  deleteGroup: {
+    method: 'DELETE',
+    path: '/consumer-groups/{group}',
+    summary: 'Deletes a group without members, with its offsets',
+    query: shapes.Nothing,
+    body: null,
+    status: 200,
+    answer: { [JSON_TYPE]: groups.DeletedGroup },
+  },
+  subscribe: {
+    method: 'POST',
+    path: '/consumer-groups/{group}/subscribe',
+    summary: 'Becomes a member of a group, which then gets a share of the partitions',
+    query: shapes.Nothing,
+    body: { [JSON_TYPE]: groups.Subscription },
+    status: 201,
+    answer: { [JSON_TYPE]: groups.Subscribed },
+  },
+  poll: {
+    method: 'GET',
+    path: '/consumer-groups/{group}/members/{member}/events',
+    summary:
+      "Reads on in the member's partitions, or waits. Who polls is done with what it got before",
+    query: groups.PollQuery,
+    body: null,
+    status: 200,
+    answer: { [JSON_TYPE]: groups.Polled },
+  },
+  leave: {
+    method: 'DELETE',
+    path: '/consumer-groups/{group}/members/{member}',
+    summary: 'Leaves a group at once',
+    query: shapes.Nothing,
+    body: null,
+    status: 200,
+    answer: { [JSON_TYPE]: groups.Left },
+  },
+  commitOffsets: {
+    method: 'PUT',
+    path: '/consumer-groups/{group}/offsets',
+    summary: "Commits a member's offsets, or those of a group without members",
+    query: shapes.Nothing,
+    body: { [JSON_TYPE]: groups.Commit },
+    status: 200,
+    answer: { [JSON_TYPE]: groups.Committed },
+  },
+  resetOffsets: {
+    method: 'POST',
+    path: '/consumer-groups/{group}/offsets/reset',
+    summary: 'Sets the offsets of a group anew, of one without members unless forced',
+    query: shapes.Nothing,
+    body: { [JSON_TYPE]: groups.Reset },
+    status: 200,
+    answer: { [JSON_TYPE]: groups.ResetDone },
   },
 } as const satisfies Readonly<Record<string, Operation>>
 

@@ -8,6 +8,8 @@ import type { WebRequest, WebResponse } from '../web/web-server.ts'
 import { AppendQueue } from './append-queue.ts'
 import type { Call } from './call.ts'
 import { deleteEvents, readEvents } from './events.ts'
+import { leave, poll, subscribe } from './group-members.ts'
+import { commitOffsets, deleteGroup, describeGroup, listGroups, resetOffsets } from './groups.ts'
 import { answerTypeOf, contentTypeOf } from './negotiate.ts'
 import { openApi } from './openapi.ts'
 import { OPERATIONS, type OperationName } from './operations.ts'
@@ -15,13 +17,14 @@ import { checkPage, NO_HEADERS, type PageRules } from './page-rules.ts'
 import { produce } from './produce.ts'
 import { QueryReader } from './read-query.ts'
 import { kafkaError, RestError } from './rest-error.ts'
+import { RestMembers } from './rest-members.ts'
 import { match, methodsAt } from './router.ts'
 import { alterTopic, createTopic, deleteTopic, describeTopic, listTopics } from './topics.ts'
 
 /**
- * Topics and events over HTTP: finds the operation, checks what it is given against its shapes,
- * asks the broker's services, answers. Loaded at the first request, since shapes take a while to
- * load. Runs on main.
+ * Topics, events and groups over HTTP: finds the operation, checks what it is given against its
+ * shapes, asks the broker's services, answers. Loaded at the first request, since shapes take a
+ * while to load. Runs on main.
  */
 /** The operation's query has been checked against its shape: `never` takes each of them. */
 type Handler = (call: Call<never>, type: string) => Promise<WebResponse>
@@ -36,6 +39,14 @@ const HANDLERS: Readonly<Record<OperationName, Handler>> = {
   describeTopic,
   alterTopic,
   deleteTopic,
+  listGroups,
+  describeGroup,
+  deleteGroup,
+  subscribe,
+  poll,
+  leave,
+  commitOffsets,
+  resetOffsets,
 }
 
 /** Answers that are read or on their way, of all clients. */
@@ -45,6 +56,7 @@ export class RestDoor {
   readonly #broker: Broker
   readonly #rules: PageRules
   readonly #appends: AppendQueue
+  readonly #members: RestMembers
   readonly #memory = new ByteBudget(ANSWER_BYTES_MAX)
   readonly #slices: Slices
   readonly #queries: ReadonlyMap<string, QueryReader>
@@ -54,6 +66,7 @@ export class RestDoor {
     this.#broker = broker
     this.#rules = rules
     this.#appends = new AppendQueue(broker)
+    this.#members = new RestMembers(broker)
     this.#slices = new Slices(() => broker.clock.monotonicMs())
     this.#queries = new Map(
       Object.entries(OPERATIONS).map(([name, { query }]) => [name, new QueryReader(query)]),
@@ -77,7 +90,7 @@ export class RestDoor {
     if (method === 'OPTIONS') return options(methodsAt(path))
     if (path === '/') return this.#index(method)
     if (path === '/openapi.json') return this.#describe(method)
-    const { name, operation, topic, partition } = match(method, path)
+    const { name, operation, topic, partition, group, member } = match(method, path)
     const answerType = answerTypeOf(request, operation)
     const bodyType = contentTypeOf(request, operation)
     const query = this.#queries.get(name)!.read(request.query)
@@ -87,8 +100,11 @@ export class RestDoor {
       request,
       topic,
       partition,
+      group,
+      member,
       query,
       appends: this.#appends,
+      members: this.#members,
       memory: this.#memory,
       slices: this.#slices,
     }

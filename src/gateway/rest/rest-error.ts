@@ -58,6 +58,12 @@ const STATUS: Readonly<Partial<Record<ErrorName, number>>> = {
   POLICY_VIOLATION: 403,
   BROKER_NOT_AVAILABLE: 503,
   THROTTLING_QUOTA_EXCEEDED: 429,
+  GROUP_ID_NOT_FOUND: 404,
+  UNKNOWN_MEMBER_ID: 404,
+  ILLEGAL_GENERATION: 409,
+  NON_EMPTY_GROUP: 409,
+  INCONSISTENT_GROUP_PROTOCOL: 409,
+  GROUP_MAX_SIZE_REACHED: 409,
 }
 
 /** What a client can do about it, where that is not in the message. */
@@ -68,6 +74,10 @@ const NEXT: Readonly<Partial<Record<ErrorName, string>>> = {
   INVALID_TIMESTAMP: 'message.timestamp.before.max.ms and …after.max.ms say which are taken',
   TOPIC_DELETION_DISABLED: 'delete.topic.enable=true allows it',
   BROKER_NOT_AVAILABLE: 'Try again in a second',
+  GROUP_ID_NOT_FOUND: 'GET /consumer-groups lists what there is',
+  UNKNOWN_MEMBER_ID: 'Subscribe again; its partitions are for the others',
+  NON_EMPTY_GROUP: 'Stop its members first; a reset can be forced',
+  ILLEGAL_GENERATION: 'Poll, and commit what it has now',
   THROTTLING_QUOTA_EXCEEDED: 'Try again in a second',
   KAFKA_STORAGE_ERROR: "Look at the disk and at the broker's log",
 }

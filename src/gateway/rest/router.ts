@@ -12,6 +12,9 @@ export interface Match {
   readonly topic: string
   /** −1 where the path has none. */
   readonly partition: number
+  /** '' where the path has none. */
+  readonly group: string
+  readonly member: string
 }
 
 interface Pattern {
@@ -19,12 +22,15 @@ interface Pattern {
   /** Where they stand among the segments; −1 for nowhere. */
   readonly topicAt: number
   readonly partitionAt: number
+  readonly groupAt: number
+  readonly memberAt: number
   readonly operations: ReadonlyMap<
     string,
     { readonly name: OperationName; readonly operation: Operation }
   >
 }
 
+const NAME_LENGTH_MAX = 1000
 const PATTERNS = patterns()
 
 function patterns(): readonly Pattern[] {
@@ -38,7 +44,9 @@ function patterns(): readonly Pattern[] {
     const segments = path.split('/')
     const topicAt = segments.indexOf('{topic}')
     const partitionAt = segments.indexOf('{partition}')
-    return { segments, topicAt, partitionAt, operations }
+    const groupAt = segments.indexOf('{group}')
+    const memberAt = segments.indexOf('{member}')
+    return { segments, topicAt, partitionAt, groupAt, memberAt, operations }
   })
 }
 
@@ -60,10 +68,12 @@ export function match(method: string, path: string): Match {
     })
   }
   // An index of −1 is answered by the slowest of all look-ups.
-  const { topicAt, partitionAt } = pattern
+  const { topicAt, partitionAt, groupAt, memberAt } = pattern
   const topic = topicAt < 0 ? '' : topicOf(segments[topicAt] as string)
   const partition = partitionAt < 0 ? -1 : partitionOf(segments[partitionAt] as string)
-  return { name: found.name, operation: found.operation, topic, partition }
+  const group = groupAt < 0 ? '' : nameOf(segments[groupAt] as string, 'group')
+  const member = memberAt < 0 ? '' : nameOf(segments[memberAt] as string, 'member')
+  return { name: found.name, operation: found.operation, topic, partition, group, member }
 }
 
 function fits(pattern: readonly string[], segments: readonly string[]): boolean {
@@ -81,6 +91,13 @@ function topicOf(segment: string): string {
   const problem = topicNameError(name)
   if (problem !== null) throw kafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, problem)
   return name
+}
+
+/** Of a group or a member: Kafka takes any that is not empty. */
+function nameOf(segment: string, what: string): string {
+  const name = decodePart(segment)
+  if (name !== '' && name.length <= NAME_LENGTH_MAX) return name
+  throw badRequest(`The name of a ${what} has 1 to ${NAME_LENGTH_MAX} characters`)
 }
 
 function partitionOf(segment: string): number {

@@ -13,9 +13,13 @@ export const READ_BYTES_MAX = 4 * 1024 * 1024
 export const WAIT_MS_MAX = 60_000
 export const DESCRIBED_PARTITIONS_MAX = 1000
 
-const partition = z.int().min(0).max(PARTITION_MAX)
-const offset = z.int().min(0)
-const timestamp = z.int().min(0).describe('Milliseconds since 1970')
+export const Partition = z.int().min(0).max(PARTITION_MAX)
+export const Offset = z.int().min(0)
+export const Timestamp = z.int().min(0).describe('Milliseconds since 1970')
+export const TopicName = z.string().min(1).max(249)
+const partition = Partition
+const offset = Offset
+const timestamp = Timestamp
 
 export const Format = z
   .enum(['json', 'text', 'base64'])
@@ -136,7 +140,7 @@ const Bounds = {
 
 export const Page = z.strictObject({ events: z.array(ReadEvent), ...Bounds })
 
-const Name = z.string().min(1).max(249)
+const Name = TopicName
 const Count = z.int().min(1).max(PARTITION_MAX)
 const ConfigValue = z.union([z.string(), z.number(), z.boolean()])
 

@@ -6,6 +6,7 @@ import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
 import { jsonResponse } from '../web/responses.ts'
 import type { WebResponse } from '../web/web-server.ts'
 import { type Call, topicOf } from './call.ts'
+import { readBody } from './read-body.ts'
 import { badRequest, kafkaError } from './rest-error.ts'
 import {
   DESCRIBED_PARTITIONS_MAX,
@@ -14,10 +15,8 @@ import {
   type TopicQuery,
   type Topic as TopicShape,
 } from './shapes.ts'
-import { checkShape, parseJson, readText } from './validate.ts'
 
 /** Topics: list, create, describe, alter, delete. Runs on main. */
-const BODY_BYTES_MAX = 64 * 1024
 
 const SOURCE_NAMES = {
   [ConfigSource.DYNAMIC_TOPIC_CONFIG]: 'topic',
@@ -78,19 +77,6 @@ export async function deleteTopic(call: Call<object>): Promise<WebResponse> {
   const topic = topicOf(call)
   refuse(await broker.topics.delete(topic))
   return jsonResponse(200, { name: topic.name, topicId: topic.id })
-}
-
-async function readBody<T>({ request }: Call<object>, shape: z.ZodType<T>): Promise<T> {
-  const body = parseJson(readText(await request.body(BODY_BYTES_MAX)), 'body')
-  refuseProto(body)
-  return checkShape(shape, body, 'body')
-}
-
-/** Zod leaves such a name out of a record, silently. */
-function refuseProto(body: unknown): void {
-  if (typeof body !== 'object' || body === null) return
-  if (Object.hasOwn(body, '__proto__')) throw badRequest('body: __proto__ is no name of anything')
-  for (const value of Object.values(body)) refuseProto(value)
 }
 
 /** Configurations are text everywhere else. */

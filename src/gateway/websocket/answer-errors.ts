@@ -16,6 +16,9 @@ export function countErrors(row: RequestRow, message: ServerMessage): void {
     case 'producedRecords':
       for (const [, , errorCode] of message.records) countError(row, errorCode)
       return
+    case 'committed':
+      for (const errorCode of message.errorCodes) countError(row, errorCode)
+      return
     case 'metadata':
       for (const { errorCode } of message.topics) countError(row, errorCode)
       return

@@ -10,13 +10,17 @@ import type { ListOffsetsResponseInit } from '../../wire/kafka/schema/02-list-of
 import type { MetadataResponseInit } from '../../wire/kafka/schema/03-metadata.ts'
 import type { DeleteRecordsResponseInit } from '../../wire/kafka/schema/21-delete-records.ts'
 import type { ClientMessages } from '../../wire/websocket/messages.ts'
+import type { GroupMessage } from './group-members.ts'
 import type { RequestMessage, SessionLink } from './session-link.ts'
 
 /**
  * The requests of `millrace.v1` that ask about or change topics: each is put to the service that
  * Kafka's door asks as well, and its outcome is put into words of this protocol. Runs on main.
  */
-type Request = Exclude<RequestMessage, { type: 'subscribe' | 'unsubscribe' | 'fetch' }>
+type Request = Exclude<
+  RequestMessage,
+  { type: 'subscribe' | 'unsubscribe' | 'fetch' | GroupMessage['type'] }
+>
 
 export function answerRequest(session: SessionLink, message: Request): void {
   perform(session, message).catch((error: unknown) => session.failUnexpectedly(message.id, error))

@@ -56,5 +56,7 @@ export interface SessionLimits {
 /** What may be asked without credits. */
 export type RequestMessage = Exclude<
   ClientMessage,
-  { type: 'produce' | 'produceRecords' | 'requestCredits' | 'yieldCredits' | 'flow' }
+  {
+    type: 'produce' | 'produceRecords' | 'requestCredits' | 'yieldCredits' | 'flow' | 'released'
+  }
 >

@@ -1,5 +1,6 @@
 import { assert } from '../../base/assert.ts'
 import type { Broker } from '../../broker/broker.ts'
+import { memberCalls } from '../../broker/member-calls.ts'
 import { isForeignFailure } from '../../broker/request.ts'
 import type { RequestFrame } from '../../broker/request-frame.ts'
 import { SendTurns } from '../../broker/send-turns.ts'
@@ -22,6 +23,7 @@ import type { WebSocketHandler, WebSocketPeer } from '../web/web-server.ts'
 import { countErrors } from './answer-errors.ts'
 import type { CreditAccount } from './credit-account.ts'
 import { fetch } from './fetch.ts'
+import { GroupMembers } from './group-members.ts'
 import { Produces } from './produces.ts'
 import { answerRequest } from './requests.ts'
 import type { RequestMessage, SessionLimits, SessionLink } from './session-link.ts'
@@ -63,6 +65,7 @@ export class Session implements WebSocketHandler, SessionLink {
   readonly #parts: SessionParts
   readonly #subscriptions: Subscriptions
   readonly #produces: Produces
+  readonly #groups: GroupMembers
   readonly #closeCallbacks: (() => void)[] = []
   /** By their id. */
   readonly #requests = new Map<number, RequestUnderWay>()
@@ -90,7 +93,12 @@ export class Session implements WebSocketHandler, SessionLink {
     this.subscriptionPlaces = parts.subscriptionPlaces
     this.#subscriptions = new Subscriptions(this)
     this.#produces = new Produces(this)
+    this.#groups = new GroupMembers(this, () => memberCalls(this.broker))
     this.#lastSpentMs = parts.broker.clock.monotonicMs()
+  }
+
+  get remoteAddress(): string {
+    return this.peer.remoteAddress
   }
 
   get isClosed(): boolean {
@@ -141,6 +149,7 @@ export class Session implements WebSocketHandler, SessionLink {
     this.#parts.waiting.delete(this)
     this.#subscriptions.close()
     this.#produces.close()
+    this.#groups.close()
     this.account.close()
     this.#leaveTurn() // Nothing is buffered any more: those who wait for a turn see the end.
     for (const callback of this.#closeCallbacks.splice(0)) callback()
@@ -251,6 +260,9 @@ export class Session implements WebSocketHandler, SessionLink {
       case 'flow':
         this.#subscriptions.grant(message.subscription, message.credits)
         return
+      case 'released':
+        this.#groups.released(message.member)
+        return
       default:
         break
     }
@@ -272,6 +284,11 @@ export class Session implements WebSocketHandler, SessionLink {
         return
       case 'fetch':
         fetch(this, message)
+        return
+      case 'joinGroup':
+      case 'commitOffsets':
+      case 'leaveGroup':
+        this.#groups.serve(message)
         return
       default:
         answerRequest(this, message)

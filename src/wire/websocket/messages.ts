@@ -48,6 +48,7 @@ export const RECORDS_PER_REQUEST_MAX = 10_000
 const HEADERS_PER_RECORD_MAX = 1000
 const NAMES_MAX = 2000
 const CONFIGS_MAX = 1000
+const COMMIT_METADATA_MAX = 32_767
 /** Longer than Kafka allows a topic's name, so that the name's own error is given. */
 const name = text(1000)
 const message = text(100_000)
@@ -88,6 +89,26 @@ export const CLIENT_MESSAGES = {
   },
   flow: { subscription: u32, credits: bytesCount },
   unsubscribe: { id: u32, subscription: u32 },
+  joinGroup: {
+    id: u32,
+    member: u32,
+    group: name,
+    topics: list(name, NAMES_MAX, 1),
+    sessionTimeoutMs: optional(bytesCount),
+    rebalanceTimeoutMs: optional(bytesCount),
+    clientId: optional(text(255)),
+  },
+  released: { member: u32 },
+  commitOffsets: {
+    id: u32,
+    member: u32,
+    offsets: list(
+      tuple(name, i32, integer(0, Number.MAX_SAFE_INTEGER), nullable(text(COMMIT_METADATA_MAX))),
+      PARTITIONS_PER_REQUEST_MAX,
+      1,
+    ),
+  },
+  leaveGroup: { id: u32, member: u32 },
   fetch: {
     id: u32,
     maxBytes: bytesCount,
@@ -165,6 +186,11 @@ export const SERVER_MESSAGES = {
     bytes: bytesCount,
   },
   ended: { subscription: u32, code: i32, name: message, message, retriable: bool },
+  joinedGroup: { id: u32, member: u32, memberId: message },
+  assigned: { member: u32, generation: i32, partitions: list(tuple(name, i32, int53), COUNT_MAX) },
+  revoke: { member: u32, withinMs: bytesCount, partitions: list(tuple(name, i32), COUNT_MAX) },
+  memberLost: { member: u32, code: i32, name: message, message, retriable: bool },
+  committed: { id: u32, errorCodes: list(i32, COUNT_MAX) },
   fetched: { id: u32, partitions: list(tuple(i32, int53, int53, bytesCount), COUNT_MAX) },
   offsets: { id: u32, partitions: list(tuple(i32, int53, int53), COUNT_MAX) },
   metadata: {

@@ -21,6 +21,8 @@ export interface ConsumeOrder {
   readonly url: string
   readonly topic: string
   readonly count: number
+  /** As a member of it, which commits what it has read. */
+  readonly group?: string
 }
 
 /** As they came, of all partitions. */
@@ -89,15 +91,19 @@ async function produce(order: ProduceOrder): Promise<Places> {
   }
 }
 
-async function consume({ url, topic, count }: ConsumeOrder): Promise<Events> {
+async function consume({ url, topic, count, group }: ConsumeOrder): Promise<Events> {
   const client = createClient({ url })
   const events: Events = []
+  const what = { topics: [topic], from: 'earliest' } as const
+  const member = group === undefined ? null : client.consumer({ ...what, group })
   try {
-    for await (const record of client.consumer({ topics: [topic], from: 'earliest' })) {
+    for await (const record of member ?? client.consumer(what)) {
       const { partition, offset, key, value } = record
       const keyText = key === null ? null : text.decode(key)
       events.push([partition, offset, keyText, text.decode(value ?? new Uint8Array())])
-      if (events.length === count) break
+      if (events.length < count) continue
+      await member?.commit()
+      break
     }
     return events
   } finally {
