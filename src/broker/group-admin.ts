@@ -6,10 +6,12 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { DescribeGroupsResponseInit } from '../wire/kafka/schema/15-describe-groups.ts'
 import type { ListGroupsResponseInit } from '../wire/kafka/schema/16-list-groups.ts'
+import type { ConsumerGroupDescribeResponseInit } from '../wire/kafka/schema/69-consumer-group-describe.ts'
 import type { Broker } from './broker.ts'
 import { describeGroups } from './handlers/15-describe-groups.ts'
 import { listGroups as listKafka } from './handlers/16-list-groups.ts'
 import { deleteGroups } from './handlers/42-delete-groups.ts'
+import { consumerGroupDescribe } from './handlers/69-consumer-group-describe.ts'
 import { toCommit } from './member-calls.ts'
 import type { RequestContext } from './request.ts'
 import { CONSUMER_OFFSETS } from './topic-name.ts'
@@ -78,22 +80,19 @@ export async function describeGroup(broker: Broker, groupId: string): Promise<Gr
   // It asks for nothing but the version.
   const context = { apiVersion: DESCRIBE_VERSION } as RequestContext
   const { body } = await describeGroups(broker, asked, context)
-  const group = (body as DescribeGroupsResponseInit).groups[0]!
-  refuse(group.errorCode, what)
-  const members = group.members.map(({ memberId, clientId, clientHost, memberAssignment }) => ({
-    memberId,
-    clientId,
-    clientHost,
-    assignment: decodeAssignment(memberAssignment) ?? [],
-  }))
+  const classic = (body as DescribeGroupsResponseInit).groups[0]!
+  const isOther = classic.errorCode === ErrorCode.GROUP_ID_NOT_FOUND
+  const { state, assignor, members } = isOther
+    ? await describeConsumerGroup(broker, groupId, what)
+    : fromClassic(classic, what)
   const offsets = new Map<string, CommittedAt>()
   for (const { assignment } of members) {
     for (const at of assignment) offsets.set(keyOf(at), { ...at, offset: -1 })
   }
   for (const at of await committedOffsets(broker, groupId)) offsets.set(keyOf(at), at)
   return {
-    state: group.groupState,
-    assignor: group.protocolData,
+    state,
+    assignor,
     members,
     offsets: await Promise.all(
       [...offsets.values()].map(async ({ topic, partition, offset }) => {
@@ -101,6 +100,49 @@ export async function describeGroup(broker: Broker, groupId: string): Promise<Gr
         return { topic, partition, committedOffset: offset, bounds }
       }),
     ),
+  }
+}
+
+type WithoutOffsets = Omit<GroupDescription, 'offsets'>
+
+function fromClassic(
+  group: DescribeGroupsResponseInit['groups'][number],
+  what: string,
+): WithoutOffsets {
+  refuse(group.errorCode, what)
+  return {
+    state: group.groupState,
+    assignor: group.protocolData,
+    members: group.members.map(({ memberId, clientId, clientHost, memberAssignment }) => ({
+      memberId,
+      clientId,
+      clientHost,
+      assignment: decodeAssignment(memberAssignment) ?? [],
+    })),
+  }
+}
+
+/** Of the new protocol (KIP-848). */
+async function describeConsumerGroup(
+  broker: Broker,
+  groupId: string,
+  what: string,
+): Promise<WithoutOffsets> {
+  const asked = { groupIds: [groupId], includeAuthorizedOperations: false }
+  const { body } = await consumerGroupDescribe(broker, asked)
+  const group = (body as ConsumerGroupDescribeResponseInit).groups[0]!
+  refuse(group.errorCode, what)
+  return {
+    state: group.groupState,
+    assignor: group.assignorName,
+    members: group.members.map(({ memberId, clientId, clientHost, assignment }) => ({
+      memberId,
+      clientId,
+      clientHost,
+      assignment: assignment.topicPartitions.flatMap(({ topicName: topic, partitions }) =>
+        partitions.map((partition) => ({ topic, partition })),
+      ),
+    })),
   }
 }
 
@@ -155,8 +197,8 @@ export async function setOffsets(
     (coordinator, now, reply) => {
       const group = coordinator.groups.get(groupId)
       if (isForced && group !== undefined && !group.isEmpty) {
-        const members = [...group.members.values()].map(({ memberId, instanceId }) => {
-          return { memberId, instanceId }
+        const members = [...group.members.keys()].map((memberId) => {
+          return { memberId, instanceId: null }
         })
         coordinator.leave({ groupId, members }, now, () => undefined)
       }

@@ -82,13 +82,15 @@ export class KafkaGroups {
     return groups.sort((a, b) => (a.groupId < b.groupId ? -1 : 1))
   }
 
-  /** Who is in it; empty also for a group of a kind that DescribeGroups does not know. */
+  /** Who is in it; empty also for a group of a kind that is not known here. */
   async members(groupId: string): Promise<GroupMember[]> {
     const coordinator = await this.#coordinatorOf(groupId)
     const answer = await coordinator.request(ApiKey.DESCRIBE_GROUPS, () => ({ groups: [groupId] }))
     const group = answer.groups.find((one) => one.groupId === groupId)
     if (group === undefined) throw missing(groupId)
-    if (group.errorCode === ErrorCode.GROUP_ID_NOT_FOUND) return []
+    if (group.errorCode === ErrorCode.GROUP_ID_NOT_FOUND) {
+      return consumerMembers(coordinator, groupId)
+    }
     check(groupId, group.errorCode, group.errorMessage)
     return group.members.map(memberOf)
   }
@@ -193,6 +195,29 @@ export class KafkaGroups {
     this.#others.set(address, connection)
     return connection
   }
+}
+
+/** Of a group of the new protocol (KIP-848). */
+async function consumerMembers(
+  coordinator: KafkaConnection,
+  groupId: string,
+): Promise<GroupMember[]> {
+  const { groups } = await coordinator.request(ApiKey.CONSUMER_GROUP_DESCRIBE, () => ({
+    groupIds: [groupId],
+    includeAuthorizedOperations: false,
+  }))
+  const group = groups.find((one) => one.groupId === groupId)
+  if (group === undefined || group.errorCode === ErrorCode.GROUP_ID_NOT_FOUND) return []
+  check(groupId, group.errorCode, group.errorMessage)
+  return group.members.map(({ memberId, instanceId, clientId, clientHost, assignment }) => ({
+    memberId,
+    instanceId,
+    clientId,
+    host: clientHost,
+    assignment: assignment.topicPartitions.flatMap(({ topicName: topic, partitions }) =>
+      partitions.map((partition) => ({ topic, partition })),
+    ),
+  }))
 }
 
 function memberOf(member: Members[number]): GroupMember {

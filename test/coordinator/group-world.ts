@@ -30,7 +30,7 @@ export const CONFIG: GroupConfig = {
   },
 }
 
-const REGEXES = new TopicRegexes()
+export const REGEXES = new TopicRegexes()
 
 /** The topics of a world, to be changed at will. An id ends in how often its name was made. */
 export class Topics implements TopicView {

@@ -5,7 +5,7 @@ import type { Timers } from '../../src/client/platform.ts'
 import { GroupCoordinator } from '../../src/coordinator/group/group-coordinator.ts'
 import type { ReadGroupRecord } from '../../src/coordinator/group/record-schema.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
-import { CONFIG } from '../coordinator/group-world.ts'
+import { CONFIG, REGEXES, Topics } from '../coordinator/group-world.ts'
 
 /** One coordinator, whose records are durable at once, and time that only tests move. */
 export class FakeGroups {
@@ -25,7 +25,8 @@ export class FakeGroups {
   }
 
   #fresh(): GroupCoordinator {
-    return new GroupCoordinator(CONFIG, () => String(this.#ids++))
+    const newId = (): string => String(this.#ids++)
+    return new GroupCoordinator({ config: CONFIG, newId, topics: new Topics(), regexes: REGEXES })
   }
 
   get now() {
