@@ -32,6 +32,11 @@ import {
 /** How often node looks for requests that take too long. */
 const TIMEOUT_CHECK_MS = 1000
 
+/** Requests of one connection that are not answered yet. Node would take any number: 10 KiB each. */
+const OPEN_REQUESTS_MAX = 200
+/** Those behind the first one of their connection, of all connections. */
+const PIPELINED_REQUESTS_MAX = 10_000
+
 /** The server on node:http; its WebSockets are somebody else's. */
 export class NodeServer implements WebServer {
   readonly engine: WebEngine
@@ -41,8 +46,9 @@ export class NodeServer implements WebServer {
   readonly #places: ConnectionPlaces
   readonly #bodies: ByteBudget
   readonly #placeOf = new WeakMap<Duplex, Place>()
-  /** Connections whose answer is not all sent. */
-  readonly #answering = new WeakSet<Duplex>()
+  /** By connection, the answers that are not all sent. */
+  readonly #openOn = new WeakMap<Duplex, Set<ServerResponse>>()
+  #pipelinedCount = 0
 
   constructor(engine: WebEngine, parts: WebServerParts, upgrades: Upgrades) {
     this.engine = engine
@@ -97,20 +103,43 @@ export class NodeServer implements WebServer {
       return
     }
     this.#placeOf.set(socket, place)
-    socket.once('close', () => place.leave())
+    socket.once('close', () => {
+      place.leave()
+      closeWaiting(this.#openOn.get(socket))
+    })
+  }
+
+  /** False: the connection has more requests under way than it may, and is closed. */
+  #open(socket: Duplex, response: ServerResponse): boolean {
+    const open = this.#openOn.get(socket) ?? new Set()
+    this.#openOn.set(socket, open)
+    const isPipelined = open.size > 0
+    if (
+      open.size >= OPEN_REQUESTS_MAX ||
+      (isPipelined && this.#pipelinedCount >= PIPELINED_REQUESTS_MAX)
+    ) {
+      socket.destroy()
+      return false
+    }
+    open.add(response)
+    if (isPipelined) this.#pipelinedCount++
+    response.once('close', () => {
+      open.delete(response)
+      if (isPipelined) this.#pipelinedCount--
+    })
+    return true
   }
 
   #onRequest(message: IncomingMessage, response: ServerResponse): void {
     const { limits, webSocket } = this.#parts
+    if (message.socket.destroyed || !this.#open(message.socket, response)) return
     const head = readHead(message)
     const request = new IncomingRequest(head, limits.bodyBytesMax, this.#bodies)
     const { incoming } = request
     message.on('data', (chunk: Buffer) => incoming.push(chunk))
     message.on('end', () => incoming.complete())
     message.on('error', () => {}) // 'close' follows, which says all.
-    this.#answering.add(message.socket)
     response.on('close', () => {
-      this.#answering.delete(message.socket)
       if (!response.writableFinished) request.abort()
     })
     const refusal =
@@ -132,7 +161,11 @@ export class NodeServer implements WebServer {
 
   /** What node cannot read as a request: answered like every other refusal, and closed. */
   #onBytes(error: NodeJS.ErrnoException, socket: Socket): void {
-    if (error.code === 'ECONNRESET' || !socket.writable || this.#answering.has(socket)) {
+    if (
+      error.code === 'ECONNRESET' ||
+      !socket.writable ||
+      (this.#openOn.get(socket)?.size ?? 0) > 0
+    ) {
       socket.destroy() // Inside an answer it would be taken for part of it.
       return
     }
@@ -203,6 +236,18 @@ function plainResponse(message: IncomingMessage, socket: Socket): ServerResponse
   response.on('finish', () => socket.destroySoon())
   socket.once('timeout', () => socket.destroy())
   return response
+}
+
+/**
+ * The connection is gone. Node says so to the answer that is being sent; those that wait behind it
+ * would never hear of it, and would keep what they hold.
+ */
+function closeWaiting(open: ReadonlySet<ServerResponse> | undefined): void {
+  for (const response of [...(open ?? [])]) {
+    if (response.socket !== null) continue
+    response.destroy()
+    response.emit('close')
+  }
 }
 
 type OnError = WebServerParts['onError']

@@ -161,4 +161,49 @@ onEveryEngine('differences', (engine) => {
       http.socket.destroy()
     })
   })
+
+  test('what waits behind another answer hears that the connection is gone', async () => {
+    let closed = 0
+    let aborted = 0
+    const body = {
+      [Symbol.asyncIterator]: () => body,
+      next: () => Promise.resolve({ done: false, value: 'x'.repeat(1 << 20) }),
+      return: () => {
+        closed++
+        return Promise.resolve({ done: true, value: undefined })
+      },
+    } as AsyncIterableIterator<string>
+    let asked = 0
+    const onRequest = ({ path, signal }: WebRequest): WebResponse | Promise<WebResponse> => {
+      asked++
+      signal.addEventListener('abort', () => aborted++)
+      return path === '/stream' ? { status: 200, headers: {}, body } : new Promise(() => {})
+    }
+    await withServer(engine, { onRequest }, async ({ port }) => {
+      const http = await RawHttp.open(port)
+      const paths = ['/first', '/stream', '/third']
+      http.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''))
+      if (engine === 'uws') {
+        assert.equal(await http.ended, '')
+        return
+      }
+      while (asked < 3) await new Promise(setImmediate)
+      http.socket.destroy()
+      while (aborted < 3 || closed < 1) await new Promise(setImmediate)
+    })
+  })
+
+  test('a connection that asks for much and waits for no answer', async () => {
+    let asked = 0
+    const onRequest = (): Promise<WebResponse> => {
+      asked++
+      return new Promise(() => {})
+    }
+    await withServer(engine, { onRequest }, async ({ port }) => {
+      const http = await RawHttp.open(port)
+      http.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(1000))
+      assert.equal(await http.ended, '')
+      assert.equal(asked, engine === 'uws' ? 1 : 200)
+    })
+  })
 })
