@@ -21,6 +21,7 @@ function setUp() {
     arena,
     clock: { monotonicMs: () => state.nowMs },
     leaderEpoch: () => 0,
+    groups: { owns: () => false },
     shardOf: () => ({
       append: (request: AppendRequest, sink: AppendSink, index: number) => {
         appends.push({ request, sink, index })
