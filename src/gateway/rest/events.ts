@@ -10,7 +10,7 @@ import { jsonResponse } from '../web/responses.ts'
 import type { BodyChunk, WebResponse } from '../web/web-server.ts'
 import { type Call, handleOf, topicOf } from './call.ts'
 import { toJson } from './event-forms.ts'
-import { type Page, streamPages } from './event-stream.ts'
+import { EventStream, type Page } from './event-stream.ts'
 import { JSON_TYPE, LINES_TYPE } from './operations.ts'
 import { badRequest, kafkaError, type RestError } from './rest-error.ts'
 import {
@@ -269,7 +269,7 @@ async function follow(call: Call<Query>, place: Place, offset: number): Promise<
     // For proxies that collect answers.
     'x-accel-buffering': 'no',
   }
-  const body = streamPages({ memory, signal: request.signal, read }, first, eventsMax)
+  const body = new EventStream({ memory, signal: request.signal, read }, first, eventsMax)
   return { status: 200, headers, body }
 }
 
