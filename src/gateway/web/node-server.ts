@@ -62,9 +62,11 @@ export class NodeServer implements WebServer {
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
       maxHeaderSize: HEADER_BYTES_MAX,
+      requireHostHeader: false, // Its refusal would be no JSON.
     })
     this.#server.on('connection', (socket: Socket) => this.#onConnection(socket))
     this.#server.on('request', (request, response) => this.#onRequest(request, response))
+    this.#server.on('checkExpectation', (request, response) => this.#onRequest(request, response))
     this.#server.on('clientError', (error, socket) => this.#onBytes(error, socket as Socket))
     this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
   }
@@ -145,6 +147,7 @@ export class NodeServer implements WebServer {
     const refusal =
       this.#placeOf.get(message.socket)?.refusal ??
       refuseHead(head.headers, limits.bodyBytesMax) ??
+      refuseProtocol(message) ??
       (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
     const respond = (answer: WebResponse): void => {
       // A body that nobody wants any more would be received to its end.
@@ -215,6 +218,21 @@ function readHead(message: IncomingMessage): RequestHead {
     headers,
     remoteAddress: plainAddress(message.socket.remoteAddress),
   }
+}
+
+/** What node would refuse by itself, without a word. */
+function refuseProtocol({ headers, httpVersion }: IncomingMessage): WebResponse | null {
+  if (headers.host === undefined && httpVersion === '1.1') {
+    return errorResponse(
+      400,
+      'INVALID_REQUEST',
+      'A request of HTTP/1.1 has a Host header: send one',
+    )
+  }
+  const { expect } = headers
+  if (expect === undefined || /^100-continue$/i.test(expect)) return null
+  const message = 'Expect can only be 100-continue: send the request without it'
+  return errorResponse(417, 'EXPECTATION_FAILED', message)
 }
 
 function refusalOf(code: string | undefined): WebResponse & { readonly body: string } {

@@ -137,6 +137,26 @@ onEveryEngine('differences', (engine) => {
     })
   })
 
+  test('no Host, and an Expect that is none', async () => {
+    await withServer(engine, {}, async ({ port }) => {
+      for (const [headers, status] of [
+        ['', 400],
+        ['Host: a\r\nExpect: 200-maybe\r\n', 417],
+      ] as const) {
+        const http = await RawHttp.open(port)
+        http.write(`GET / HTTP/1.1\r\n${headers}\r\n`)
+        if (engine === 'uws') {
+          http.socket.destroy() // It closes the first, and knows nothing of the second.
+          continue
+        }
+        const answer = await http.answer()
+        assert.equal(answer.status, status)
+        assert.ok(JSON.parse(answer.body).message.length > 15)
+        http.socket.destroy()
+      }
+    })
+  })
+
   test('a pipelined request behind one that is still worked on', async () => {
     let answer: ((response: WebResponse) => void) | null = null
     const onRequest = ({ path }: WebRequest): WebResponse | Promise<WebResponse> => {
