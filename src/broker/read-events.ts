@@ -47,8 +47,10 @@ export interface EventsRead {
 
 /** A compressed batch that is larger inside is not looked into. */
 export const INFLATED_BYTES_MAX = 16 * 1024 * 1024
-/** Records between two looks at the clock. */
-const RECORDS_PER_LOOK = 1000
+/** Bytes of events between two looks at the clock. */
+const BYTES_PER_LOOK = 64 * 1024
+/** What a record costs besides its value. */
+const RECORD_BYTES = 64
 
 /**
  * Calls `take` for each event from `offset` on, in order, until it returns false or what was read
@@ -174,9 +176,13 @@ async function handOutBatch(
   batch: { at: number; recordsBytesMax: number; place: Place; take: Take },
 ): Promise<void> {
   const { at, recordsBytesMax, place, take } = batch
-  let count = 0
+  let unseen = 0
   for (const event of await decodeBatch(bytes, at, { recordsBytesMax, verifyCrc: false })) {
-    if (++count % RECORDS_PER_LOOK === 0) await slices.breathe()
+    unseen += RECORD_BYTES + (event.value?.length ?? 0)
+    if (unseen > BYTES_PER_LOOK) {
+      unseen = 0
+      await slices.breathe()
+    }
     if (event.offset < place.nextOffset) continue
     place.hasEvents = true
     place.isWanted = take(event)

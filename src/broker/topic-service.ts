@@ -17,7 +17,7 @@ import type { DirectoryStates } from './directory-states.ts'
 import { logOptions } from './log-options.ts'
 import type { Decision, MetadataStore } from './metadata-store.ts'
 import type { PartitionPlacement } from './partition-placement.ts'
-import { collisionKey, topicNameError } from './topic-name.ts'
+import { collisionKey, isInternalTopic, topicNameError } from './topic-name.ts'
 
 /**
  * Creates, grows, configures and deletes topics: decides, makes the records durable, then tells the
@@ -131,6 +131,12 @@ export class TopicService {
     name: string,
     { partitions, configs }: Pick<TopicRequest, 'partitions' | 'configs'> = DEFAULTS,
   ): Promise<TopicOutcome> {
+    // One made by whoever names it first would have one partition, and take anybody's records.
+    if (configs === DEFAULTS.configs && isInternalTopic(name)) {
+      const errorMessage = `${name} is made with the first group: only the broker writes it`
+      const errorCode = ErrorCode.INVALID_TOPIC_EXCEPTION
+      return Promise.resolve({ errorCode, errorMessage, topic: null })
+    }
     const known = this.#autoCreating.get(name)
     if (known !== undefined) return known
     const request = { name, partitions, replicationFactor: -1, configs }

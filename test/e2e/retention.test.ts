@@ -180,8 +180,8 @@ describe('a topic with retention.ms', () => {
     const compacted = await make('compacted', { ...old, 'cleanup.policy': 'compact' })
     const kept = await make('kept-a-while', old)
     for (const { topic } of [place, forever.place, compacted.place, kept.place]) {
-      const values = ['one', 'two', 'three']
-      await appendOk(client, { topic, partition: 0 }, batchOf({ values, timestamp: TIMESTAMP_MS }))
+      const spec = { values: ['one', 'two', 'three'], timestamp: TIMESTAMP_MS, isKeyed: true }
+      await appendOk(client, { topic, partition: 0 }, batchOf(spec))
     }
     for (const { topic } of [place, kept.place]) {
       await until(`${topic} is emptied`, async () => {

@@ -54,12 +54,15 @@ export interface BatchSpec extends BuildOptions {
   /** One record for each; default: one record "x". */
   readonly values?: readonly (string | Uint8Array)[]
   readonly timestamp?: number
+  /** Each value is its own key. Default: there are none. */
+  readonly isKeyed?: boolean
 }
 
 export function batchOf(spec: BatchSpec = {}): Uint8Array {
   const builder = new BatchBuilder()
   for (const value of spec.values ?? ['x']) {
-    builder.append(spec.timestamp ?? TIMESTAMP_MS, null, Buffer.from(value))
+    const key = spec.isKeyed === true ? Buffer.from(value) : null
+    builder.append(spec.timestamp ?? TIMESTAMP_MS, key, Buffer.from(value))
   }
   return builder.buildSync(spec)
 }

@@ -1,10 +1,12 @@
 /**
  * What JSON.parse lets pass and this door does not, found in one pass over the text before it is
  * parsed: nesting that is too deep, a name that appears twice in an object (of which JSON.parse
- * keeps the last and others the first), and numbers that JavaScript cannot hold. Syntax is left to
- * JSON.parse. Pure.
+ * keeps the last and others the first), numbers that JavaScript cannot hold, and so many names that
+ * JSON.parse, for which each new object of names costs some 10 µs, would keep everybody waiting.
+ * Syntax is left to JSON.parse. Pure.
  */
 export const JSON_DEPTH_MAX = 64
+export const JSON_NAMES_MAX = 10_000
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
@@ -18,13 +20,25 @@ const MINUS = 0x2d
 const EXACT_NUMBER_LENGTH = 15
 /** More significant digits than these no double keeps. */
 const DIGITS_MAX = 17
+/** Smaller doubles have fewer digits. */
+const MIN_NORMAL = 2 ** -1022
 
-/** One for each depth, used again and again. */
+/** One for each depth, used again and again; empty in between. */
 const namesAt: Set<string>[] = Array.from({ length: JSON_DEPTH_MAX + 1 }, () => new Set())
 
 /** What is wrong with the text, as a sentence without its full stop; null when nothing is. */
 export function checkJson(text: string): string | null {
+  try {
+    return problemOf(text)
+  } finally {
+    // Names kept here would keep the text they were cut from.
+    for (const names of namesAt) if (names.size > 0) names.clear()
+  }
+}
+
+function problemOf(text: string): string | null {
   let depth = 0
+  let namesCount = 0
   /** The object whose next string is a name; null in an array, or behind a name. */
   let names: Set<string> | null = null
   const isObject: boolean[] = []
@@ -33,6 +47,9 @@ export function checkJson(text: string): string | null {
     if (code === QUOTE) {
       const end = stringEnd(text, at)
       if (names !== null) {
+        if (++namesCount > JSON_NAMES_MAX) {
+          return `there are more than ${JSON_NAMES_MAX} names in it: send it as text, or in parts`
+        }
         const name = nameOf(text, at, end)
         if (names.has(name)) return `the name ${JSON.stringify(name)} appears twice in an object`
         names.add(name)
@@ -68,7 +85,7 @@ export function checkJson(text: string): string | null {
 }
 
 /** Behind the closing quote; the text's length when there is none. */
-function stringEnd(text: string, start: number): number {
+export function stringEnd(text: string, start: number): number {
   for (let at = start + 1; ; at++) {
     at = text.indexOf('"', at)
     if (at === -1) return text.length
@@ -78,7 +95,7 @@ function stringEnd(text: string, start: number): number {
   }
 }
 
-function nameOf(text: string, start: number, end: number): string {
+export function nameOf(text: string, start: number, end: number): string {
   const name = text.slice(start + 1, end - 1)
   if (!name.includes('\\')) return name
   try {
@@ -119,9 +136,11 @@ function numberProblem(text: string, start: number, end: number): string | null 
     .replace(/[eE].*$/, '')
     .replace(/[-.]/g, '')
     .replace(/^0+/, '')
+    .replace(/0+$/, '')
+  const isShort = digits.length <= DIGITS_MAX
   const isExact = Number.isInteger(value)
-    ? Number.isSafeInteger(value)
-    : Number.isFinite(value) && digits.length <= DIGITS_MAX
+    ? isShort && Number.isSafeInteger(value) && (value !== 0 || digits === '')
+    : isShort && Number.isFinite(value) && (Math.abs(value) >= MIN_NORMAL || token === `${value}`)
   if (isExact) return null
   const shown = token.length <= 40 ? token : `${token.slice(0, 40)}…`
   return `the number ${shown} is not exact in JavaScript: send it as a string, or in another format`

@@ -10,8 +10,9 @@ import { jsonResponse } from '../web/responses.ts'
 import type { BodyChunk, WebResponse } from '../web/web-server.ts'
 import { type Call, handleOf, topicOf } from './call.ts'
 import { toJson } from './event-forms.ts'
+import { EventStream, type Page } from './event-stream.ts'
 import { JSON_TYPE, LINES_TYPE } from './operations.ts'
-import { badRequest, kafkaError, RestError } from './rest-error.ts'
+import { badRequest, kafkaError, type RestError } from './rest-error.ts'
 import {
   type DeleteEventsQuery,
   type EventsQuery,
@@ -31,8 +32,6 @@ const READ_BYTES = 1024 * 1024
 const STREAM_BYTES = 256 * 1024
 /** A stream without events sends an empty line: a reader that is gone is noticed by it. */
 const HEARTBEAT_MS = 5000
-/** Before a stream looks again for memory. */
-const NO_MEMORY_MS = 200
 const LIST_OFFSETS_VERSION = 9
 
 interface Place {
@@ -93,13 +92,6 @@ async function offsetAt(call: Call<Query>, timestamp: number): Promise<number> {
 /** A timestamp that stands for the end, as in Kafka's ListOffsets. */
 const LATEST = -1
 
-interface Page {
-  readonly events: readonly string[]
-  /** Of the events' texts, in characters. */
-  readonly length: number
-  readonly read: EventsRead
-}
-
 interface PageLimits {
   readonly bytesMax: number
   readonly eventsMax: number
@@ -140,7 +132,7 @@ async function readPage(
     if (broker.topicByName(topic)?.handles[partition] !== handle) throw goneError(name)
     throw readError(read, name)
   }
-  return { events, length, read }
+  return { offset, events, length, read }
 }
 
 function goneError(name: string): RestError {
@@ -269,63 +261,23 @@ class HeldBody implements AsyncIterableIterator<BodyChunk> {
 
 /** The first page is read before the answer begins, so that what is wrong has a status. */
 async function follow(call: Call<Query>, place: Place, offset: number): Promise<WebResponse> {
-  const left = { events: call.query.max_events ?? Infinity }
-  const first = await readPage(call, place, offset, streamLimits(left.events, 0))
+  const { memory, query, request } = call
+  const eventsMax = query.max_events ?? Infinity
+  const first = await readPage(call, place, offset, streamLimits(eventsMax, 0))
+  const read = (from: number, eventsLeft: number): Promise<Page> =>
+    readPage(call, place, from, streamLimits(eventsLeft, HEARTBEAT_MS))
   const headers = {
     'content-type': LINES_TYPE,
     'cache-control': 'no-store',
     // For proxies that collect answers.
     'x-accel-buffering': 'no',
   }
-  return { status: 200, headers, body: stream(call, place, first, left) }
+  const body = new EventStream({ memory, signal: request.signal, read }, first, eventsMax)
+  return { status: 200, headers, body }
 }
 
 function streamLimits(eventsLeft: number, waitMs: number): PageLimits {
   return { bytesMax: STREAM_BYTES, eventsMax: Math.min(eventsLeft, READ_EVENTS_MAX), waitMs }
-}
-
-/** No page is read before the one in front of it has been taken. */
-async function* stream(
-  call: Call<Query>,
-  place: Place,
-  first: Page,
-  left: { events: number },
-): AsyncGenerator<string> {
-  const { memory, request } = call
-  let page: Page | null = first
-  let offset = first.read.nextOffset
-  for (;;) {
-    if (page !== null && page.events.length > 0) {
-      const { events, length } = page
-      while (!memory.tryTake(length)) {
-        if (request.signal.aborted) return
-        await new Promise((resolve) => setTimeout(resolve, NO_MEMORY_MS))
-      }
-      page = null
-      try {
-        yield `${events.join('\n')}\n`
-      } finally {
-        memory.give(length)
-      }
-      left.events -= events.length
-    } else {
-      yield '\n'
-    }
-    if (left.events <= 0 || request.signal.aborted) return
-    try {
-      page = await readPage(call, place, offset, streamLimits(left.events, HEARTBEAT_MS))
-    } catch (error) {
-      if (!(error instanceof RestError)) throw error
-      if (error.code === ErrorCode.THROTTLING_QUOTA_EXCEEDED) {
-        await new Promise((resolve) => setTimeout(resolve, NO_MEMORY_MS))
-        page = null
-        continue
-      }
-      yield `${JSON.stringify(error.toBody())}\n`
-      return
-    }
-    offset = page.read.nextOffset
-  }
 }
 
 export async function deleteEvents(

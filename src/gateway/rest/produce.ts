@@ -2,13 +2,15 @@ import type { z } from 'zod'
 import type { Topic } from '../../broker/broker.ts'
 import type { RecordOutcome } from '../../broker/plain-append.ts'
 import { type PlainRecord, planRecords } from '../../broker/plain-records.ts'
+import type { Slices } from '../../broker/slices.ts'
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
 import type { WebRequest, WebResponse } from '../web/web-server.ts'
 import { type Call, handleOf } from './call.ts'
 import { bytesOf, toRecord } from './event-forms.ts'
 import { BYTES_TYPE, LINES_TYPE } from './operations.ts'
 import { badRequest, errorText, kafkaError, RestError } from './rest-error.ts'
-import { EVENTS_MAX, Event, Events, type ProduceQuery } from './shapes.ts'
+import { EVENTS_MAX, Event, EventsRest, type Format, type ProduceQuery } from './shapes.ts'
+import { type EventTexts, splitEvents } from './split-events.ts'
 import { checkShape, parseJson, readText } from './validate.ts'
 
 /** `POST /topics/{topic}/produce`, in three content types. Runs on main. */
@@ -24,18 +26,18 @@ interface Asked {
 const JSON_BYTES_MAX = 4 * 1024 * 1024
 /** A larger body takes its turn with others that take long. */
 const SMALL_BYTES = 64 * 1024
+/** Characters of JSON between two looks at the clock. */
+const CHARS_PER_LOOK = 16 * 1024
 /** Base64 and quoting take more than what they stand for. */
 const JSON_PER_BATCH_BYTE = 2
 
 export async function produce(call: Call<Query>, contentType: string): Promise<WebResponse> {
-  const { broker, request, query, appends } = call
+  const { broker, request, query, appends, slices } = call
   const limit = bodyLimit(call, contentType)
   refuseLength(request, limit)
   const body = await request.body(limit)
-  const asked =
-    body.length <= SMALL_BYTES
-      ? read(contentType, body, query)
-      : await call.slices.run(() => read(contentType, body, query))
+  const input = { contentType, body, query, slices }
+  const asked = await (body.length <= SMALL_BYTES ? read(input) : slices.run(() => read(input)))
   const topic = await topicToWrite(call)
   for (const { partition } of asked.records) {
     if (partition !== null && partition !== undefined) handleOf(topic, partition)
@@ -61,7 +63,14 @@ function refuseLength(request: WebRequest, bytesMax: number): void {
   throw new RestError({ status: 413, error: 'BODY_TOO_LARGE' }, message)
 }
 
-function read(contentType: string, body: Uint8Array, query: Query): Asked {
+interface Input {
+  readonly contentType: string
+  readonly body: Uint8Array
+  readonly query: Query
+  readonly slices: Slices
+}
+
+async function read({ contentType, body, query, slices }: Input): Promise<Asked> {
   if (contentType === BYTES_TYPE) return readRaw(body, query)
   if (query.key !== undefined || query.header !== undefined || query.timestamp !== undefined) {
     throw badRequest(
@@ -69,7 +78,9 @@ function read(contentType: string, body: Uint8Array, query: Query): Asked {
     )
   }
   const text = readText(body)
-  return contentType === LINES_TYPE ? readLines(text, query) : readJson(text, query)
+  if (contentType === LINES_TYPE) return readLines(text, query, slices)
+  const texts = splitEvents(text, EVENTS_MAX)
+  return texts === null ? readOne(text, query) : readMany(texts, query, slices)
 }
 
 function readRaw(value: Uint8Array, query: Query): Asked {
@@ -88,35 +99,73 @@ function readRaw(value: Uint8Array, query: Query): Asked {
   return { records: [record], partition: null }
 }
 
-function readLines(text: string, query: Query): Asked {
-  const { format = 'json' } = query
-  const records: PlainRecord[] = []
-  const lines = text.split('\n')
-  for (const [i, line] of lines.entries()) {
+async function readLines(text: string, query: Query, slices: Slices): Promise<Asked> {
+  const { format = 'json', partition = null } = query
+  const lines: string[] = []
+  const numbers: number[] = []
+  let number = 1
+  for (let at = 0; at < text.length; number++) {
+    const found = text.indexOf('\n', at)
+    const end = found === -1 ? text.length : found
+    const line = text.slice(at, end)
+    at = end + 1
     if (line.trim() === '') continue
-    const where = `line ${i + 1}`
-    if (records.length === EVENTS_MAX) throw tooMany()
-    records.push(toRecord(checkShape(Event, parseJson(line, where), where), format, where))
+    if (lines.length === EVENTS_MAX) throw tooMany()
+    lines.push(line)
+    numbers.push(number)
   }
-  if (records.length === 0) throw badRequest('body: there is no event in it')
-  return { records, partition: query.partition ?? null }
+  if (lines.length === 0) throw badRequest('body: there is no event in it')
+  const records = await toRecords(lines, { format, slices, place: (i) => `line ${numbers[i]}` })
+  return { records, partition }
 }
 
-function readJson(text: string, query: Query): Asked {
+/** A body that is one event. */
+function readOne(text: string, query: Query): Asked {
   const body = parseJson(text, 'body')
-  if (typeof body !== 'object' || body === null || !Object.hasOwn(body, 'events')) {
-    const event = checkShape(Event, body, 'body')
-    const record = toRecord(event, query.format ?? 'json', 'body')
-    return { records: [record], partition: query.partition ?? null }
-  }
-  const { events, partition, format } = checkShape(Events, body, 'body')
+  const isList = typeof body === 'object' && body !== null && Object.hasOwn(body, 'events')
+  if (isList) checkShape(EventsRest, body, 'body') // Throws: "events" is no list.
+  const event = checkShape(Event, body, 'body')
+  const record = toRecord(event, query.format ?? 'json', 'body')
+  return { records: [record], partition: query.partition ?? null }
+}
+
+async function readMany(texts: EventTexts, query: Query, slices: Slices): Promise<Asked> {
+  if (texts.events.length > EVENTS_MAX) throw tooMany()
+  if (texts.events.length === 0) throw badRequest('body.events: there is no event in it')
+  const rest = checkShape(EventsRest, parseJson(texts.rest, 'body'), 'body')
+  const { partition, format } = rest
   if (partition !== undefined && query.partition !== undefined) throw twice('partition')
   if (format !== undefined && query.format !== undefined) throw twice('format')
-  const ofAll = format ?? query.format ?? 'json'
-  return {
-    records: events.map((event, i) => toRecord(event, ofAll, `events[${i}]`)),
-    partition: partition ?? query.partition ?? null,
+  const records = await toRecords(texts.events, {
+    format: format ?? query.format ?? 'json',
+    slices,
+    place: (i) => `body.events[${i}]`,
+  })
+  return { records, partition: partition ?? query.partition ?? null }
+}
+
+interface Reading {
+  readonly format: Format
+  readonly slices: Slices
+  /** How an event is called in a refusal. */
+  readonly place: (index: number) => string
+}
+
+/** Events one by one, so that the first one that is wrong ends it. */
+async function toRecords(texts: readonly string[], how: Reading): Promise<PlainRecord[]> {
+  const { format, slices, place } = how
+  const records: PlainRecord[] = []
+  let unseenChars = 0
+  for (const [i, text] of texts.entries()) {
+    unseenChars += text.length
+    if (unseenChars > CHARS_PER_LOOK) {
+      unseenChars = 0
+      await slices.breathe()
+    }
+    const where = place(i)
+    records.push(toRecord(checkShape(Event, parseJson(text, where), where), format, where))
   }
+  return records
 }
 
 function twice(name: string): RestError {

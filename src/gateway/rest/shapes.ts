@@ -65,6 +65,9 @@ export const Events = z.strictObject({
   acks: Acks.optional(),
 })
 
+/** Of a body whose events are looked at one by one: all that is wrong with a million would take. */
+export const EventsRest = Events.extend({ events: z.array(z.never()) })
+
 export const ProduceQuery = z.strictObject({
   format: Format.optional(),
   partition: partition.optional().describe('Of the events that name none'),

@@ -32,6 +32,11 @@ import {
 /** How often node looks for requests that take too long. */
 const TIMEOUT_CHECK_MS = 1000
 
+/** Requests of one connection that are not answered yet. Node would take any number: 10 KiB each. */
+const OPEN_REQUESTS_MAX = 200
+/** Those behind the first one of their connection, of all connections. */
+const PIPELINED_REQUESTS_MAX = 10_000
+
 /** The server on node:http; its WebSockets are somebody else's. */
 export class NodeServer implements WebServer {
   readonly engine: WebEngine
@@ -41,8 +46,9 @@ export class NodeServer implements WebServer {
   readonly #places: ConnectionPlaces
   readonly #bodies: ByteBudget
   readonly #placeOf = new WeakMap<Duplex, Place>()
-  /** Connections whose answer is not all sent. */
-  readonly #answering = new WeakSet<Duplex>()
+  /** By connection, the answers that are not all sent. */
+  readonly #openOn = new WeakMap<Duplex, Set<ServerResponse>>()
+  #pipelinedCount = 0
 
   constructor(engine: WebEngine, parts: WebServerParts, upgrades: Upgrades) {
     this.engine = engine
@@ -56,9 +62,11 @@ export class NodeServer implements WebServer {
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       connectionsCheckingInterval: TIMEOUT_CHECK_MS,
       maxHeaderSize: HEADER_BYTES_MAX,
+      requireHostHeader: false, // Its refusal would be no JSON.
     })
     this.#server.on('connection', (socket: Socket) => this.#onConnection(socket))
     this.#server.on('request', (request, response) => this.#onRequest(request, response))
+    this.#server.on('checkExpectation', (request, response) => this.#onRequest(request, response))
     this.#server.on('clientError', (error, socket) => this.#onBytes(error, socket as Socket))
     this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
   }
@@ -97,25 +105,49 @@ export class NodeServer implements WebServer {
       return
     }
     this.#placeOf.set(socket, place)
-    socket.once('close', () => place.leave())
+    socket.once('close', () => {
+      place.leave()
+      closeWaiting(this.#openOn.get(socket))
+    })
+  }
+
+  /** False: the connection has more requests under way than it may, and is closed. */
+  #open(socket: Duplex, response: ServerResponse): boolean {
+    const open = this.#openOn.get(socket) ?? new Set()
+    this.#openOn.set(socket, open)
+    const isPipelined = open.size > 0
+    if (
+      open.size >= OPEN_REQUESTS_MAX ||
+      (isPipelined && this.#pipelinedCount >= PIPELINED_REQUESTS_MAX)
+    ) {
+      socket.destroy()
+      return false
+    }
+    open.add(response)
+    if (isPipelined) this.#pipelinedCount++
+    response.once('close', () => {
+      open.delete(response)
+      if (isPipelined) this.#pipelinedCount--
+    })
+    return true
   }
 
   #onRequest(message: IncomingMessage, response: ServerResponse): void {
     const { limits, webSocket } = this.#parts
+    if (message.socket.destroyed || !this.#open(message.socket, response)) return
     const head = readHead(message)
     const request = new IncomingRequest(head, limits.bodyBytesMax, this.#bodies)
     const { incoming } = request
     message.on('data', (chunk: Buffer) => incoming.push(chunk))
     message.on('end', () => incoming.complete())
     message.on('error', () => {}) // 'close' follows, which says all.
-    this.#answering.add(message.socket)
     response.on('close', () => {
-      this.#answering.delete(message.socket)
       if (!response.writableFinished) request.abort()
     })
     const refusal =
       this.#placeOf.get(message.socket)?.refusal ??
       refuseHead(head.headers, limits.bodyBytesMax) ??
+      refuseProtocol(message) ??
       (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
     const respond = (answer: WebResponse): void => {
       // A body that nobody wants any more would be received to its end.
@@ -132,7 +164,11 @@ export class NodeServer implements WebServer {
 
   /** What node cannot read as a request: answered like every other refusal, and closed. */
   #onBytes(error: NodeJS.ErrnoException, socket: Socket): void {
-    if (error.code === 'ECONNRESET' || !socket.writable || this.#answering.has(socket)) {
+    if (
+      error.code === 'ECONNRESET' ||
+      !socket.writable ||
+      (this.#openOn.get(socket)?.size ?? 0) > 0
+    ) {
       socket.destroy() // Inside an answer it would be taken for part of it.
       return
     }
@@ -184,6 +220,21 @@ function readHead(message: IncomingMessage): RequestHead {
   }
 }
 
+/** What node would refuse by itself, without a word. */
+function refuseProtocol({ headers, httpVersion }: IncomingMessage): WebResponse | null {
+  if (headers.host === undefined && httpVersion === '1.1') {
+    return errorResponse(
+      400,
+      'INVALID_REQUEST',
+      'A request of HTTP/1.1 has a Host header: send one',
+    )
+  }
+  const { expect } = headers
+  if (expect === undefined || /^100-continue$/i.test(expect)) return null
+  const message = 'Expect can only be 100-continue: send the request without it'
+  return errorResponse(417, 'EXPECTATION_FAILED', message)
+}
+
 function refusalOf(code: string | undefined): WebResponse & { readonly body: string } {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
@@ -203,6 +254,18 @@ function plainResponse(message: IncomingMessage, socket: Socket): ServerResponse
   response.on('finish', () => socket.destroySoon())
   socket.once('timeout', () => socket.destroy())
   return response
+}
+
+/**
+ * The connection is gone. Node says so to the answer that is being sent; those that wait behind it
+ * would never hear of it, and would keep what they hold.
+ */
+function closeWaiting(open: ReadonlySet<ServerResponse> | undefined): void {
+  for (const response of [...(open ?? [])]) {
+    if (response.socket !== null) continue
+    response.destroy()
+    response.emit('close')
+  }
 }
 
 type OnError = WebServerParts['onError']

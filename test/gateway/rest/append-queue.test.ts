@@ -22,6 +22,7 @@ function setUp() {
     clock: { monotonicMs: () => state.nowMs },
     leaderEpoch: () => 0,
     groups: { owns: () => false },
+    keyChecks: { mustWait: () => false },
     shardOf: () => ({
       append: (request: AppendRequest, sink: AppendSink, index: number) => {
         appends.push({ request, sink, index })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { checkJson, JSON_DEPTH_MAX } from '../../../src/gateway/rest/check-json.ts'
+import { checkJson, JSON_DEPTH_MAX, JSON_NAMES_MAX } from '../../../src/gateway/rest/check-json.ts'
 
 test('checkJson, any JSON that JavaScript has written, finds nothing', () => {
   fc.assert(
@@ -53,10 +53,23 @@ test('checkJson, numbers, refuses those that would come out as others', () => {
     '1e-7',
     '-0',
     '17',
+    '1.50000000000000000000',
+    '0.00000000000000000000',
+    '0.30000000000000004',
+    '5e-324',
   ]) {
     assert.equal(checkJson(`{"a":[${good}]}`), null, good)
   }
-  for (const bad of ['9007199254740992', '1e400', '-1e999', '1e20', '0.12345678901234567890']) {
+  for (const bad of [
+    '9007199254740992',
+    '1e400',
+    '-1e999',
+    '1e20',
+    '0.12345678901234567890',
+    '1.00000000000000000001',
+    '1e-400',
+    '3e-324',
+  ]) {
     assert.match(checkJson(`{"a":[${bad}]}`) ?? '', /not exact/, bad)
   }
   assert.equal(checkJson('"9007199254740993"'), null, 'a string is a string')
@@ -68,4 +81,15 @@ test('checkJson, text that is no JSON, ends without a throw', () => {
       checkJson(text)
     }),
   )
+})
+
+test('checkJson, names, takes what is at the bound and no more', () => {
+  const names = (count: number): string => {
+    const pairs = Array.from({ length: count }, (_, i) => `"${i % 100}":{}`)
+    const objects: string[] = []
+    for (let at = 0; at < count; at += 100) objects.push(`{${pairs.slice(at, at + 100).join(',')}}`)
+    return `[${objects.join(',')}]`
+  }
+  assert.equal(checkJson(names(JSON_NAMES_MAX)), null)
+  assert.match(checkJson(names(JSON_NAMES_MAX + 1)) ?? '', /more than 10000 names/)
 })

@@ -137,6 +137,26 @@ onEveryEngine('differences', (engine) => {
     })
   })
 
+  test('no Host, and an Expect that is none', async () => {
+    await withServer(engine, {}, async ({ port }) => {
+      for (const [headers, status] of [
+        ['', 400],
+        ['Host: a\r\nExpect: 200-maybe\r\n', 417],
+      ] as const) {
+        const http = await RawHttp.open(port)
+        http.write(`GET / HTTP/1.1\r\n${headers}\r\n`)
+        if (engine === 'uws') {
+          http.socket.destroy() // It closes the first, and knows nothing of the second.
+          continue
+        }
+        const answer = await http.answer()
+        assert.equal(answer.status, status)
+        assert.ok(JSON.parse(answer.body).message.length > 15)
+        http.socket.destroy()
+      }
+    })
+  })
+
   test('a pipelined request behind one that is still worked on', async () => {
     let answer: ((response: WebResponse) => void) | null = null
     const onRequest = ({ path }: WebRequest): WebResponse | Promise<WebResponse> => {
@@ -159,6 +179,51 @@ onEveryEngine('differences', (engine) => {
       assert.equal((await http.answer()).body, 'first')
       assert.equal((await http.answer()).body, 'second')
       http.socket.destroy()
+    })
+  })
+
+  test('what waits behind another answer hears that the connection is gone', async () => {
+    let closed = 0
+    let aborted = 0
+    const body = {
+      [Symbol.asyncIterator]: () => body,
+      next: () => Promise.resolve({ done: false, value: 'x'.repeat(1 << 20) }),
+      return: () => {
+        closed++
+        return Promise.resolve({ done: true, value: undefined })
+      },
+    } as AsyncIterableIterator<string>
+    let asked = 0
+    const onRequest = ({ path, signal }: WebRequest): WebResponse | Promise<WebResponse> => {
+      asked++
+      signal.addEventListener('abort', () => aborted++)
+      return path === '/stream' ? { status: 200, headers: {}, body } : new Promise(() => {})
+    }
+    await withServer(engine, { onRequest }, async ({ port }) => {
+      const http = await RawHttp.open(port)
+      const paths = ['/first', '/stream', '/third']
+      http.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(''))
+      if (engine === 'uws') {
+        assert.equal(await http.ended, '')
+        return
+      }
+      while (asked < 3) await new Promise(setImmediate)
+      http.socket.destroy()
+      while (aborted < 3 || closed < 1) await new Promise(setImmediate)
+    })
+  })
+
+  test('a connection that asks for much and waits for no answer', async () => {
+    let asked = 0
+    const onRequest = (): Promise<WebResponse> => {
+      asked++
+      return new Promise(() => {})
+    }
+    await withServer(engine, { onRequest }, async ({ port }) => {
+      const http = await RawHttp.open(port)
+      http.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(1000))
+      assert.equal(await http.ended, '')
+      assert.equal(asked, engine === 'uws' ? 1 : 200)
     })
   })
 })
