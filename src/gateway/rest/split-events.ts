@@ -19,7 +19,7 @@ const CLOSE_BRACE = 0x7d
 const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
 
-/** At most `max` events, and one more where there are more; null where the text has no such list. */
+/** At most `max` events, and one more where there are more; null where there is no such list. */
 export function splitEvents(text: string, max: number): EventTexts | null {
   let depth = 0
   let isName = false

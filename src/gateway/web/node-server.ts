@@ -32,7 +32,7 @@ import {
 /** How often node looks for requests that take too long. */
 const TIMEOUT_CHECK_MS = 1000
 
-/** Requests of one connection that are not answered yet. Node would take any number: 10 KiB each. */
+/** Requests of one connection that are not answered yet. Node takes any number: 10 KiB each. */
 const OPEN_REQUESTS_MAX = 200
 /** Those behind the first one of their connection, of all connections. */
 const PIPELINED_REQUESTS_MAX = 10_000

@@ -89,6 +89,10 @@ export const segmentRecovery: FuzzTarget = {
     const left = bench.files.contentOf(bench.path(`${FIRST}.log`))
     assert.deepEqual(left, content.slice(0, left.length), 'recovery wrote something else')
     checkSound(log)
+    // Not with the code that recovery itself looks with.
+    const right = left.slice()
+    repairCrcs(right)
+    assert.deepEqual(left, right, 'recovery kept a batch whose CRC is wrong')
     const ends = endsOf(log)
     bench.files.kill()
     const again = bench.open()
