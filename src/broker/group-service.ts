@@ -81,6 +81,7 @@ export class GroupService {
         ['compression.type', 'producer'],
         ['segment.bytes', SEGMENT_BYTES],
       ]),
+      isInternal: true,
     })
     const topic = this.#parts.topicByName(CONSUMER_OFFSETS)
     if (topic === undefined) return outcome.errorCode

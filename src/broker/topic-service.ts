@@ -31,6 +31,8 @@ export interface TopicRequest {
   /** −1: the broker's default. */
   readonly replicationFactor: number
   readonly configs: ReadonlyMap<string, string | null>
+  /** The broker makes it for itself: nobody else may use such a name. */
+  readonly isInternal?: boolean
 }
 
 export interface TopicOutcome {
@@ -80,6 +82,11 @@ export class TopicService {
   validate(request: TopicRequest): TopicOutcome | null {
     const nameError = topicNameError(request.name)
     if (nameError !== null) return refused(ErrorCode.INVALID_TOPIC_EXCEPTION, nameError)
+    if (isInternalTopic(request.name) && request.isInternal !== true) {
+      // Made by whoever names it first, it would take anybody's records.
+      const message = `"${request.name}" is the broker's own: it is made with the first group`
+      return refused(ErrorCode.INVALID_TOPIC_EXCEPTION, message)
+    }
     const { partitions, replicationFactor } = request
     if (partitions !== -1 && (partitions < 1 || partitions > PARTITIONS_PER_TOPIC_MAX)) {
       return refused(
@@ -129,17 +136,11 @@ export class TopicService {
   /** Creates a topic because somebody needs it; concurrent calls share one creation. */
   autoCreate(
     name: string,
-    { partitions, configs }: Pick<TopicRequest, 'partitions' | 'configs'> = DEFAULTS,
+    options: Omit<TopicRequest, 'name' | 'replicationFactor'> = DEFAULTS,
   ): Promise<TopicOutcome> {
-    // One made by whoever names it first would have one partition, and take anybody's records.
-    if (configs === DEFAULTS.configs && isInternalTopic(name)) {
-      const errorMessage = `${name} is made with the first group: only the broker writes it`
-      const errorCode = ErrorCode.INVALID_TOPIC_EXCEPTION
-      return Promise.resolve({ errorCode, errorMessage, topic: null })
-    }
     const known = this.#autoCreating.get(name)
     if (known !== undefined) return known
-    const request = { name, partitions, replicationFactor: -1, configs }
+    const request = { ...options, name, replicationFactor: -1 }
     const creation = this.create(request).finally(() => this.#autoCreating.delete(name))
     this.#autoCreating.set(name, creation)
     return creation

@@ -71,7 +71,7 @@ export class BrokerServer {
   readonly #logLines: LogLoss | null
   readonly #setLevels: ((levels: LogLevels) => void) | null
   readonly #metrics = new MetricsRegistry()
-  readonly #complaints: { readonly kafka: Complaints; readonly webSocket: Complaints }
+  readonly #complaints: Readonly<Record<'kafka' | 'webSocket' | 'http', Complaints>>
   #web: WebServer | null = null
   #kafka: KafkaListener | null = null
   #webSockets: WebSocketDoor | null = null
@@ -96,6 +96,7 @@ export class BrokerServer {
     this.#complaints = {
       kafka: new Complaints('kafka', loggers('kafka'), nowMs),
       webSocket: new Complaints('websocket', loggers('websocket'), nowMs),
+      http: new Complaints('rest', loggers('http'), nowMs),
     }
   }
 
@@ -193,6 +194,7 @@ export class BrokerServer {
     this.#metrics.close()
     this.#complaints.kafka.close()
     this.#complaints.webSocket.close()
+    this.#complaints.http.close()
     this.#sayStopped(performance.now() - stopStartedMs, report ?? { logs: 0, flushedRecords: 0 })
   }
 
@@ -230,6 +232,9 @@ export class BrokerServer {
         }),
       ),
       onError: (error) => this.#onWebError(error),
+      onComplaint: (address, reason, kind) => {
+        this.#complaints.http.closed(address, reason, kind)
+      },
       // Null before the broker serves, and when it stops.
       accept: (peer) => this.#webSockets?.accept(peer) ?? null,
       native: sockets === null ? null : { sockets, memory },

@@ -5,6 +5,7 @@ import type { Exposition } from '../metrics/exposition.ts'
 import type { MetricsRegistry } from '../metrics/registry.ts'
 import type { PageRules } from './rest/page-rules.ts'
 import type { RestDoor } from './rest/rest-door.ts'
+import { foreignHost, isOwnName } from './web/own-name.ts'
 import { errorResponse, jsonResponse } from './web/responses.ts'
 import type { WebRequest, WebResponse } from './web/web-server.ts'
 
@@ -50,6 +51,12 @@ export function httpRoutes(
       const broker = parts.broker()
       if (broker === null) return notServing()
       return restDoor(broker).then((door) => door.handle(request))
+    }
+    const { rules } = parts
+    const host = request.header('host')
+    // Also what is only looked at: a page whose name points here reads topics and folders off it.
+    if (rules.isLocal && host !== undefined && !isOwnName(host, rules.allowedOrigins)) {
+      return errorResponse(403, 'HOST_NOT_ALLOWED', foreignHost(host))
     }
     if (request.method === 'GET' || request.method === 'HEAD') return route()
     const message = 'Only GET and HEAD are served'

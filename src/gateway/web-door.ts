@@ -1,7 +1,7 @@
 import { requestBytesMax } from '../broker/broker.ts'
 import { connectionsMax, descriptorLimit } from '../broker/descriptor-limit.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
-import type { Endpoint } from '../config/listeners.ts'
+import { type Endpoint, isLoopback } from '../config/listeners.ts'
 import { SUBPROTOCOL } from '../wire/websocket/messages.ts'
 import type { NativeReceiving } from './web/native-upgrades.ts'
 import { openWebServer } from './web/open-web-server.ts'
@@ -12,7 +12,8 @@ import { messageBytesMax } from './websocket/websocket-door.ts'
  * The door for HTTP and WebSockets: the web server with the broker's options and this program's
  * limits. What is served behind it comes in as callbacks.
  */
-export interface WebDoorParts extends Pick<WebServerParts, 'onRequest' | 'onError'> {
+export interface WebDoorParts
+  extends Pick<WebServerParts, 'onRequest' | 'onError' | 'onComplaint'> {
   readonly at: Endpoint
   readonly config: BrokerConfig
   readonly accept: WebSocketParts['accept']
@@ -52,6 +53,7 @@ export function openWebDoor(parts: WebDoorParts): Promise<WebServer> {
       idleTimeoutMs: IDLE_TIMEOUT_MS,
       pingIntervalMs: PING_INTERVAL_MS,
       allowedOrigins: config.get('millrace.http.allowed.origins'),
+      isLocal: isLoopback(at.host),
       accept,
     },
     limits: {

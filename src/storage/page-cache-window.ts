@@ -12,6 +12,11 @@ import { NO_FILE, type Segment } from './segment.ts'
  */
 export const STEPS_BEHIND_MAX = 64
 
+/**
+ * Steps that are dropped together: each time the kernel empties every core's list of new pages.
+ */
+export const STEPS_PER_DROP = 8
+
 export class PageCacheWindow {
   readonly #files: Files
   #segment: Segment | null = null
@@ -32,7 +37,7 @@ export class PageCacheWindow {
     if (segment.file === NO_FILE || !this.#start(segment, stepBytes)) return
     this.#dropPrevious(this.#startedTo, windowBytes)
     const dropTo = this.#startedTo - windowBytes
-    if (dropTo - this.#droppedTo < stepBytes) return
+    if (dropTo - this.#droppedTo < STEPS_PER_DROP * stepBytes) return
     this.#files.dropCached(segment.file, this.#droppedTo, dropTo - this.#droppedTo)
     this.#droppedTo = dropTo
   }

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { FileId, Files } from '../../src/storage/files.ts'
-import { PageCacheWindow, STEPS_BEHIND_MAX } from '../../src/storage/page-cache-window.ts'
+import {
+  PageCacheWindow,
+  STEPS_BEHIND_MAX,
+  STEPS_PER_DROP,
+} from '../../src/storage/page-cache-window.ts'
 import { NO_FILE, Segment } from '../../src/storage/segment.ts'
 import { append, Bench, batch, concat, stage } from './support/fixture.ts'
 import { MemoryFiles } from './support/memory-files.ts'
@@ -111,7 +115,7 @@ describe('PageCacheWindow.advance', () => {
     const first = segmentOf(files, 0, 0)
     for (first.bytes = 0; first.bytes < 1000; first.bytes += 100) window.advance(first, 100, 300)
     const second = segmentOf(files, 1, 0)
-    for (second.bytes = 50; second.bytes < 1000; second.bytes += 50) {
+    for (second.bytes = 50; second.bytes < 2000; second.bytes += 50) {
       window.advance(second, 100, 300)
     }
     const endOf = (file: FileId, kind: Hint['kind']): number => {
@@ -124,8 +128,8 @@ describe('PageCacheWindow.advance', () => {
       return end
     }
     assert.deepEqual([endOf(first.file, 'write'), endOf(first.file, 'drop')], [1000, 1000])
-    assert.equal(endOf(second.file, 'write'), 900)
-    assert.equal(endOf(second.file, 'drop'), 600)
+    assert.equal(endOf(second.file, 'write'), 1900)
+    assert.equal(endOf(second.file, 'drop'), 2 * STEPS_PER_DROP * 100)
   })
 
   test('leaves the segment before alone, when it was closed at the roll or after it', () => {

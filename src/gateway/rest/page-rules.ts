@@ -1,5 +1,4 @@
-import { isIP } from 'node:net'
-import { isLoopback } from '../../config/listeners.ts'
+import { foreignHost, isOwnName } from '../web/own-name.ts'
 import { isOriginAllowed } from '../web/upgrade-rules.ts'
 import type { WebRequest } from '../web/web-server.ts'
 import { RestError } from './rest-error.ts'
@@ -25,10 +24,7 @@ export function checkPage(request: WebRequest, rules: PageRules): Readonly<Recor
   const host = request.header('host')
   const { allowedOrigins, isLocal } = rules
   if (isLocal && host !== undefined && !isOwnName(host, allowedOrigins)) {
-    const message =
-      `This broker serves its own machine: call it 127.0.0.1 or localhost, not "${host}". ` +
-      'millrace.http.allowed.origins allows more names'
-    throw new RestError({ status: 403, error: 'HOST_NOT_ALLOWED' }, message)
+    throw new RestError({ status: 403, error: 'HOST_NOT_ALLOWED' }, foreignHost(host))
   }
   if (origin === undefined) return NO_HEADERS
   if (!isOriginAllowed(origin, host, allowedOrigins)) {
@@ -36,25 +32,4 @@ export function checkPage(request: WebRequest, rules: PageRules): Readonly<Recor
     throw new RestError({ status: 403, error: 'ORIGIN_NOT_ALLOWED' }, message)
   }
   return { 'access-control-allow-origin': origin, vary: 'origin' }
-}
-
-/** What nearly every request says. */
-const USUAL_HOST = /^(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?$/
-
-/** An address is nobody's name. */
-function isOwnName(host: string, allowedOrigins: readonly string[]): boolean {
-  if (USUAL_HOST.test(host)) return true
-  if (allowedOrigins.includes('*')) return true
-  const name = hostnameOf(`http://${host}`)
-  if (name === null) return false
-  if (isLoopback(name) || isIP(name) !== 0) return true
-  return allowedOrigins.some((origin) => hostnameOf(origin) === name)
-}
-
-function hostnameOf(url: string): string | null {
-  try {
-    return new URL(url).hostname.replace(/^\[|\]$/g, '')
-  } catch {
-    return null
-  }
 }

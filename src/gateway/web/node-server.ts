@@ -10,6 +10,7 @@ import type { Duplex } from 'node:stream'
 import { ByteBudget } from '../../base/byte-budget.ts'
 import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
+import type { ComplaintKind } from '../complaints.ts'
 import { ConnectionPlaces, type Place } from './connection-places.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
 import { plainAddress } from './plain-address.ts'
@@ -67,6 +68,7 @@ export class NodeServer implements WebServer {
     this.#server.on('connection', (socket: Socket) => this.#onConnection(socket))
     this.#server.on('request', (request, response) => this.#onRequest(request, response))
     this.#server.on('checkExpectation', (request, response) => this.#onRequest(request, response))
+    this.#server.on('timeout', (socket) => this.#onTimeout(socket))
     this.#server.on('clientError', (error, socket) => this.#onBytes(error, socket as Socket))
     this.#server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head))
   }
@@ -101,6 +103,7 @@ export class NodeServer implements WebServer {
   #onConnection(socket: Socket): void {
     const place = this.#places.take(plainAddress(socket.remoteAddress))
     if (place === null) {
+      this.#complain(socket, 'too many connections', 'too_many_connections')
       socket.destroy()
       return
     }
@@ -120,6 +123,7 @@ export class NodeServer implements WebServer {
       open.size >= OPEN_REQUESTS_MAX ||
       (isPipelined && this.#pipelinedCount >= PIPELINED_REQUESTS_MAX)
     ) {
+      this.#complain(socket as Socket, 'too many requests behind one another', 'limit')
       socket.destroy()
       return false
     }
@@ -157,9 +161,27 @@ export class NodeServer implements WebServer {
     if (refusal === null) {
       handle(this.#parts, request, respond)
     } else {
+      this.#complainOfRefusal(message.socket, refusal)
       respond(refusal)
       incoming.release()
     }
+  }
+
+  /** A client that takes nothing of its answer; an idle one is closed without a word. */
+  #onTimeout(socket: Socket): void {
+    if ((this.#openOn.get(socket)?.size ?? 0) > 0) {
+      this.#complain(socket, 'it does not read its answer', 'slow_reader')
+    }
+    socket.destroy()
+  }
+
+  #complain(socket: Socket, reason: string, kind: ComplaintKind): void {
+    this.#parts.onComplaint(plainAddress(socket.remoteAddress), reason, kind)
+  }
+
+  #complainOfRefusal(socket: Socket, { status }: WebResponse): void {
+    const kind = status === 503 || status === 429 ? 'too_many_connections' : 'protocol'
+    this.#complain(socket, `its request was refused with ${status}`, kind)
   }
 
   /** What node cannot read as a request: answered like every other refusal, and closed. */
@@ -173,6 +195,9 @@ export class NodeServer implements WebServer {
       return
     }
     const { status, headers, body } = refusalOf(error.code)
+    const isSlow = error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+    const reason = isSlow ? 'it does not finish its request' : `it sends no HTTP (${error.code})`
+    this.#complain(socket, reason, isSlow ? 'slow_sender' : 'protocol')
     const lines = Object.entries({ ...headers, connection: 'close', 'content-length': body.length })
       .map(([name, value]) => `${name}: ${value}\r\n`)
       .join('')
@@ -197,6 +222,7 @@ export class NodeServer implements WebServer {
       refuseHead(head.headers, 0) ??
       refuseUpgrade({ method: head.method, header }, webSocket)
     if (refusal !== null) {
+      this.#complainOfRefusal(socket as Socket, refusal)
       write(plainResponse(message, socket as Socket), refusal, this.#parts.onError)
       return
     }

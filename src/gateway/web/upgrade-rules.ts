@@ -4,6 +4,7 @@
  * keeps a foreign page from talking to a broker on the reader's own machine.
  */
 import { isLoopback } from '../../config/listeners.ts'
+import { foreignHost, isOwnName } from './own-name.ts'
 import { errorResponse, type TextResponse } from './responses.ts'
 
 export interface UpgradeOffer {
@@ -16,6 +17,8 @@ export interface UpgradeRules {
   readonly path: string
   readonly protocol: string
   readonly allowedOrigins: readonly string[]
+  /** The server is bound to loopback: it answers to its own machine's names only. */
+  readonly isLocal: boolean
 }
 
 /** Null when the offer is to be accepted, else what to answer. */
@@ -42,8 +45,12 @@ export function refuseUpgrade(offer: UpgradeOffer, rules: UpgradeRules): TextRes
     const message = `Offer the subprotocol: new WebSocket('ws://HOST${path}', '${protocol}')`
     return errorResponse(400, 'UNSUPPORTED_PROTOCOL', message)
   }
+  const host = offer.header('host')
+  if (rules.isLocal && host !== undefined && !isOwnName(host, rules.allowedOrigins)) {
+    return errorResponse(403, 'HOST_NOT_ALLOWED', foreignHost(host))
+  }
   const origin = offer.header('origin')
-  if (!isOriginAllowed(origin, offer.header('host'), rules.allowedOrigins)) {
+  if (!isOriginAllowed(origin, host, rules.allowedOrigins)) {
     const message = `Pages of ${origin} may not connect; millrace.http.allowed.origins allows more`
     return errorResponse(403, 'ORIGIN_NOT_ALLOWED', message)
   }

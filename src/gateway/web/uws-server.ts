@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { ByteBudget } from '../../base/byte-budget.ts'
 import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
+import type { ComplaintKind } from '../complaints.ts'
 import { AddressTally } from './address-tally.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
 import { startTicking } from './life-signs.ts'
@@ -96,6 +97,8 @@ export class UwsServer implements WebServer {
   #onConnection(response: UwsResponse, count: number): void {
     this.#connections += count
     if (count < 0 || this.#connections <= this.#parts.limits.connectionsMax) return
+    const { onComplaint } = this.#parts
+    onComplaint(addressOf(response), 'too many connections', 'too_many_connections')
     write(response, tooManyConnections(), { isHead: false, isLast: true })
   }
 
@@ -103,15 +106,19 @@ export class UwsServer implements WebServer {
     const { limits, webSocket } = this.#parts
     const head = readHead(response, rawRequest)
     const request = new IncomingRequest(head, limits.bodyBytesMax, this.#bodies)
-    const exchange = new UwsExchange(response, request, this.#parts.onError)
+    const complain = (reason: string, kind: ComplaintKind): void =>
+      this.#parts.onComplaint(head.remoteAddress, reason, kind)
+    const exchange = new UwsExchange(response, request, { ...this.#parts, complain })
     const refusal =
       refuseHead(head.headers, limits.bodyBytesMax) ??
       (head.path === webSocket.path ? refuseUpgrade(request, webSocket) : null)
     if (refusal !== null) {
+      complain(`its request was refused with ${refusal.status}`, 'protocol')
       exchange.refuse(refusal)
       return
     }
     if (!this.#tally.tryTake(head.remoteAddress)) {
+      complain('too many requests of its address', 'too_many_connections')
       exchange.refuse(tooManyFromAddress())
       return
     }
@@ -125,11 +132,16 @@ export class UwsServer implements WebServer {
     const header = (name: string): string | undefined => head.headers.get(name)
     const refusal =
       refuseHead(head.headers, 0) ?? refuseUpgrade({ method: 'GET', header }, webSocket)
+    const { onComplaint } = this.#parts
     if (refusal !== null) {
+      const reason = `its upgrade was refused with ${refusal.status}`
+      onComplaint(head.remoteAddress, reason, 'protocol')
       write(response, refusal, { isHead: false, isLast: true })
       return
     }
     if (!this.#tally.tryTake(head.remoteAddress)) {
+      const reason = 'too many connections of its address'
+      onComplaint(head.remoteAddress, reason, 'too_many_connections')
       write(response, tooManyFromAddress(), { isHead: false, isLast: true })
       return
     }
@@ -169,11 +181,17 @@ export class UwsServer implements WebServer {
   }
 }
 
+interface ExchangeParts {
+  readonly onError: WebServerParts['onError']
+  readonly complain: (reason: string, kind: ComplaintKind) => void
+}
+
 /** One request and its answer. The response is dead once it is ended or aborted. */
 class UwsExchange implements BodyOutlet {
   readonly #response: UwsResponse
   readonly #request: IncomingRequest
   readonly #onError: WebServerParts['onError']
+  readonly #complain: ExchangeParts['complain']
   #isOver = false
   #hasBegun = false
   #timer: NodeJS.Timeout | undefined
@@ -181,10 +199,11 @@ class UwsExchange implements BodyOutlet {
   /** Set while the client is waited for. */
   #onRoom: (() => void) | null = null
 
-  constructor(response: UwsResponse, request: IncomingRequest, onError: WebServerParts['onError']) {
+  constructor(response: UwsResponse, request: IncomingRequest, parts: ExchangeParts) {
     this.#response = response
     this.#request = request
-    this.#onError = onError
+    this.#onError = parts.onError
+    this.#complain = parts.complain
     response.onAborted(() => {
       if (this.#isOver) return // It also runs when an answered connection closes.
       this.#finish()
@@ -202,7 +221,9 @@ class UwsExchange implements BodyOutlet {
     const { incoming } = this.#request
     if (incoming.isComplete) return
     this.#timer = setTimeout(() => {
-      if (!this.#isOver) this.#response.close()
+      if (this.#isOver) return
+      this.#complain('it does not finish its request', 'slow_sender')
+      this.#response.close()
     }, timeoutMs)
     this.#response.onData((chunk, isLast) => {
       incoming.push(new Uint8Array(chunk.slice(0)))
@@ -242,7 +263,9 @@ class UwsExchange implements BodyOutlet {
   write(chunk: BodyChunk): Promise<void> | null {
     if (this.#isOver || this.#put(chunk)) return null
     this.#timer = setTimeout(() => {
-      if (!this.#isOver) this.#response.close()
+      if (this.#isOver) return
+      this.#complain('it does not read its answer', 'slow_reader')
+      this.#response.close()
     }, ANSWER_TIMEOUT_MS)
     return new Promise((resolve) => {
       this.#onRoom = resolve
@@ -343,8 +366,12 @@ function readHead(response: UwsResponse, request: UwsRequest): RequestHead {
     path: request.getUrl(),
     query: request.getQuery() ?? '',
     headers,
-    remoteAddress: plainAddress(text(response.getRemoteAddressAsText())),
+    remoteAddress: addressOf(response),
   }
+}
+
+function addressOf(response: UwsResponse): string {
+  return plainAddress(text(response.getRemoteAddressAsText()))
 }
 
 /** The library waits in units of four seconds. */

@@ -1,4 +1,5 @@
 import type { RequestFrame } from '../../broker/request-frame.ts'
+import type { ComplaintKind } from '../complaints.ts'
 
 /**
  * The HTTP and WebSocket server as the rest of the gateway sees it. There are three, which one test
@@ -103,6 +104,8 @@ export interface WebSocketParts {
   readonly pingIntervalMs: number
   /** Origins of pages that may connect, besides this server's own and loopback; '*' for all. */
   readonly allowedOrigins: readonly string[]
+  /** The server is bound to loopback: it answers to its own machine's names only. */
+  readonly isLocal: boolean
   /** Null refuses the connection (1013, "try again later"). */
   readonly accept: (peer: WebSocketPeer) => WebSocketHandler | null
 }
@@ -127,6 +130,8 @@ export interface WebServerParts {
   readonly onRequest: (request: WebRequest) => WebResponse | Promise<WebResponse>
   /** `onRequest` failed, and the client was answered 500. */
   readonly onError: (error: unknown) => void
+  /** An HTTP connection is closed, or about to be, for what its client did. */
+  readonly onComplaint: (address: string, reason: string, kind: ComplaintKind) => void
   readonly webSocket: WebSocketParts
   readonly limits: WebLimits
 }

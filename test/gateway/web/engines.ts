@@ -98,6 +98,8 @@ export interface TestServer {
   /** The next peer that is accepted, or one that nobody has asked for yet. */
   nextPeer(): Promise<Recorder>
   readonly errors: unknown[]
+  /** Kind and reason of each. */
+  readonly complaints: string[]
   /** What the native engine receives into; null for the others. */
   readonly memory: ReceiveMemory | null
   /** A server on the same engine, to be closed by the test. */
@@ -127,6 +129,7 @@ export async function withServer(
   const accepted: Recorder[] = []
   const waiting: ((recorder: Recorder) => void)[] = []
   const errors: unknown[] = []
+  const complaints: string[] = []
   const accept = (peer: WebSocketPeer): WebSocketHandler | null => {
     if (options.makeHandler !== undefined) return options.makeHandler(peer)
     const recorder = new Recorder(peer)
@@ -141,6 +144,7 @@ export async function withServer(
     port: 0,
     onRequest: options.onRequest ?? (() => jsonResponse(200, { ok: true })),
     onError: (error) => errors.push(error),
+    onComplaint: (_address, reason, kind) => complaints.push(`${kind}: ${reason}`),
     webSocket: {
       path: '/ws',
       protocol: 'millrace.v1',
@@ -149,6 +153,7 @@ export async function withServer(
       idleTimeoutMs: HANG_MS,
       pingIntervalMs: HANG_MS,
       allowedOrigins: [],
+      isLocal: false,
       accept,
       ...options.webSocket,
     },
@@ -172,7 +177,7 @@ export async function withServer(
     const openAnother = (other: WebServerParts): Promise<WebServer> =>
       openWebServer(engine, other, receiving)
     const memory = receiving?.memory ?? null
-    await use({ server, port, nextPeer, errors, memory, openAnother })
+    await use({ server, port, nextPeer, errors, complaints, memory, openAnother })
   } finally {
     await server.close()
     receiving?.sockets.close()

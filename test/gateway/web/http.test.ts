@@ -51,6 +51,16 @@ function httpTests(engine: WebEngine): void {
       assert.equal(posted.status, 405)
       assert.equal(posted.headers.get('allow'), 'GET, HEAD')
       assert.equal(errorOf(posted.body), 'METHOD_NOT_ALLOWED')
+      const foreign = 'GET /metrics HTTP/1.1\r\nHost: page.example\r\n\r\n'
+      assert.equal(errorOf((await rawRequest(port, foreign)).body), 'HOST_NOT_ALLOWED')
+    })
+  })
+
+  test('a client that breaks the protocol is complained of once', async () => {
+    await withServer(engine, {}, async ({ port, complaints }) => {
+      const large = `GET / HTTP/1.1\r\n${HOST}content-length: 1000000\r\n\r\n`
+      assert.equal((await rawRequest(port, large)).status, 413)
+      assert.deepEqual(complaints, ['protocol: its request was refused with 413'])
     })
   })
 
@@ -348,6 +358,7 @@ function partsAt(port: number, onRequest: () => WebResponse) {
     port,
     onRequest,
     onError: () => {},
+    onComplaint: () => {},
     webSocket: {
       path: '/ws',
       protocol: 'millrace.v1',
@@ -356,6 +367,7 @@ function partsAt(port: number, onRequest: () => WebResponse) {
       idleTimeoutMs: 10_000,
       pingIntervalMs: 10_000,
       allowedOrigins: [],
+      isLocal: false,
       accept: () => null,
     },
     limits: {

@@ -104,12 +104,14 @@ onEveryEngine('upgrade of /ws', (engine) => {
   ]
   for (const [name, options, status, error] of refusals) {
     test(`${name} is refused with ${status} and says what to do`, async () => {
-      await withServer(engine, {}, async ({ port }) => {
+      await withServer(engine, {}, async ({ port, complaints }) => {
         const http = await RawHttp.open(port)
         http.write(upgradeRequest(port, options))
         const answer = await http.answer()
         await http.ended
         assert.equal(answer.status, status)
+        assert.equal(complaints.length, 1)
+        assert.match(complaints[0]!, new RegExp(`^protocol: .* was refused with ${status}$`))
         const body = JSON.parse(answer.body)
         assert.equal(body.error, error)
         assert.ok(body.message.length > 10)
@@ -118,6 +120,18 @@ onEveryEngine('upgrade of /ws', (engine) => {
       })
     })
   }
+
+  test('by a name that is not this machine is refused where only it is served', async () => {
+    await withServer(engine, { webSocket: { isLocal: true } }, async ({ port }) => {
+      const foreign = { host: 'page.example', origin: 'http://page.example' }
+      const http = await RawHttp.open(port)
+      http.write(upgradeRequest(port, { headers: foreign }))
+      const answer = await http.answer()
+      assert.deepEqual([answer.status, JSON.parse(answer.body).error], [403, 'HOST_NOT_ALLOWED'])
+      const client = await WebSocketClient.open(port)
+      client.destroy()
+    })
+  })
 
   test('with what a browser sends, and from allowed pages, is accepted', async () => {
     const webSocket = { allowedOrigins: ['https://console.example'] }
