@@ -5,6 +5,8 @@ import { ErrorCode } from '../errors/error-code.ts'
 import type { Logger } from '../metrics/logger.ts'
 import { decodeBatch } from '../record/batch.ts'
 import { BatchBuilder } from '../record/batch-builder.ts'
+import { RecordError } from '../record/record-error.ts'
+import { DecodeError } from '../wire/kafka/api.ts'
 import type { InternalLog } from './internal-log.ts'
 
 /**
@@ -29,13 +31,27 @@ export interface CoordinatorMachine<R> {
 
 export interface CoordinatorKind<M, R> {
   create(): M
-  encode(record: R): { readonly key: Uint8Array; readonly value: Uint8Array | null }
+  encode(record: R): EncodedRecord
   /** Null for a record that means nothing here. Throws DecodeError. */
   decode(key: Uint8Array, value: Uint8Array | null): R | null
 }
 
+export interface EncodedRecord {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | null
+}
+
+/** What a step has left, until it is in the log. */
+interface Waiting {
+  records: readonly EncodedRecord[]
+  bytes: number
+  readonly answers: readonly (() => void)[]
+}
+
 export interface CoordinatorPartitionParts<M, R> {
   readonly log: InternalLog
+  /** The largest batch. The records of a step that is larger are appended in several. */
+  readonly batchBytesMax: number
   readonly kind: CoordinatorKind<M, R>
   readonly clock: Clock
   readonly logger: Logger
@@ -47,11 +63,17 @@ export type Step<M, T> = (machine: M, now: Time, reply: (answer: T) => void) => 
 const READ_BYTES = 1024 * 1024
 /** Records of one batch, once decompressed. */
 const RECORDS_BYTES_MAX = 64 * 1024 * 1024
-/** Records of so many bytes are appended together; those of one step always are. */
+/** Records of so many bytes are appended together. */
 const BATCH_BYTES = 512 * 1024
+/** What a record takes of a batch beside its key and value, at most. */
+const RECORD_OVERHEAD_BYTES = 32
+/** Until the arena is asked again for memory that it had not. */
+const MEMORY_PAUSE_MS = 5
 /** Replaying lets others run after so long. */
 const SLICE_MS = 5
 const RELOAD_MS = 1000
+/** A log with a record that cannot be read does not mend by itself. */
+const DAMAGED_RELOAD_MS = 30_000
 /** Timers are no more exact than that: what is due at almost the same time is done at once. */
 const TIMER_MS_MIN = 5
 const TIMER_MS_MAX = 0x7fff_ffff
@@ -61,7 +83,7 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
   /** Null while the log is read. */
   #machine: M | null = null
   /** Effects that wait for the append under way. */
-  #waiting: Effects<R>[] = []
+  #waiting: Waiting[] = []
   #isAppending = false
   /** What to tell those who have asked and were not answered yet. */
   readonly #asking = new Set<(code: ErrorCode) => void>()
@@ -120,8 +142,11 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
   }
 
   #collect(machine: M): void {
-    const effects = machine.take()
-    if (effects.records.length > 0 || effects.answers.length > 0) this.#waiting.push(effects)
+    const { records, answers } = machine.take()
+    if (records.length > 0 || answers.length > 0) {
+      const encoded = records.map((record) => this.#parts.kind.encode(record))
+      this.#waiting.push({ records: encoded, bytes: bytesOf(encoded), answers })
+    }
     this.#setTimer(machine)
     if (!this.#isAppending) void this.#append(machine)
   }
@@ -132,7 +157,7 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
     try {
       while (this.#waiting.length > 0) {
         const { batch, answers } = this.#takeBatch()
-        if (batch !== null) await this.#parts.log.append(batch)
+        if (batch !== null) await this.#write(batch, epoch)
         if (epoch !== this.#epoch) return
         for (const answer of answers) answer()
       }
@@ -145,22 +170,32 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
     if (epoch === this.#epoch && this.#machine === machine) this.#setTimer(machine)
   }
 
-  /** Whole effects from the front, about a batch of them. */
-  #takeBatch(): { batch: Uint8Array | null; answers: (() => void)[] } {
-    const { kind, clock } = this.#parts
+  /** Appends the batch, when there is memory for it: others may have all of it for a while. */
+  async #write(batch: Uint8Array, epoch: number): Promise<void> {
+    while (epoch === this.#epoch && !(await this.#parts.log.append(batch))) {
+      await pause(MEMORY_PAUSE_MS)
+    }
+  }
+
+  /** About a batch from the front: whole steps, but of one that does not fit as much as does. */
+  #takeBatch(): { batch: Uint8Array | null; answers: readonly (() => void)[] } {
+    const { clock, batchBytesMax } = this.#parts
     const builder = new BatchBuilder()
     const answers: (() => void)[] = []
     const nowMs = clock.wallMs()
     let bytes = 0
     let taken = 0
-    for (const effects of this.#waiting) {
-      if (bytes >= BATCH_BYTES) break
-      for (const record of effects.records) {
-        const { key, value } = kind.encode(record)
-        builder.append(nowMs, key, value)
-        bytes += key.length + (value?.length ?? 0)
+    for (const step of this.#waiting) {
+      if (bytes >= BATCH_BYTES || (bytes > 0 && bytes + step.bytes > batchBytesMax)) break
+      const count = step.bytes <= batchBytesMax ? step.records.length : fitting(step, batchBytesMax)
+      for (const { key, value } of step.records.slice(0, count)) builder.append(nowMs, key, value)
+      if (count < step.records.length) {
+        step.records = step.records.slice(count)
+        step.bytes = bytesOf(step.records)
+        break
       }
-      answers.push(...effects.answers)
+      bytes += step.bytes
+      for (const answer of step.answers) answers.push(answer)
       taken++
     }
     this.#waiting.splice(0, taken)
@@ -175,7 +210,7 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
   }
 
   async #reload(epoch: number): Promise<void> {
-    await new Promise((resolve) => setTimeout(resolve, RELOAD_MS).unref())
+    await pause(RELOAD_MS)
     await this.#load(epoch)
   }
 
@@ -208,16 +243,19 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
         if (records > 0) logger.info({ records, ms }, `${log.name} is loaded`)
         return
       } catch (error) {
-        if (!(error instanceof BrokerError)) throw error
-        logger.warn({ err: error }, `${log.name} could not be read: tried again in a second`)
-        await new Promise((resolve) => setTimeout(resolve, RELOAD_MS).unref())
+        const isDamaged = error instanceof RecordError || error instanceof DecodeError
+        if (!isDamaged && !(error instanceof BrokerError)) throw error
+        const againMs = isDamaged ? DAMAGED_RELOAD_MS : RELOAD_MS
+        const then = `its groups are not served; tried again in ${againMs / 1000} s`
+        logger.error({ err: error }, `${log.name} could not be read: ${then}`)
+        await pause(againMs)
       }
     }
   }
 
   async #replay(machine: M): Promise<number> {
     const { log, kind, clock } = this.#parts
-    let offset = 0
+    let offset = await log.logStartOffset()
     let records = 0
     let sliceEndMs = clock.monotonicMs() + SLICE_MS
     for (;;) {
@@ -261,4 +299,28 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
     }, ms)
     this.#timer.unref()
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref())
+}
+
+function bytesOf(records: readonly EncodedRecord[]): number {
+  let bytes = 0
+  for (const record of records) bytes += sizeOf(record)
+  return bytes
+}
+
+function sizeOf({ key, value }: EncodedRecord): number {
+  return key.length + (value?.length ?? 0) + RECORD_OVERHEAD_BYTES
+}
+
+/** How many of a step's records fit into a batch: one at least. */
+function fitting({ records }: Waiting, bytesMax: number): number {
+  let bytes = 0
+  for (const [i, record] of records.entries()) {
+    bytes += sizeOf(record)
+    if (bytes > bytesMax) return Math.max(1, i)
+  }
+  return records.length
 }

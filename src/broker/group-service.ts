@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import type { GroupConfig } from '../coordinator/group/group-context.ts'
 import { GroupCoordinator } from '../coordinator/group/group-coordinator.ts'
+import { GROUP_BATCH_BYTES_MAX } from '../coordinator/group/group-limits.ts'
 import {
   decodeGroupRecord,
   encodeGroupRecord,
@@ -42,6 +43,10 @@ type Partition = CoordinatorPartition<GroupCoordinator, GroupRecord | ReadGroupR
 
 const MINUTE_MS = 60_000
 const SEGMENT_BYTES = '104857600'
+/** For the header of a batch, and more. */
+const BATCH_OVERHEAD_BYTES = 1024
+/** How long the first client waits until the new topic's logs have been looked at. */
+const LOAD_PATIENCE_MS = 1000
 
 export class GroupService {
   readonly #parts: GroupServiceParts
@@ -80,13 +85,16 @@ export class GroupService {
         ['cleanup.policy', 'compact'],
         ['compression.type', 'producer'],
         ['segment.bytes', SEGMENT_BYTES],
+        ['max.message.bytes', String(GROUP_BATCH_BYTES_MAX + BATCH_OVERHEAD_BYTES)],
       ]),
       isInternal: true,
     })
     const topic = this.#parts.topicByName(CONSUMER_OFFSETS)
     if (topic === undefined) return outcome.errorCode
     if (this.#partitions.length === 0) this.#open(topic)
-    await Promise.all(this.#partitions.map((partition) => partition.load()))
+    const loaded = Promise.all(this.#partitions.map((partition) => partition.load()))
+    // A log that cannot be read holds nobody up: groups of that partition are told to come back.
+    await Promise.race([loaded, new Promise((resolve) => setTimeout(resolve, LOAD_PATIENCE_MS))])
     return ErrorCode.NONE
   }
 
@@ -141,6 +149,7 @@ export class GroupService {
       })
       return new CoordinatorPartition({
         log,
+        batchBytesMax: GROUP_BATCH_BYTES_MAX,
         clock: parts.clock,
         logger: parts.loggers('groups'),
         kind: {

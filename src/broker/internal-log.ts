@@ -2,12 +2,12 @@ import { copyOf } from '../base/bytes.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Arena } from '../ring/arena.ts'
-import { READ_MIN_ONE_BATCH, READ_NO_MEMORY } from '../shard/messages-layout.ts'
+import { READ_MIN_ONE_BATCH, READ_NO_MEMORY, READ_TO_LOG_END } from '../shard/messages-layout.ts'
 import type { AppendOutcome, ReadOutcome, ShardProxy } from '../shard/shard-proxy.ts'
 
 /**
- * A partition of an internal topic as main itself writes and reads it: batches in, copies of
- * batches out. Runs on main.
+ * A partition that main itself writes and reads, such as the metadata log or one of
+ * `__consumer_offsets`: batches in, copies of batches out. Runs on main.
  */
 export interface InternalLogParts {
   /** For messages: what it is, such as '__consumer_offsets-7'. */
@@ -16,13 +16,17 @@ export interface InternalLogParts {
   readonly shard: ShardProxy
   readonly arena: Arena
   readonly leaderEpoch: () => number
+  /** Reads go on to the log end, also above the high watermark. */
+  readonly readsToLogEnd?: boolean
 }
 
 export class InternalLog {
   readonly #parts: InternalLogParts
+  readonly #readFlags: number
 
   constructor(parts: InternalLogParts) {
     this.#parts = parts
+    this.#readFlags = READ_MIN_ONE_BATCH | (parts.readsToLogEnd === true ? READ_TO_LOG_END : 0)
   }
 
   get name(): string {
@@ -30,15 +34,14 @@ export class InternalLog {
   }
 
   /**
-   * Appends one batch; resolves when it is below the high watermark. Rejects with a BrokerError:
-   * whether it is in the log is then not known.
+   * Appends one batch; resolves to true when it is below the high watermark, to false when no
+   * memory is free for it now: nothing has been written then. Rejects with a BrokerError: whether
+   * it is in the log is then not known.
    */
-  async append(batch: Uint8Array): Promise<void> {
+  async append(batch: Uint8Array): Promise<boolean> {
     const { arena, name } = this.#parts
     const offset = arena.allocate(batch.length)
-    if (offset < 0) {
-      throw new BrokerError(ErrorCode.REQUEST_TIMED_OUT, `write ${name}: no memory is free now`)
-    }
+    if (offset < 0) return false
     arena.bytes.set(batch, offset)
     const generation = arena.generationOf(offset)
     let errorCode: number
@@ -48,6 +51,7 @@ export class InternalLog {
       arena.free(offset, generation)
     }
     if (errorCode !== ErrorCode.NONE) throw new BrokerError(errorCode as ErrorCode, `write ${name}`)
+    return true
   }
 
   #send(offset: number, length: number, generation: number): Promise<number> {
@@ -59,6 +63,15 @@ export class InternalLog {
       shard.append({ handle, ...extent, leaderEpoch: leaderEpoch() }, sink, 0)
       shard.flush()
     })
+  }
+
+  /** The first offset that can be read: records before it have been deleted. */
+  async logStartOffset(): Promise<number> {
+    const { handle, shard, name } = this.#parts
+    const reply = await shard.control({ kind: 'offsets', handle })
+    if (reply.kind === 'offsets') return reply.logStartOffset
+    const code = reply.kind === 'failed' ? reply.errorCode : ErrorCode.UNKNOWN_SERVER_ERROR
+    throw new BrokerError(code as ErrorCode, `read ${name}`)
   }
 
   /**
@@ -73,15 +86,14 @@ export class InternalLog {
         if (outcome.errorCode !== ErrorCode.NONE) {
           reject(new BrokerError(outcome.errorCode as ErrorCode, `read ${name}`))
         } else if ((outcome.flags & READ_NO_MEMORY) !== 0) {
-          reject(
-            new BrokerError(ErrorCode.REQUEST_TIMED_OUT, `read ${name}: no memory is free now`),
-          )
+          const action = `read ${name}: no memory of millrace.arena.egress.bytes is free for it now`
+          reject(new BrokerError(ErrorCode.REQUEST_TIMED_OUT, action))
         } else {
           resolve(copyOf(shard.egress, offset, offset + length))
           if (length > 0) shard.release({ offset, length, generation })
         }
       }
-      const request = { handle, fetchOffset, bytesMax, flags: READ_MIN_ONE_BATCH }
+      const request = { handle, fetchOffset, bytesMax, flags: this.#readFlags }
       shard.read(request, { onRead, onWake: () => undefined }, 0)
       shard.flush()
     })

@@ -1,5 +1,4 @@
 import { assert } from '../base/assert.ts'
-import { copyOf } from '../base/bytes.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { MetadataImage } from '../metadata/image.ts'
@@ -8,8 +7,8 @@ import type { MetadataRecord } from '../metadata/records.ts'
 import { decodeBatch } from '../record/batch.ts'
 import { BatchBuilder } from '../record/batch-builder.ts'
 import type { Arena } from '../ring/arena.ts'
-import { READ_MIN_ONE_BATCH, READ_NO_MEMORY, READ_TO_LOG_END } from '../shard/messages-layout.ts'
-import type { AppendOutcome, ReadOutcome, ShardProxy } from '../shard/shard-proxy.ts'
+import type { ShardProxy } from '../shard/shard-proxy.ts'
+import { InternalLog } from './internal-log.ts'
 import { Turns } from './turns.ts'
 
 /**
@@ -31,8 +30,7 @@ export interface Decision<T> {
 
 export class MetadataStore {
   readonly image: MetadataImage
-  readonly #shard: ShardProxy
-  readonly #arena: Arena
+  readonly #log: InternalLog
   readonly #wallMs: () => number
   readonly #turns = new Turns()
 
@@ -43,8 +41,14 @@ export class MetadataStore {
     wallMs: () => number
   }) {
     this.image = parts.image
-    this.#shard = parts.shard
-    this.#arena = parts.arena
+    this.#log = new InternalLog({
+      name: 'the metadata log',
+      handle: METADATA_HANDLE,
+      shard: parts.shard,
+      arena: parts.arena,
+      leaderEpoch: () => 0,
+      readsToLogEnd: true,
+    })
     this.#wallMs = parts.wallMs
   }
 
@@ -53,7 +57,7 @@ export class MetadataStore {
     let offset = 0
     let records = 0
     for (;;) {
-      const bytes = await this.#readAt(offset)
+      const bytes = await this.#log.read(offset, READ_BYTES)
       if (bytes.length === 0) return records
       let at = 0
       while (at < bytes.length) {
@@ -90,60 +94,8 @@ export class MetadataStore {
     const now = this.#wallMs()
     for (const record of records) builder.append(now, null, encodeMetadataRecord(record))
     const batch = builder.buildSync()
-    const offset =
-      batch.length <= METADATA_BATCH_BYTES_MAX ? this.#arena.allocate(batch.length) : -1
-    if (offset < 0) {
+    if (batch.length > METADATA_BATCH_BYTES_MAX || !(await this.#log.append(batch))) {
       throw new BrokerError(ErrorCode.REQUEST_TIMED_OUT, 'change metadata: no memory is free now')
     }
-    this.#arena.bytes.set(batch, offset)
-    const generation = this.#arena.generationOf(offset)
-    let errorCode: number
-    try {
-      errorCode = await this.#send(offset, batch.length, generation)
-    } finally {
-      this.#arena.free(offset, generation)
-    }
-    if (errorCode !== ErrorCode.NONE) {
-      throw new BrokerError(errorCode as ErrorCode, 'write the metadata log')
-    }
-  }
-
-  #send(offset: number, length: number, generation: number): Promise<number> {
-    return new Promise((resolve) => {
-      const request = {
-        handle: METADATA_HANDLE,
-        offset,
-        length,
-        extentOffset: offset,
-        generation,
-        leaderEpoch: 0,
-      }
-      const onAppended = (outcome: AppendOutcome): void => resolve(outcome.errorCode)
-      this.#shard.append(request, { onAppended, onWritten: () => undefined }, 0)
-      this.#shard.flush()
-    })
-  }
-
-  #readAt(fetchOffset: number): Promise<Uint8Array> {
-    return new Promise((resolve, reject) => {
-      const flags = READ_MIN_ONE_BATCH | READ_TO_LOG_END
-      const request = { handle: METADATA_HANDLE, fetchOffset, bytesMax: READ_BYTES, flags }
-      const onRead = (outcome: ReadOutcome): void => {
-        if (outcome.errorCode !== ErrorCode.NONE) {
-          reject(new BrokerError(outcome.errorCode as ErrorCode, 'read the metadata log'))
-          return
-        }
-        if ((outcome.flags & READ_NO_MEMORY) !== 0) {
-          const action = 'read the metadata log: millrace.arena.egress.bytes is too small'
-          reject(new BrokerError(ErrorCode.REQUEST_TIMED_OUT, action))
-          return
-        }
-        const { offset, length } = outcome
-        resolve(copyOf(this.#shard.egress, offset, offset + length))
-        if (length > 0) this.#shard.release({ offset, length, generation: outcome.generation })
-      }
-      this.#shard.read(request, { onRead, onWake: () => undefined }, 0)
-      this.#shard.flush()
-    })
   }
 }

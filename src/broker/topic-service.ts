@@ -155,6 +155,10 @@ export class TopicService {
         const message = `There is no topic "${name}"`
         return { records: [], result: refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, message) }
       }
+      if (isInternalTopic(name)) {
+        const message = `"${name}" keeps its number of partitions: groups are found by it`
+        return { records: [], result: refused(ErrorCode.INVALID_TOPIC_EXCEPTION, message) }
+      }
       const first = topic.handles.length
       if (total <= first || total > PARTITIONS_PER_TOPIC_MAX) {
         const message =

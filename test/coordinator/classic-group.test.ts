@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Random } from '../../src/base/random.ts'
 import { withSeed } from '../support/seed.ts'
-import { GROUP, GroupClient, PARTITIONS } from './group-client.ts'
+import { GROUP, GroupClient, PARTITIONS, TOPIC } from './group-client.ts'
 import { GroupWorld } from './group-world.ts'
 
 const FILE = 'test/coordinator/classic-group'
@@ -44,6 +44,7 @@ class History {
   constructor(random: Random) {
     this.#random = random
     this.world = new GroupWorld(random.split())
+    this.world.topics.set(TOPIC, PARTITIONS)
     const isCooperative = random.chance(0.3)
     this.#clients = Array.from({ length: random.between(1, 5) }, (_, i) => {
       const instanceId = random.chance(0.3) ? `static-${i}` : null

@@ -2,6 +2,12 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Random } from '../../src/base/random.ts'
 import { ZERO_UUID } from '../../src/base/uuid.ts'
+import {
+  GROUP_BYTES_MAX,
+  GROUPS_MAX,
+  INSTANCE_ID_CHARS_MAX,
+  MEMBER_BYTES_MAX,
+} from '../../src/coordinator/group/group-limits.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import type { JoinGroupResponseInit } from '../../src/wire/kafka/schema/11-join-group.ts'
 import type { SyncGroupResponseInit } from '../../src/wire/kafka/schema/14-sync-group.ts'
@@ -11,6 +17,9 @@ const GROUP = 'g'
 const SESSION_MS = 2000
 
 interface JoinOptions {
+  readonly clientId?: string
+  readonly groupId?: string
+  readonly metadata?: Uint8Array
   readonly memberId?: string
   readonly instanceId?: string
   readonly protocols?: readonly string[]
@@ -24,7 +33,7 @@ class Fixture {
   join(options: JoinOptions = {}): { answer: JoinGroupResponseInit | null } {
     const result: { answer: JoinGroupResponseInit | null } = { answer: null }
     const request = {
-      groupId: GROUP,
+      groupId: options.groupId ?? GROUP,
       sessionTimeoutMs: SESSION_MS,
       rebalanceTimeoutMs: 5000,
       memberId: options.memberId ?? '',
@@ -32,11 +41,11 @@ class Fixture {
       protocolType: 'consumer',
       protocols: (options.protocols ?? ['range']).map((name) => ({
         name,
-        metadata: new Uint8Array([1]),
+        metadata: options.metadata ?? new Uint8Array([1]),
       })),
       reason: null,
     }
-    const context = this.world.context('client', options.apiVersion ?? 9)
+    const context = this.world.context(options.clientId ?? 'client', options.apiVersion ?? 9)
     this.world.step((coordinator) =>
       coordinator.join(request, context, (answer) => {
         result.answer = answer
@@ -46,7 +55,11 @@ class Fixture {
     return result
   }
 
-  sync(of: JoinGroupResponseInit, parts: readonly string[] = []): SyncGroupResponseInit | null {
+  sync(
+    of: JoinGroupResponseInit,
+    parts: readonly string[] = [],
+    bytes = 1,
+  ): SyncGroupResponseInit | null {
     let result: SyncGroupResponseInit | null = null
     const request = {
       groupId: GROUP,
@@ -55,7 +68,10 @@ class Fixture {
       groupInstanceId: null,
       protocolType: null,
       protocolName: null,
-      assignments: parts.map((memberId, i) => ({ memberId, assignment: new Uint8Array([i]) })),
+      assignments: parts.map((memberId, i) => ({
+        memberId,
+        assignment: new Uint8Array(bytes).fill(i),
+      })),
     }
     this.world.step((coordinator) =>
       coordinator.sync(request, this.world.now, (answer) => {
@@ -222,6 +238,66 @@ describe('JoinGroup', () => {
   })
 })
 
+describe('what does not fit', () => {
+  test('a client with a very long name, is given an id that every version can carry', () => {
+    const fixture = new Fixture()
+    const clientId = `${'x'.repeat(248)}${'\u{1f600}'.repeat(8000)}`
+    const { answer } = fixture.join({ clientId })
+    assert.equal(answer?.errorCode, ErrorCode.MEMBER_ID_REQUIRED)
+    const memberId = answer?.memberId as string
+    assert(memberId.length < 300)
+    assert.equal(Buffer.from(memberId).toString(), memberId, 'what comes back is the same')
+    const joining = fixture.join({ clientId, memberId })
+    fixture.pass(CONFIG.initialRebalanceDelayMs)
+    const settled = joining.answer as JoinGroupResponseInit | null
+    assert.equal(settled?.errorCode, ErrorCode.NONE)
+    assert.equal(fixture.sync(settled, [memberId])?.errorCode, ErrorCode.NONE)
+    fixture.world.restart()
+    assert.equal(fixture.world.coordinator.groups.get(GROUP)?.members.size, 1)
+  })
+
+  test('an instance id that is longer than any, is INVALID_REQUEST', () => {
+    const { answer } = new Fixture().join({ instanceId: 'i'.repeat(INSTANCE_ID_CHARS_MAX + 1) })
+    assert.equal(answer?.errorCode, ErrorCode.INVALID_REQUEST)
+  })
+
+  test('members whose metadata is more than a record holds, are GROUP_MAX_SIZE_REACHED', () => {
+    const fixture = new Fixture()
+    const metadata = new Uint8Array(MEMBER_BYTES_MAX - 100)
+    const codes: (number | undefined)[] = []
+    for (let i = 0; i < 5; i++) {
+      codes.push(fixture.join({ metadata, apiVersion: 3 }).answer?.errorCode)
+    }
+    assert.deepEqual(codes.slice(0, 3), [undefined, undefined, undefined])
+    assert.equal(codes[4], ErrorCode.GROUP_MAX_SIZE_REACHED)
+    const alone = new Fixture().join({ metadata: new Uint8Array(MEMBER_BYTES_MAX) })
+    assert.equal(alone.answer?.errorCode, ErrorCode.GROUP_MAX_SIZE_REACHED)
+  })
+
+  test('an assignment that is more than a record holds, is refused, the group goes on', () => {
+    const fixture = new Fixture()
+    const joining = fixture.join({ apiVersion: 3 })
+    fixture.pass(CONFIG.initialRebalanceDelayMs)
+    const leader = joining.answer as JoinGroupResponseInit
+    const large = fixture.sync(leader, [leader.memberId], GROUP_BYTES_MAX)
+    assert.equal(large?.errorCode, ErrorCode.RECORD_LIST_TOO_LARGE)
+    assert.equal(fixture.sync(leader, [leader.memberId])?.errorCode, ErrorCode.NONE)
+  })
+
+  test('groups that nobody gets into, are not kept, and there are not too many', () => {
+    const fixture = new Fixture()
+    fixture.join({ metadata: new Uint8Array(MEMBER_BYTES_MAX), groupId: 'refused' })
+    assert.equal(fixture.world.coordinator.groups.size, 0)
+    for (let i = 0; i < GROUPS_MAX; i++) fixture.join({ groupId: `g${i}` })
+    const { answer } = fixture.join({ groupId: 'one more' })
+    assert.equal(answer?.errorCode, ErrorCode.POLICY_VIOLATION)
+    assert.equal(fixture.commitOffset(1), ErrorCode.POLICY_VIOLATION)
+    fixture.pass(SESSION_MS)
+    assert.equal(fixture.world.coordinator.groups.size, 0, 'ids that were not used in time')
+    assert.deepEqual(fixture.world.log, [])
+  })
+})
+
 describe('Heartbeat', () => {
   test('a member that is silent for its session, is removed and others are told', () => {
     const fixture = new Fixture()
@@ -301,6 +377,17 @@ describe('offsets', () => {
     assert.equal(world.coordinator.groups.size, 0)
     world.restart()
     assert.equal(world.coordinator.groups.size, 0, 'the log says so too')
+  })
+
+  test('of a topic that is gone when the log is read again, are forgotten', () => {
+    const lone = new Fixture()
+    lone.world.topics.set('t', 1)
+    assert.equal(lone.commitOffset(3), ErrorCode.NONE)
+    lone.world.restart()
+    assert.equal(lone.world.coordinator.offsets.count, 1)
+    lone.world.topics.delete('t')
+    lone.world.restart()
+    assert.equal(lone.world.coordinator.offsets.count, 0)
   })
 
   test('a group that has members, is not deleted', () => {

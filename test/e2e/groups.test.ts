@@ -209,6 +209,16 @@ describe('the protocol', () => {
     assert.equal(answer.errorCode, ErrorCode.INVALID_TOPIC_EXCEPTION)
   })
 
+  test('__consumer_offsets keeps its number of partitions', async () => {
+    await client.request(ApiKey.FIND_COORDINATOR, 3, { key: 'any', keyType: 0 })
+    const { results } = await client.request(ApiKey.CREATE_PARTITIONS, 3, {
+      topics: [{ name: '__consumer_offsets', count: 100, assignments: null }],
+      timeoutMs: 10_000,
+      validateOnly: false,
+    })
+    assert.equal(results[0]?.errorCode, ErrorCode.INVALID_TOPIC_EXCEPTION)
+  })
+
   test('a commit for a topic that does not exist, is refused, the others are taken', async () => {
     await createTopic(client, { name: 'commits', partitions: 1 })
     const body = {

@@ -1,11 +1,13 @@
 /** A real coordinator of groups in a world of virtual time, for members that a test plays. */
 
+import { ZERO_UUID } from '../../src/base/uuid.ts'
 import { type Joined, type MemberCalls, toCommit } from '../../src/broker/member-calls.ts'
 import type { Timers } from '../../src/client/platform.ts'
 import { GroupCoordinator } from '../../src/coordinator/group/group-coordinator.ts'
 import type { ReadGroupRecord } from '../../src/coordinator/group/record-schema.ts'
+import type { KnownTopic, TopicView } from '../../src/coordinator/group/topic-view.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
-import { CONFIG, REGEXES, Topics } from '../coordinator/group-world.ts'
+import { CONFIG, REGEXES } from '../coordinator/group-world.ts'
 
 /** One coordinator, whose records are durable at once, and time that only tests move. */
 export class FakeGroups {
@@ -26,7 +28,16 @@ export class FakeGroups {
 
   #fresh(): GroupCoordinator {
     const newId = (): string => String(this.#ids++)
-    return new GroupCoordinator({ config: CONFIG, newId, topics: new Topics(), regexes: REGEXES })
+    const topics = this.#topics()
+    return new GroupCoordinator({ config: CONFIG, newId, topics, regexes: REGEXES })
+  }
+
+  #topics(): TopicView {
+    const byName = (name: string): KnownTopic | undefined => {
+      const partitions = this.#count(name)
+      return partitions === undefined ? undefined : { id: ZERO_UUID, name, partitions }
+    }
+    return { version: 0, byName, byId: () => undefined, names: () => [] }
   }
 
   get now() {

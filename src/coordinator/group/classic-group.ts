@@ -59,6 +59,13 @@ export class ClassicGroup {
     return this.members.size === 0
   }
 
+  /** About what its record takes. */
+  get bytes(): number {
+    let bytes = 0
+    for (const member of this.members.values()) bytes += member.bytes
+    return bytes
+  }
+
   get awaitingJoinCount(): number {
     let count = 0
     for (const member of this.members.values()) if (member.awaitingJoin !== null) count++

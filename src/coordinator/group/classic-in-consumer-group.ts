@@ -9,6 +9,7 @@ import type {
   SyncGroupResponseInit,
 } from '../../wire/kafka/schema/14-sync-group.ts'
 import { type Assignment, addPartition } from './assignment.ts'
+import { bytesOfProtocols, newMemberId } from './classic-member.ts'
 import {
   joinError,
   MEMBER_ID_FIRST_VERSION,
@@ -30,6 +31,7 @@ import {
   encodeAssignment,
 } from './consumer-protocol.ts'
 import type { GroupContext, Now } from './group-context.ts'
+import { MEMBER_BYTES_MAX } from './group-limits.ts'
 import { namedPartitions } from './migration.ts'
 import type { TopicView } from './topic-view.ts'
 
@@ -61,7 +63,7 @@ export class ClassicInConsumerGroup {
     }
     const isNameless = memberId === '' && instanceId === null
     if (isNameless && context.apiVersion >= MEMBER_ID_FIRST_VERSION) {
-      const given = `${context.clientId}-${this.#parts.newId()}`
+      const given = newMemberId(context.clientId, this.#parts.newId())
       return joinError(ErrorCode.MEMBER_ID_REQUIRED, given)
     }
     const profile = profileOf(request, subscription, context)
@@ -98,6 +100,7 @@ export class ClassicInConsumerGroup {
     if (protocolType !== CONSUMER_PROTOCOL_TYPE || protocols.length === 0) {
       return ErrorCode.INCONSISTENT_GROUP_PROTOCOL
     }
+    if (bytesOfProtocols(protocols) > MEMBER_BYTES_MAX) return ErrorCode.GROUP_MAX_SIZE_REACHED
     // Should the group become theirs again, classic members must have a protocol in common.
     const isShared = protocols.some(({ name }) => isKnownToAll(group, name, memberId))
     return isShared ? ErrorCode.NONE : ErrorCode.INCONSISTENT_GROUP_PROTOCOL
@@ -115,7 +118,7 @@ export class ClassicInConsumerGroup {
       return { member: known, mustGrow: this.#steps.changeProfile(group, known, profile) }
     }
     const memberId =
-      askedId === '' ? `${instanceId ?? profile.clientId}-${this.#parts.newId()}` : askedId
+      askedId === '' ? newMemberId(instanceId ?? profile.clientId, this.#parts.newId()) : askedId
     const member = new ConsumerMember(memberId, profile)
     if (known === undefined) {
       this.#steps.add(group, member)

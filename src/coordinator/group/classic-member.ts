@@ -1,5 +1,6 @@
 import type { JoinGroupResponseInit } from '../../wire/kafka/schema/11-join-group.ts'
 import type { SyncGroupResponseInit } from '../../wire/kafka/schema/14-sync-group.ts'
+import { CHAR_BYTES_MAX, CLIENT_ID_CHARS_MAX, MEMBER_OVERHEAD_BYTES } from './group-limits.ts'
 
 /** An assignor that a member can take part in, and what it tells the one who assigns. */
 export interface MemberProtocol {
@@ -57,6 +58,13 @@ export class ClassicMember {
     return this.awaitingJoin !== null || this.awaitingSync !== null
   }
 
+  /** About what it takes of its group's record, whichever of its protocols is chosen. */
+  get bytes(): number {
+    const ids = this.memberId.length + (this.instanceId?.length ?? 0) + this.clientId.length
+    const text = CHAR_BYTES_MAX * (ids + this.clientHost.length)
+    return MEMBER_OVERHEAD_BYTES + text + bytesOfProtocols(this.protocols) + this.assignment.length
+  }
+
   /** What it says of itself under the protocol `name`; empty when it does not know it. */
   metadataOf(name: string): Uint8Array {
     return this.protocols.find((protocol) => protocol.name === name)?.metadata ?? EMPTY
@@ -72,6 +80,20 @@ export class ClassicMember {
       })
     )
   }
+}
+
+/** A member's id: what its client calls itself, as far as that fits, and what makes it unique. */
+export function newMemberId(name: string, unique: string): string {
+  const cut = name.slice(0, CLIENT_ID_CHARS_MAX)
+  // Half a pair of UTF-16 would come back as another character.
+  return `${/[\ud800-\udbff]$/.test(cut) ? cut.slice(0, -1) : cut}-${unique}`
+}
+
+/** Of all: which one will be chosen is not known yet. */
+export function bytesOfProtocols(protocols: readonly MemberProtocol[]): number {
+  let bytes = 0
+  for (const { name, metadata } of protocols) bytes += name.length + metadata.length
+  return bytes
 }
 
 const EMPTY = new Uint8Array(0)

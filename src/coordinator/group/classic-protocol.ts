@@ -10,8 +10,15 @@ import type {
 } from '../../wire/kafka/schema/14-sync-group.ts'
 import type { EffectsBuilder } from '../effects.ts'
 import type { ClassicGroup } from './classic-group.ts'
-import { ClassicMember, type JoinReply, type SyncReply } from './classic-member.ts'
+import {
+  bytesOfProtocols,
+  ClassicMember,
+  type JoinReply,
+  newMemberId,
+  type SyncReply,
+} from './classic-member.ts'
 import type { GroupConfig, GroupContext, Now } from './group-context.ts'
+import { GROUP_BYTES_MAX, MEMBER_BYTES_MAX, PENDING_JOINS_MAX } from './group-limits.ts'
 import type { GroupRecord } from './record-schema.ts'
 
 /**
@@ -67,6 +74,7 @@ export class ClassicProtocol {
   #joinRefusal(group: ClassicGroup, request: JoinGroupRequest): ErrorCode {
     const { memberId, groupInstanceId, protocols, protocolType } = request
     if (this.#isFull(group, memberId, groupInstanceId)) return ErrorCode.GROUP_MAX_SIZE_REACHED
+    if (isTooLarge(group, request)) return ErrorCode.GROUP_MAX_SIZE_REACHED
     if (!group.supports(protocolType, protocols)) return ErrorCode.INCONSISTENT_GROUP_PROTOCOL
     if (memberId === '') return ErrorCode.NONE
     // Only dynamic members are told their ids before they join.
@@ -83,12 +91,13 @@ export class ClassicProtocol {
     }
     if (instanceId !== null && group.staticMembers.has(instanceId)) return false
     if (group.pendingJoins.has(memberId)) return group.members.size >= max
+    if (group.pendingJoins.size >= PENDING_JOINS_MAX) return true
     return group.members.size + group.pendingJoins.size >= max
   }
 
   #joinDynamic(group: ClassicGroup, join: Join): void {
     const { request, context, reply } = join
-    const memberId = `${context.clientId}-${this.#newId()}`
+    const memberId = newMemberId(context.clientId, this.#newId())
     if (context.apiVersion >= MEMBER_ID_FIRST_VERSION) {
       group.pendingJoins.set(memberId, context.monotonicMs + request.sessionTimeoutMs)
       this.#effects.answer(reply, joinError(ErrorCode.MEMBER_ID_REQUIRED, memberId))
@@ -100,7 +109,7 @@ export class ClassicProtocol {
   #joinStatic(group: ClassicGroup, join: Join): void {
     const { request, context } = join
     const instanceId = request.groupInstanceId as string
-    const memberId = `${instanceId}-${this.#newId()}`
+    const memberId = newMemberId(instanceId, this.#newId())
     const known = group.members.get(group.staticMembers.get(instanceId) ?? '')
     if (known === undefined) this.#addMember(group, memberId, join)
     else this.#replaceStatic(group, { known, member: newMember(memberId, request, context) }, join)
@@ -445,6 +454,21 @@ function newMember(
   })
 }
 
+/** With what the request says the group would not fit into its record. */
+function isTooLarge(group: ClassicGroup, { memberId, protocols }: JoinGroupRequest): boolean {
+  const bytes = bytesOfProtocols(protocols)
+  const known = bytesOfProtocols(group.members.get(memberId)?.protocols ?? [])
+  return bytes > MEMBER_BYTES_MAX || group.bytes - known + bytes > GROUP_BYTES_MAX
+}
+
+/** The same of an assignment, of whatever it replaces. */
+function isAssignmentTooLarge(group: ClassicGroup, { assignments }: SyncGroupRequest): boolean {
+  let bytes = group.bytes
+  for (const { assignment } of group.members.values()) bytes -= assignment.length
+  for (const { assignment } of assignments) bytes += assignment.length
+  return bytes > GROUP_BYTES_MAX
+}
+
 function syncRefusal(group: ClassicGroup, request: SyncGroupRequest): ErrorCode {
   const { memberId, protocolType, protocolName } = request
   const error = memberError(group, memberId, request.groupInstanceId)
@@ -454,8 +478,10 @@ function syncRefusal(group: ClassicGroup, request: SyncGroupRequest): ErrorCode 
   const isOtherName = protocolName !== null && protocolName !== group.protocolName
   if (isOtherType || isOtherName) return ErrorCode.INCONSISTENT_GROUP_PROTOCOL
   if (group.state === 'PreparingRebalance') return ErrorCode.REBALANCE_IN_PROGRESS
-  const mayAsk = group.state === 'Stable' || group.state === 'CompletingRebalance'
-  return mayAsk ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID
+  if (group.state === 'Stable') return ErrorCode.NONE
+  if (group.state !== 'CompletingRebalance') return ErrorCode.UNKNOWN_MEMBER_ID
+  const isTooMuch = memberId === group.leaderId && isAssignmentTooLarge(group, request)
+  return isTooMuch ? ErrorCode.RECORD_LIST_TOO_LARGE : ErrorCode.NONE
 }
 
 /** The first versions of JoinGroup have no rebalance timeout. */

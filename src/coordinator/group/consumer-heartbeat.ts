@@ -14,6 +14,7 @@ import {
 import type { ConsumerGroup } from './consumer-group.ts'
 import { type ConsumerMember, LEFT_STATIC_EPOCH } from './consumer-member.ts'
 import type { GroupConfig } from './group-context.ts'
+import { CHAR_BYTES_MAX, MEMBER_BYTES_MAX } from './group-limits.ts'
 
 /**
  * ConsumerGroupHeartbeat as a message: what may be asked, and how it is answered. The rules are
@@ -56,11 +57,20 @@ function requestMessage(request: ConsumerGroupHeartbeatRequest, apiVersion: numb
   if (memberId === '' && (apiVersion >= OWN_ID_VERSION || memberEpoch !== JOIN_EPOCH)) {
     return 'The member id must not be empty'
   }
+  if (subscriptionBytes(request) > MEMBER_BYTES_MAX) {
+    return `The names of the topics take more than ${MEMBER_BYTES_MAX} bytes`
+  }
   if (memberEpoch < LEFT_STATIC_EPOCH) return `${memberEpoch} is no member epoch`
   if (memberEpoch === LEFT_STATIC_EPOCH && instanceId === null) {
     return 'Only a member with an instance id leaves with the epoch -2'
   }
   return memberEpoch === JOIN_EPOCH ? joinMessage(request) : null
+}
+
+function subscriptionBytes({ subscribedTopicNames }: ConsumerGroupHeartbeatRequest): number {
+  let chars = 0
+  for (const name of subscribedTopicNames ?? []) chars += name.length
+  return CHAR_BYTES_MAX * chars
 }
 
 function joinMessage(request: ConsumerGroupHeartbeatRequest): string | null {

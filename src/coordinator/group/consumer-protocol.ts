@@ -2,7 +2,7 @@ import { MessageCodecs } from '../../wire/kafka/codec/codecs.ts'
 import { DecodeError } from '../../wire/kafka/decode-error.ts'
 import { Reader } from '../../wire/kafka/reader.ts'
 import { type Decoded, defineMessage, type Fields } from '../../wire/kafka/schema/definition.ts'
-import { Writer } from '../../wire/kafka/writer.ts'
+import { numbered } from '../numbered.ts'
 
 /**
  * What consumers tell each other through a classic group (protocol type "consumer"): opaque to the
@@ -17,7 +17,7 @@ const subscription = defineMessage({
   kind: 'record',
   apiKey: -1,
   versions: '0-3',
-  flexible: '4+',
+  flexible: 'none',
   fields: {
     topics: { type: ['string'], versions: '0+' },
     userData: { type: 'bytes', versions: '0+', nullable: '0+', default: null },
@@ -41,7 +41,7 @@ const assignment = defineMessage({
   kind: 'record',
   apiKey: -1,
   versions: '0-3',
-  flexible: '4+',
+  flexible: 'none',
   fields: {
     assignedPartitions: {
       versions: '0+',
@@ -61,8 +61,6 @@ export type ConsumerAssignment = Decoded<typeof assignment.fields>
 
 const subscriptionCodecs = new MessageCodecs(subscription)
 const assignmentCodecs = new MessageCodecs(assignment)
-const writer = new Writer()
-const SIZE_PREFIX_BYTES = 4
 
 /** Null for bytes that are no subscription. */
 export function decodeSubscription(bytes: Uint8Array): ConsumerSubscription | null {
@@ -91,9 +89,21 @@ export function encodeAssignment(
   subscriptionBytes: Uint8Array,
 ): Uint8Array {
   const said = new Reader(subscriptionBytes).int16('version')
-  const version = Math.max(0, Math.min(said, VERSION_MAX))
-  writer.start()
-  writer.int16(version)
-  assignmentCodecs.encoder(version)(writer, { assignedPartitions, userData: null })
-  return Buffer.concat(writer.finish()).subarray(SIZE_PREFIX_BYTES)
+  return encodeAssignmentIn(Math.max(0, Math.min(said, VERSION_MAX)), assignedPartitions)
+}
+
+/** `version` is one of 0 to 3, here and below. */
+export function encodeAssignmentIn(
+  version: number,
+  assignedPartitions: ConsumerAssignment['assignedPartitions'],
+): Uint8Array {
+  const value = { assignedPartitions, userData: null }
+  return numbered(version, (writer) => assignmentCodecs.encoder(version)(writer, value))
+}
+
+export function encodeSubscriptionIn(
+  version: number,
+  subscribed: Pick<ConsumerSubscription, 'topics' | 'ownedPartitions'>,
+): Uint8Array {
+  return numbered(version, (writer) => subscriptionCodecs.encoder(version)(writer, subscribed))
 }

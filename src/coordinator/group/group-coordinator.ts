@@ -28,6 +28,7 @@ import {
 import { type Group, isDeletable } from './group.ts'
 import { type CommitRequest, consumerMemberError, GroupCommits } from './group-commits.ts'
 import type { GroupConfig, GroupContext, Now } from './group-context.ts'
+import { GROUPS_MAX, INSTANCE_ID_CHARS_MAX } from './group-limits.ts'
 import type { GroupOffsets } from './group-offsets.ts'
 import { classicGroupOf, consumerGroupOf, isToDowngrade, upgradeProblem } from './migration.ts'
 import type { GroupRecord, ReadGroupRecord } from './record-schema.ts'
@@ -114,20 +115,36 @@ export class GroupCoordinator {
     if (known?.type === 'consumer') this.#forgetConsumerGroup(known)
     const group = known?.type === 'classic' ? known : this.#newGroup(groupId, context)
     this.#classic.join(group, { request, context, reply })
-    this.#watch(group)
+    this.#settleClassic(group)
   }
 
-  #joinRefusal({ groupId, memberId, sessionTimeoutMs }: JoinGroupRequest): ErrorCode {
+  #joinRefusal(request: JoinGroupRequest): ErrorCode {
+    const { groupId, memberId, groupInstanceId, sessionTimeoutMs } = request
     const { sessionTimeoutMsMin, sessionTimeoutMsMax } = this.#config
     if (groupId === '') return ErrorCode.INVALID_GROUP_ID
+    // It becomes part of the member's id.
+    if ((groupInstanceId?.length ?? 0) > INSTANCE_ID_CHARS_MAX) return ErrorCode.INVALID_REQUEST
     if (sessionTimeoutMs < sessionTimeoutMsMin || sessionTimeoutMs > sessionTimeoutMsMax) {
       return ErrorCode.INVALID_SESSION_TIMEOUT
     }
-    if (memberId === '') return ErrorCode.NONE
+    if (memberId === '') return this.#roomFor(groupId)
     // Only who has no id yet can be the first.
     const group = this.#groups.get(groupId)
     const isKnown = group !== undefined && (group.type === 'classic' || !group.isEmpty)
     return isKnown ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID
+  }
+
+  /** Whether the group may be made, should it be new. */
+  #roomFor(groupId: string): ErrorCode {
+    const mayBe = this.#groups.has(groupId) || this.#groups.size < GROUPS_MAX
+    return mayBe ? ErrorCode.NONE : ErrorCode.POLICY_VIOLATION
+  }
+
+  /** A group that nobody has got into, and that has nothing, is not kept. */
+  #settleClassic(group: ClassicGroup): void {
+    const isUnused = group.generationId === 0 && !this.offsets.has(group.groupId)
+    if (isUnused && isDeletable(group)) this.#forget(group)
+    else this.#watch(group)
   }
 
   sync(request: SyncGroupRequest, now: Now, reply: SyncReply): void {
@@ -195,6 +212,9 @@ export class GroupCoordinator {
 
   #consumerRefusal(request: ConsumerGroupHeartbeatRequest): Refusal | null {
     const group = this.#groups.get(request.groupId)
+    if (group === undefined && this.#roomFor(request.groupId) !== ErrorCode.NONE) {
+      return { code: ErrorCode.POLICY_VIOLATION, message: `There are ${GROUPS_MAX} groups already` }
+    }
     if (group?.type !== 'classic') return this.#consumer.refusal(group, request)
     const refusal = this.#consumer.refusal(undefined, request)
     if (refusal !== null || group.isEmpty) return refusal
@@ -235,6 +255,8 @@ export class GroupCoordinator {
       this.#effects.write(classic.record())
       this.#classic.rebalance(classic, now)
       this.#watch(classic)
+    } else if (group.type === 'classic') {
+      this.#settleClassic(group)
     } else {
       this.#watch(group)
     }
@@ -246,7 +268,8 @@ export class GroupCoordinator {
   commit(request: CommitRequest, now: Now, reply: (codes: readonly ErrorCode[]) => void): void {
     const { groupId, offsets } = request
     const known = this.#groups.get(groupId)
-    const refusal = this.#commits.refusal(known, request)
+    const own = this.#commits.refusal(known, request)
+    const refusal = own === ErrorCode.NONE ? this.#roomFor(groupId) : own
     let codes: readonly ErrorCode[] = offsets.map(() => refusal)
     if (refusal === ErrorCode.NONE) {
       const group = known ?? this.#newGroup(groupId, now)
@@ -351,6 +374,7 @@ export class GroupCoordinator {
 
   /** All records have been replayed: members have their session's time to be heard of again. */
   onLoaded(now: Now): void {
+    this.#forgetLostTopics()
     for (const groupId of this.offsets.groupIds()) {
       // The record of a group is gone, and its offsets are not: somebody may come for them.
       if (!this.#groups.has(groupId)) this.#newGroup(groupId, now)
@@ -364,6 +388,15 @@ export class GroupCoordinator {
         }
       }
       this.#watch(group)
+    }
+  }
+
+  /** A crash may lie between a topic's end and that of its offsets; another may get its name. */
+  #forgetLostTopics(): void {
+    for (const groupId of [...this.offsets.groupIds()]) {
+      const topics = [...this.offsets.topics(groupId).keys()]
+      const lost = topics.filter((name) => this.#topics.byName(name) === undefined)
+      this.#commits.forgetTopics(groupId, lost)
     }
   }
 

@@ -1,7 +1,7 @@
 import type { Uuid } from '../../base/uuid.ts'
 import { has, type OwnedPartitions, own } from './assignment.ts'
 import { ClassicGroup } from './classic-group.ts'
-import { ClassicMember } from './classic-member.ts'
+import { bytesOfProtocols, ClassicMember } from './classic-member.ts'
 import { ConsumerGroup } from './consumer-group.ts'
 import { ConsumerMember, type MemberProfile, NEW_PROGRESS } from './consumer-member.ts'
 import {
@@ -12,6 +12,7 @@ import {
   encodeAssignment,
 } from './consumer-protocol.ts'
 import type { GroupConfig } from './group-context.ts'
+import { GROUP_BYTES_MAX, MEMBER_OVERHEAD_BYTES } from './group-limits.ts'
 import type { TopicView } from './topic-view.ts'
 
 /**
@@ -44,8 +45,18 @@ export function isToDowngrade(group: ConsumerGroup, config: GroupConfig): boolea
   return (
     (migrationPolicy === 'downgrade' || migrationPolicy === 'bidirectional') &&
     group.members.size <= config.groupMaxSize &&
-    group.hasOnlyClassicMembers
+    group.hasOnlyClassicMembers &&
+    fitsOneRecord(group)
   )
+}
+
+/** A classic group is one record, where this one has a record for each member. */
+function fitsOneRecord(group: ConsumerGroup): boolean {
+  let bytes = 0
+  for (const { profile } of group.members.values()) {
+    bytes += MEMBER_OVERHEAD_BYTES + bytesOfProtocols(profile.classic?.protocols ?? [])
+  }
+  return bytes <= GROUP_BYTES_MAX
 }
 
 /**

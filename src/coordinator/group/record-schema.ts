@@ -8,7 +8,7 @@ import type {
   MessageSchema,
   VersionRange,
 } from '../../wire/kafka/schema/definition.ts'
-import { Writer } from '../../wire/kafka/writer.ts'
+import { numbered } from '../numbered.ts'
 
 /**
  * The records of `__consumer_offsets`, in Kafka's own formats, so that tools which read the topic
@@ -259,9 +259,6 @@ const CODECS = DEFINITIONS.map((definition) => ({
 const BY_TYPE = new Map(CODECS.map((codecs) => [codecs.definition.type, codecs]))
 const BY_ID = new Map(CODECS.map((codecs) => [codecs.definition.id, codecs]))
 
-const SIZE_PREFIX_BYTES = 4
-const writer = new Writer()
-
 export interface EncodedRecord {
   readonly key: Uint8Array
   readonly value: Uint8Array | null
@@ -270,24 +267,11 @@ export interface EncodedRecord {
 export function encodeGroupRecord(record: GroupRecord): EncodedRecord {
   const codecs = BY_TYPE.get(record.type)!
   const { id, writtenVersion } = codecs.definition
-  const key = numbered(id, () => codecs.key.encoder(0)(writer, record.key))
+  const key = numbered(id, (writer) => codecs.key.encoder(0)(writer, record.key))
   const { value } = record
   if (value === null) return { key, value: null }
   const encode = codecs.value.encoder(writtenVersion)
-  return { key, value: numbered(writtenVersion, () => encode(writer, value)) }
-}
-
-function numbered(number: number, encode: () => void): Uint8Array {
-  writer.start()
-  writer.int16(number)
-  encode()
-  const bytes = new Uint8Array(writer.bytesWritten - SIZE_PREFIX_BYTES)
-  let at = -SIZE_PREFIX_BYTES
-  for (const chunk of writer.finish()) {
-    bytes.set(at < 0 ? chunk.subarray(-at) : chunk, Math.max(at, 0))
-    at += chunk.length
-  }
-  return bytes
+  return { key, value: numbered(writtenVersion, (writer) => encode(writer, value)) }
 }
 
 /**
