@@ -3,6 +3,10 @@ import { describe, test } from 'node:test'
 import { Random } from '../../src/base/random.ts'
 import { ZERO_UUID } from '../../src/base/uuid.ts'
 import {
+  encodeAssignmentIn,
+  encodeSubscriptionIn,
+} from '../../src/coordinator/group/consumer-protocol.ts'
+import {
   GROUP_BYTES_MAX,
   GROUPS_MAX,
   INSTANCE_ID_CHARS_MAX,
@@ -58,7 +62,7 @@ class Fixture {
   sync(
     of: JoinGroupResponseInit,
     parts: readonly string[] = [],
-    bytes = 1,
+    assignment: Uint8Array = new Uint8Array([0]),
   ): SyncGroupResponseInit | null {
     let result: SyncGroupResponseInit | null = null
     const request = {
@@ -68,10 +72,7 @@ class Fixture {
       groupInstanceId: null,
       protocolType: null,
       protocolName: null,
-      assignments: parts.map((memberId, i) => ({
-        memberId,
-        assignment: new Uint8Array(bytes).fill(i),
-      })),
+      assignments: parts.map((memberId) => ({ memberId, assignment })),
     }
     this.world.step((coordinator) =>
       coordinator.sync(request, this.world.now, (answer) => {
@@ -228,6 +229,20 @@ describe('JoinGroup', () => {
     assert.equal(fixture.heartbeat(back as JoinGroupResponseInit, 'i'), ErrorCode.NONE)
   })
 
+  test('a static member that owed partitions when it died, comes back into a round', () => {
+    const fixture = new Fixture()
+    const ownedPartitions = [{ topic: 't', partitions: [0, 1] }]
+    const metadata = encodeSubscriptionIn(1, { topics: ['t'], ownedPartitions })
+    const joining = fixture.join({ instanceId: 'i', metadata, apiVersion: 5 })
+    fixture.pass(CONFIG.initialRebalanceDelayMs)
+    const first = joining.answer as JoinGroupResponseInit
+    const kept = encodeAssignmentIn(1, [{ topic: 't', partitions: [0] }])
+    assert.equal(fixture.sync(first, [first.memberId], kept)?.errorCode, ErrorCode.NONE)
+    const again = fixture.join({ instanceId: 'i', metadata, apiVersion: 5 }).answer
+    assert.equal(again?.generationId, (first.generationId as number) + 1)
+    assert.equal(again?.leader, again?.memberId, 'it assigns anew')
+  })
+
   test('a static leader of version 9 that comes back, is told to skip the assignment', () => {
     const fixture = new Fixture()
     fixture.settled({ instanceId: 'i' })
@@ -279,7 +294,7 @@ describe('what does not fit', () => {
     const joining = fixture.join({ apiVersion: 3 })
     fixture.pass(CONFIG.initialRebalanceDelayMs)
     const leader = joining.answer as JoinGroupResponseInit
-    const large = fixture.sync(leader, [leader.memberId], GROUP_BYTES_MAX)
+    const large = fixture.sync(leader, [leader.memberId], new Uint8Array(GROUP_BYTES_MAX))
     assert.equal(large?.errorCode, ErrorCode.RECORD_LIST_TOO_LARGE)
     assert.equal(fixture.sync(leader, [leader.memberId])?.errorCode, ErrorCode.NONE)
   })

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import { Random } from '../../src/base/random.ts'
 
 /** The seed of this run: MILLRACE_SEED, or a fresh one. */
@@ -19,7 +20,8 @@ export async function withSeed(
     await body(new Random(seed), seed)
   } catch (error) {
     const rerun = `MILLRACE_SEED=${seed} npm test -- ${file}`
-    const reason = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    // With its causes: what failed inside of what.
+    const reason = inspect(error)
     throw new Error(`failed with seed ${seed}; run again with: ${rerun}\n${reason}`)
   }
 }

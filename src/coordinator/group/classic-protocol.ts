@@ -17,6 +17,11 @@ import {
   newMemberId,
   type SyncReply,
 } from './classic-member.ts'
+import {
+  CONSUMER_PROTOCOL_TYPE,
+  decodeAssignment,
+  decodeSubscription,
+} from './consumer-protocol.ts'
 import type { GroupConfig, GroupContext, Now } from './group-context.ts'
 import { GROUP_BYTES_MAX, MEMBER_BYTES_MAX, PENDING_JOINS_MAX } from './group-limits.ts'
 import type { GroupRecord } from './record-schema.ts'
@@ -128,7 +133,7 @@ export class ClassicProtocol {
     replaceInOrder(group, known, member)
     this.#extend(member, context)
     if (group.state === 'Stable') {
-      if (group.selectProtocol() !== group.protocolName) {
+      if (group.selectProtocol() !== group.protocolName || owesPartitions(group, known)) {
         member.awaitingJoin = reply
         this.#prepareRebalance(group, context)
         return
@@ -452,6 +457,21 @@ function newMember(
     sessionTimeoutMs: request.sessionTimeoutMs,
     protocols: request.protocols,
   })
+}
+
+/**
+ * A cooperative member (KIP-429) was to give partitions up and to join again, so that others get
+ * them. Its process has ended before that, and the next one does not know: without a round they
+ * would be nobody's. Kafka leaves it at that.
+ */
+function owesPartitions({ protocolType, protocolName }: ClassicGroup, known: ClassicMember) {
+  if (protocolType !== CONSUMER_PROTOCOL_TYPE || protocolName === null) return false
+  const had = decodeSubscription(known.metadataOf(protocolName))?.ownedPartitions ?? []
+  const has = decodeAssignment(known.assignment)?.assignedPartitions ?? []
+  const kept = new Map(has.map(({ topic, partitions }) => [topic, new Set(partitions)]))
+  return had.some(({ topic, partitions }) =>
+    partitions.some((partition) => kept.get(topic)?.has(partition) !== true),
+  )
 }
 
 /** With what the request says the group would not fit into its record. */
