@@ -29,7 +29,7 @@ import { RecordSlices } from '../../record/record-slices.ts'
 import type { OffsetMap } from './offset-map.ts'
 
 const NO_TIMESTAMP = -1
-/** delete.retention.ms may be Long.MAX_VALUE: timestamps must stay exact relative to the horizon. */
+/** delete.retention.ms may be Long.MAX_VALUE, and timestamps relative to it must stay exact. */
 const HORIZON_MAX_MS = 2 ** 52
 /** A length and a timestamp delta at their longest, instead of at their shortest. */
 const RECORD_GROWTH_MAX = 13
