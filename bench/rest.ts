@@ -14,10 +14,12 @@ import {
   cleanUpAtExit,
   deleteFolder,
   freePort,
+  hasEnded,
   ownFolder,
   sleep,
   startProcess,
   stopProcess,
+  tailOf,
 } from './lib/children.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
 import { type ProcessUse, sampleProcess, useBetween } from './lib/process-sample.ts'
@@ -106,7 +108,10 @@ async function startTarget({ engine }: Target, folder: string): Promise<Running>
     const args = ['--max-semi-space-size=64', program, String(port)]
     const logFile = join(folder, 'plain.log')
     const child = startProcess({ command: process.execPath, args, logFile })
-    while (!(await accepts(port))) await sleep(20)
+    while (!(await accepts(port))) {
+      if (hasEnded(child)) throw new Error(`the plain handler did not start:\n${tailOf(logFile)}`)
+      await sleep(20)
+    }
     const stop = (): Promise<void> => stopProcess(child)
     return { pid: child.pid as number, url: `http://127.0.0.1:${port}`, stop }
   }

@@ -27,6 +27,10 @@ export function noConfiguration({ resourceType }: NamedResource): string {
   return `Resource type ${resourceType} has no configuration here`
 }
 
+export function namedTwice({ resourceName }: NamedResource): string {
+  return `"${resourceName}" stands in the request twice`
+}
+
 /**
  * Changes resources, one after the other, each by itself: what one is refused for does not keep
  * the others from being changed. A resource that is named twice is not changed at all, as in Kafka.
@@ -37,13 +41,13 @@ export async function alterResources<R extends NamedResource>(
   how: { alterationOf: (resource: R) => Alteration | string; validateOnly: boolean },
 ): Promise<(NamedResource & AlterOutcome)[]> {
   const counts = new Map<string, number>()
-  for (const one of resources) counts.set(keyOf(one), (counts.get(keyOf(one)) ?? 0) + 1)
+  for (const one of resources) counts.set(resourceKey(one), (counts.get(resourceKey(one)) ?? 0) + 1)
   const responses: (NamedResource & AlterOutcome)[] = []
   for (const asked of resources) {
     const { resourceType, resourceName } = asked
     const outcome = await alter(broker, asked, {
       ...how,
-      isTwice: (counts.get(keyOf(asked)) ?? 0) > 1,
+      isTwice: (counts.get(resourceKey(asked)) ?? 0) > 1,
     })
     responses.push({ resourceType, resourceName, ...outcome })
   }
@@ -59,7 +63,7 @@ async function alter<R extends NamedResource>(
     isTwice: boolean
   },
 ): Promise<AlterOutcome> {
-  if (how.isTwice) return invalid(`"${asked.resourceName}" stands in the request twice`)
+  if (how.isTwice) return invalid(namedTwice(asked))
   const resource = configResource(asked)
   if (resource === null) return invalid(noConfiguration(asked))
   const alteration = how.alterationOf(asked)
@@ -67,7 +71,7 @@ async function alter<R extends NamedResource>(
   return broker.configs.alter(resource, alteration, how.validateOnly)
 }
 
-function keyOf({ resourceType, resourceName }: NamedResource): string {
+export function resourceKey({ resourceType, resourceName }: NamedResource): string {
   return `${resourceType}/${resourceName}`
 }
 

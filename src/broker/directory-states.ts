@@ -20,6 +20,8 @@ interface Entry {
   readonly reserve: DiskReserve | null
   condition: DirectoryCondition
   reason: string | null
+  /** Steps under way that live on the room of the reserve. */
+  borrowers: number
   /** When a shard was last refused something, monotonic. */
   refusedMs: number
 }
@@ -43,6 +45,7 @@ export class DirectoryStates {
       reserve,
       condition: 'online',
       reason: null,
+      borrowers: 0,
       refusedMs: -Infinity,
     })
   }
@@ -54,6 +57,7 @@ export class DirectoryStates {
       reserve: null,
       condition: 'offline',
       reason,
+      borrowers: 0,
       refusedMs: -Infinity,
     })
   }
@@ -116,6 +120,7 @@ export class DirectoryStates {
   tend(): void {
     for (const entry of this.#entries.values()) {
       if (entry.condition === 'offline' || entry.reserve === null) continue
+      if (entry.borrowers > 0) continue
       if (!entry.reserve.isWhole) entry.reserve.fill()
       if (entry.condition !== 'short' || !entry.reserve.isWhole) continue
       if (this.#nowMs() - entry.refusedMs < CALM_MS) continue
@@ -125,14 +130,19 @@ export class DirectoryStates {
     }
   }
 
-  /** Runs what makes room on a full disk with the room of the reserve. */
+  /**
+   * Runs what makes room on a full disk with the room of the reserve, which is taken back once
+   * nobody needs it: a request for a thousand partitions must not write it a thousand times.
+   */
   async withReserve<T>(path: string, work: () => Promise<T>): Promise<T> {
-    const reserve = this.#entries.get(path)?.reserve ?? null
-    reserve?.release()
+    const entry = this.#entries.get(path)
+    const reserve = entry?.reserve ?? null
+    if (entry === undefined || reserve === null || entry.condition === 'offline') return work()
+    if (entry.borrowers++ === 0) reserve.release()
     try {
       return await work()
     } finally {
-      reserve?.fill()
+      if (--entry.borrowers === 0) reserve.fill()
     }
   }
 }

@@ -8,6 +8,7 @@ import type { CommittedOffset, KafkaGroups } from '../client/kafka-groups.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import {
   offset,
+  offsetsOfEach,
   type Shared,
   shared,
   type TopicPart,
@@ -91,10 +92,12 @@ async function plan(
       throw new AdminError(`${topic}-${unknown}`, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     }
     const numbers = partitions ?? existing
-    const starts = await admin.offsets(topic, numbers, EARLIEST)
-    const ends = await admin.offsets(topic, numbers, LATEST)
+    const offsetsAt = (at: number): Promise<Map<number, number>> =>
+      offsetsOfEach(admin, topic, { partitions: numbers, time: at })
+    const starts = await offsetsAt(EARLIEST)
+    const ends = await offsetsAt(LATEST)
     const { toTime } = asked
-    const found = toTime === undefined ? null : await admin.offsets(topic, numbers, toTime)
+    const found = toTime === undefined ? null : await offsetsAt(toTime)
     for (const partition of numbers) {
       const own = committed.find((one) => one.topic === topic && one.partition === partition)
       const before = own?.offset ?? null

@@ -3,11 +3,12 @@
  * print, and how arguments are read.
  */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { KafkaAdmin } from '../client/kafka-admin.ts'
+import { AdminError, KafkaAdmin } from '../client/kafka-admin.ts'
 import type { ConfigChange } from '../client/kafka-configs.ts'
 import { KafkaGroups } from '../client/kafka-groups.ts'
 import { parseEndpoint } from '../config/listeners.ts'
 import { parseAssignment } from '../config/sources.ts'
+import { ErrorCode } from '../errors/error-code.ts'
 import type { Format } from './output.ts'
 
 /** Kafka's bounds of what a topic may be called. */
@@ -67,6 +68,22 @@ export async function withGroups(
       groups.close()
     }
   })
+}
+
+/**
+ * `KafkaAdmin.offsets` of each of the partitions. Throws AdminError where one is not told: what
+ * changes something must not take that for an empty log.
+ */
+export async function offsetsOfEach(
+  admin: KafkaAdmin,
+  topic: string,
+  { partitions, time }: { readonly partitions: readonly number[]; readonly time: number },
+): Promise<Map<number, number>> {
+  const offsets = await admin.offsets(topic, partitions, time)
+  const untold = partitions.find((partition) => !offsets.has(partition))
+  if (untold === undefined) return offsets
+  const message = 'the broker that was asked does not tell its offsets now; nothing was changed'
+  throw new AdminError(`${topic}-${untold}`, ErrorCode.LEADER_NOT_AVAILABLE, message)
 }
 
 function endpoint(text: string): { host: string; port: number } {

@@ -8,6 +8,7 @@ import {
   type ChangeFlags,
   changesOf,
   offset,
+  offsetsOfEach,
   PARTITIONS_MAX,
   type Shared,
   shared,
@@ -107,7 +108,9 @@ async function trim(
   }
   const at = asked.before ?? asked.beforeTime
   const found =
-    typeof asked.before === 'number' ? null : await admin.offsets(name, numbers, timeOf(at))
+    typeof asked.before === 'number'
+      ? null
+      : await offsetsOfEach(admin, name, { partitions: numbers, time: timeOf(at) })
   const wanted = new Map<number, number>()
   for (const { partition, logStartOffset, highWatermark } of list) {
     const end = highWatermark ?? 0

@@ -88,6 +88,14 @@ export class KafkaConnection {
     return connection
   }
 
+  /** True when there is a version of it that both sides know. */
+  serves(apiKey: SupportedApiKey): boolean {
+    const own = SUPPORTED_APIS.find((api) => api.apiKey === apiKey)
+    const theirs = this.#versions.get(apiKey)
+    if (own === undefined || theirs === undefined) return false
+    return Math.min(own.maxVersion, theirs.max) >= Math.max(own.minVersion, theirs.min)
+  }
+
   /**
    * Sends one request at the highest version that both sides know, at most `versionMax`, which
    * `bodyAt` is told. Throws a ConnectionError.

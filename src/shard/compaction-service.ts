@@ -16,6 +16,8 @@ import type { ShardState } from './shard-state.ts'
  */
 /** Partitions that a turn looks at, without their logs. */
 const PARTITIONS_PER_TURN = 256
+/** Between two passes, whatever log.cleaner.backoff.ms says: a shard is to sleep in between. */
+const INTERVAL_MS_MIN = 100
 /** After a compaction that got nowhere: the disk had no room, or a transaction is open. */
 const RETRY_MS = 60_000
 
@@ -37,7 +39,7 @@ export class CompactionService {
   constructor(state: ShardState, compactor: Compactor | null, intervalMs: number) {
     this.#state = state
     this.#compactor = compactor
-    this.#intervalMs = intervalMs
+    this.#intervalMs = Math.max(INTERVAL_MS_MIN, intervalMs)
   }
 
   /** One turn's share; nothing may be staged. Returns how much was done. */
@@ -138,10 +140,11 @@ export class CompactionService {
     counters.compactedBytesOut += bytesWritten
     counters.compactedRecords += recordsDropped
     counters.compactionMs += nowMs - startedMs
+    // Without a gain, or where the end cannot be written, looking again would do all of it again.
+    partition.compactNotBefore(nowMs + RETRY_MS)
     const before = log.compactedOffset
     log.endCompaction(summary.endOffset)
-    // Nothing gained: an open transaction, say. Looking again at once would find the same.
-    if (log.compactedOffset <= before) partition.compactNotBefore(nowMs + RETRY_MS)
+    if (log.compactedOffset > before) partition.compactNotBefore(nowMs)
     const ms = Math.round(nowMs - startedMs)
     const { directory } = partition
     outbox.event({

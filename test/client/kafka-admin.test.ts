@@ -315,3 +315,19 @@ test('topic delete, deletes by name, at versions with and without topic ids', as
     assert.deepEqual(deleted, ['ant', 'zebra'])
   }
 })
+
+test('topic trim, deletes nothing by time, while a partition does not tell its offsets', async () => {
+  const handlers: Handlers = {
+    ...TWO_TOPICS,
+    [ApiKey.DELETE_RECORDS]: () => assert.fail('records would be lost'),
+  }
+  const port = await startBroker({ handlers })
+  for (const way of [
+    ['--before-time', '1'],
+    ['--before', 'latest'],
+  ]) {
+    const { code, text } = await cli(port, 'trim', 'zebra', ...way)
+    assert.equal(code, ExitCode.FAILED)
+    assert.match(text, /zebra-1: .*nothing was changed/)
+  }
+})

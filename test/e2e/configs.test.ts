@@ -257,6 +257,19 @@ describe('the options of brokers', () => {
   })
 })
 
+test('DescribeConfigs, describes nothing twice in one answer', async () => {
+  const one = { resourceType: BROKER, resourceName: '1', configurationKeys: null }
+  const answer = await client.request(ApiKey.DESCRIBE_CONFIGS, 4, {
+    resources: [one, ...Array<typeof one>(5000).fill(one)],
+    includeSynonyms: false,
+    includeDocumentation: true,
+  })
+  const [first, ...others] = answer.results
+  assert.equal(first?.errorCode, ErrorCode.NONE)
+  assert.ok(others.every((other) => other.errorCode === ErrorCode.INVALID_REQUEST))
+  assert.ok(others.every((other) => other.configs.length === 0))
+})
+
 test('DescribeLogDirs, gives every directory, its room and the sizes of what is asked for', async () => {
   await createTopic(client, { name: 'sized', partitions: 3 })
   await appendOk(client, { topic: 'sized', partition: 1 }, batchOf({ values: ['x'.repeat(500)] }))

@@ -11,6 +11,7 @@ import {
   decodeRequestHeader,
   encodeResponse,
   Reader,
+  type RequestOf,
   type ResponseInit,
   SUPPORTED_APIS,
   type SupportedApiKey,
@@ -23,6 +24,14 @@ export interface Lies {
   readonly errorCode?: (request: number) => number
   /** Closes the connection instead of the answer to the n-th request. */
   readonly closesAt?: number
+  /** Default: it does not serve DescribeLogDirs, for it has no files. */
+  readonly logDirs?: FakeLogDirs
+}
+
+export interface FakeLogDirs {
+  readonly minVersion?: number
+  readonly maxVersion: number
+  readonly answer: ResponseInit<typeof ApiKey.DESCRIBE_LOG_DIRS>
 }
 
 const TOPIC_ID = 'AAECAwQFBgcICQoLDA0ODw'
@@ -36,6 +45,7 @@ export class FakeKafka {
   readonly #ends: number[]
   #requests = 0
   port = 0
+  logDirsAsked: RequestOf<typeof ApiKey.DESCRIBE_LOG_DIRS>['topics'] = null
 
   private constructor(partitions: number, lies: Lies) {
     this.#lies = lies
@@ -80,11 +90,14 @@ export class FakeKafka {
     }
     switch (requestApiKey) {
       case ApiKey.API_VERSIONS: {
-        // It has no files whose size it could tell.
         const known = SUPPORTED_APIS.filter(({ apiKey }) => apiKey !== ApiKey.DESCRIBE_LOG_DIRS)
         const apiKeys = known.map(({ apiKey, advertisedMin, maxVersion }) => {
-          return { apiKey, minVersion: advertisedMin, maxVersion }
+          return { apiKey: apiKey as number, minVersion: advertisedMin, maxVersion }
         })
+        if (this.#lies.logDirs !== undefined) {
+          const { minVersion = 1, maxVersion } = this.#lies.logDirs
+          apiKeys.push({ apiKey: ApiKey.DESCRIBE_LOG_DIRS, minVersion, maxVersion })
+        }
         return encode(ApiKey.API_VERSIONS, { errorCode: 0, apiKeys })
       }
       case ApiKey.CREATE_TOPICS: {
@@ -126,6 +139,10 @@ export class FakeKafka {
             return { resourceType, resourceName, errorCode: 0, errorMessage: null, configs: [] }
           }),
         })
+      }
+      case ApiKey.DESCRIBE_LOG_DIRS: {
+        this.logDirsAsked = decodeRequest(ApiKey.DESCRIBE_LOG_DIRS, version, reader).topics
+        return encode(ApiKey.DESCRIBE_LOG_DIRS, (this.#lies.logDirs as FakeLogDirs).answer)
       }
       case ApiKey.PRODUCE:
         return this.#produce(frame, reader, version, encode)

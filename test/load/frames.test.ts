@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { decodeLogDirs, encodeLogDirs } from '../../src/load/kafka/log-directories.ts'
 import { ReceiveBuffer } from '../../src/load/receive-buffer.ts'
 import { scanBatches } from '../../src/load/scan-batches.ts'
 import { type FrameHead, maskedFrame, readFrame } from '../../src/load/websocket/frames.ts'
@@ -99,47 +98,4 @@ test('scanBatches, says what is wrong with a batch', () => {
   assert.match(scanBatches(bytes, range, () => {}) ?? '', /offset 10 fails its CRC/)
   bytes[16] = 1
   assert.match(scanBatches(bytes, range, () => {}) ?? '', /magic 1/)
-})
-
-test('decodeLogDirs, sums nothing up, and leaves logs that are moving in', () => {
-  const request = encodeLogDirs(new Map([['bench-0', [0, 1]]]))
-  assert.equal(request.readInt32BE(0), request.length - 4)
-  assert.deepEqual([request.readInt16BE(4), request.readInt16BE(6)], [35, 1])
-  const frame = Buffer.alloc(200)
-  let at = 0
-  const int16 = (value: number) => {
-    at = frame.writeInt16BE(value, at)
-  }
-  const int32 = (value: number) => {
-    at = frame.writeInt32BE(value, at)
-  }
-  const text = (value: string) => {
-    int16(value.length)
-    at += frame.write(value, at)
-  }
-  const partition = (index: number, size: bigint, future: number) => {
-    int32(index)
-    at = frame.writeBigInt64BE(size, at)
-    at = frame.writeBigInt64BE(0n, at)
-    at = frame.writeInt8(future, at)
-  }
-  int32(1)
-  int32(0)
-  int32(1)
-  int16(0)
-  text('/data')
-  int32(1)
-  text('bench-0')
-  int32(3)
-  partition(0, 5_000_000_000n, 0)
-  partition(1, 7n, 0)
-  partition(1, 3n, 1)
-  const bytes = decodeLogDirs(frame.subarray(0, at))
-  assert.deepEqual(
-    [...bytes],
-    [
-      ['bench-0-0', 5_000_000_000],
-      ['bench-0-1', 7],
-    ],
-  )
 })

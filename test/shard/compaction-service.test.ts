@@ -8,7 +8,7 @@ import type { CompactionJob } from '../../src/storage/compaction/compaction-job.
 import type { LogOptions } from '../../src/storage/log.ts'
 import { SimCompactor } from '../simulation/sim-compactor.ts'
 import { SEED, START_MS } from '../storage/support/fixture.ts'
-import { MemoryFiles } from '../storage/support/memory-files.ts'
+import { fault, MemoryFiles } from '../storage/support/memory-files.ts'
 import { ShardFixture } from './fixture.ts'
 
 const OPTIONS: Partial<LogOptions> = {
@@ -124,5 +124,33 @@ describe('a shard with a compactor', () => {
     const again = compactor.job as CompactionJob | null
     assert(again !== null && again.directory !== first)
     assert.equal(shard.shard.state.isFailed('/data'), false)
+  })
+
+  test('whose end cannot be written is not done all over again at once', async () => {
+    const files = new MemoryFiles()
+    const compactor = new SimCompactor(files, new Random(SEED))
+    const shard = new ShardFixture({ files, compactor })
+    await shard.open(1, OPTIONS)
+    fill(shard, 0, 40)
+    files.onOperation = (_kind, path) => {
+      if (path.includes('cleaner-offset')) throw fault('ENOSPC', path)
+    }
+    pass(shard, 30)
+    assert.equal(compactor.jobs, 1)
+    files.onOperation = () => {}
+    pass(shard, 60)
+    pass(shard, 3)
+    assert.equal(compactor.jobs, 2)
+    assert.equal(shard.shard.state.isFailed('/data'), false)
+  })
+
+  test('sleeps between two passes, even without a backoff', async () => {
+    const compactor = new HeldCompactor()
+    const shard = new ShardFixture({ compactor, compactionIntervalMs: 0 })
+    await shard.open(1)
+    shard.clock.ms += 10_000
+    for (let i = 0; i < 20; i++) shard.turn()
+    assert.equal(shard.turn(), 0)
+    assert(shard.shard.nextDeadlineMs > shard.clock.ms)
   })
 })

@@ -34,6 +34,7 @@ export interface FixtureOptions {
   readonly egressBytes?: number
   readonly retentionCheckIntervalMs?: number
   readonly compactor?: Compactor
+  readonly compactionIntervalMs?: number
   /** The disk, when the compactor needs it too. */
   readonly files?: MemoryFiles
 }
@@ -82,7 +83,7 @@ export class ShardFixture implements AppendSink, ReadSink {
       checkpointIntervalMs: 60_000,
       retentionCheckIntervalMs: options.retentionCheckIntervalMs ?? 300_000,
       compactor: options.compactor ?? null,
-      compactionIntervalMs: 1000,
+      compactionIntervalMs: options.compactionIntervalMs ?? 1000,
       openLogsMax: 100,
       threadCpuMicros: () => 0,
     })

@@ -97,6 +97,49 @@ describe('Compaction', () => {
     }
   })
 
+  test('delete.retention.ms may be as long as it gets', () => {
+    for (const deleteRetentionMs of [Infinity, Number.MAX_SAFE_INTEGER]) {
+      const on = bench({ deleteRetentionMs })
+      const log = on.open()
+      const pairs: Pair[] = [
+        ['a', '1'],
+        ['b', null],
+      ]
+      append(log, keyed(pairs, { at: 7 }))
+      append(log, keyed([['a', null]], { at: 9 }))
+      seal(on, log)
+      assert.equal(compactOn(on, log)?.recordsDropped, 1)
+      const left = recordsIn(log).filter(({ value }) => value === null)
+      assert.deepEqual(
+        left.map(({ key, timestamp }) => [key, timestamp]),
+        [
+          ['b', START_MS + 7],
+          ['a', START_MS + 9],
+        ],
+      )
+      assert.deepEqual(log.verify().problems, [])
+    }
+  })
+
+  test('a batch whose timestamps cannot be written anew stays, and stops nothing else', () => {
+    const on = bench()
+    const log = on.open()
+    // The header has the sound one as its largest: nobody looks at single records before.
+    for (const odd of [-Number.MAX_SAFE_INTEGER, -(2 ** 53) + START_MS]) {
+      const builder = new BatchBuilder()
+      builder.append(0, 'odd', 'x')
+      builder.append(odd, 'odd', null)
+      append(log, builder.buildSync({}))
+      append(log, keyed([['a', '1']]))
+    }
+    seal(on, log)
+    const summary = compactOn(on, log)
+    assert(summary !== null)
+    assert.equal(summary.endOffset, 6)
+    assert.equal(recordsIn(log).filter(({ key }) => key === 'a').length, 1)
+    assert.deepEqual(log.verify().problems, [])
+  })
+
   test('stamps tombstones at first, and drops them after delete.retention.ms', () => {
     const on = bench({ deleteRetentionMs: 1000 })
     const log = on.open()

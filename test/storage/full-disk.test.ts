@@ -1,19 +1,21 @@
 /** A disk that becomes full at any operation of a log's life, and has room again later. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { BatchBuilder } from '../../src/record/batch-builder.ts'
 import { isTemporary } from '../../src/storage/file-io.ts'
 import type { PartitionLog } from '../../src/storage/log.ts'
-import { append, Bench, batch, readAll } from './support/fixture.ts'
+import { compactNow, latestByKey, recordsIn } from './support/compaction.ts'
+import { append, Bench, batch, readAll, START_MS } from './support/fixture.ts'
 import { fault } from './support/memory-files.ts'
 
 /** What needs room; renaming does where the directory must grow for the name. */
 const NEEDS_ROOM = new Set(['write', 'create', 'makeDirectory', 'rename'])
 
 /** The operations of `bench` that need room are refused from the `at`-th on; counts them. */
-function fillAt(bench: Bench, at: number): () => number {
+function fillAt(bench: Bench, at: number, isNew = (_path: string) => true): () => number {
   let count = 0
-  bench.files.onOperation = (kind) => {
-    if (NEEDS_ROOM.has(kind) && ++count >= at) throw fault('ENOSPC', kind)
+  bench.files.onOperation = (kind, path) => {
+    if (NEEDS_ROOM.has(kind) && isNew(path) && ++count >= at) throw fault('ENOSPC', kind)
   }
   return () => count
 }
@@ -109,4 +111,39 @@ describe('a log on a disk that becomes full at any operation', () => {
     log = bench.open(log.checkpoint())
     assert.deepEqual([log.highWatermark, log.recoveryPoint, log.latestEpoch], [1, 1, 7])
   })
+
+  test('is not compacted, loses nothing, and is once there is room', () => {
+    for (let at = 1; ; at++) {
+      const message = `full at operation ${at}`
+      const bench = new Bench({ ...OPTIONS, isCompacted: true, minCleanableDirtyRatio: 0 })
+      let log = bench.open()
+      for (let i = 0; i < 12; i++) append(log, keyed(i), 3)
+      bench.flush(log)
+      const latest = latestByKey(recordsIn(log))
+
+      // Those that take the place of others find their names there.
+      const count = fillAt(bench, at, (path) => !/\.(log|index|timeindex)$/.test(path))
+      const parts = { files: bench.files, wallMs: bench.clock.wallMs() }
+      attempt(log, message, () => compactNow(log, parts))
+      if (log.isCompacting) log.endCompaction(null)
+      const isDone = count() < at
+      assert.deepEqual(latestByKey(recordsIn(log)), latest, message)
+
+      bench.files.onOperation = () => {}
+      append(log, keyed(12), 3)
+      bench.flush(log)
+      compactNow(log, parts)
+      assert.deepEqual(log.verify().problems, [], message)
+      log = bench.open(log.close())
+      assert.deepEqual(latestByKey(recordsIn(log)), latest.set('k0', 'v12'), message)
+      if (isDone) break
+      assert.ok(at < 500, 'a compaction needs fewer operations than that')
+    }
+  })
 })
+
+function keyed(i: number): Uint8Array {
+  const builder = new BatchBuilder()
+  builder.append(START_MS, `k${i % 3}`, `v${i}`)
+  return builder.buildSync({})
+}

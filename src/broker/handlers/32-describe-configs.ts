@@ -5,7 +5,7 @@ import type {
   DescribeConfigsResponseInit,
 } from '../../wire/kafka/schema/32-describe-configs.ts'
 import type { Broker } from '../broker.ts'
-import { configResource, noConfiguration } from '../config-resource.ts'
+import { configResource, namedTwice, noConfiguration, resourceKey } from '../config-resource.ts'
 import type { Reply } from '../request.ts'
 
 /**
@@ -18,7 +18,14 @@ type Result = DescribeConfigsResponseInit['results'][number]
 const DEFAULT_CONFIG = 5
 
 export function describeConfigs(broker: Broker, body: DescribeConfigsRequest): Reply {
-  const results = body.resources.map((asked) => describe(broker, asked, body))
+  // Each answer is a hundred times as long as its question: nobody gets the same one twice.
+  const seen = new Set<string>()
+  const results = body.resources.map((asked) => {
+    const key = resourceKey(asked)
+    if (seen.has(key)) return refused(asked, ErrorCode.INVALID_REQUEST, namedTwice(asked))
+    seen.add(key)
+    return describe(broker, asked, body)
+  })
   return { body: { throttleTimeMs: 0, results } satisfies DescribeConfigsResponseInit }
 }
 

@@ -13,18 +13,16 @@ const LEADERS_MS = 10_000
 const LOOK_MS = 20
 
 export class KafkaControl implements Control {
-  readonly #address: Address
   readonly #admin: KafkaAdmin
 
-  private constructor(address: Address, admin: KafkaAdmin) {
-    this.#address = address
+  private constructor(admin: KafkaAdmin) {
     this.#admin = admin
   }
 
   /** Throws ConnectionError. */
   static async open(address: Address): Promise<KafkaControl> {
     const options = { ...address, clientId: CLIENT_ID, timeoutMs: TIMEOUT_MS }
-    return new KafkaControl(address, await KafkaAdmin.connect(options))
+    return new KafkaControl(await KafkaAdmin.connect(options))
   }
 
   async prepare({ names, partitions }: TopicsWanted): Promise<ReadyTopic[]> {
@@ -61,7 +59,7 @@ export class KafkaControl implements Control {
   }
 
   logBytes(places: readonly Place[]): Promise<number[] | null> {
-    return askLogBytes(this.#address, places)
+    return askLogBytes(this.#admin.connection, places)
   }
 
   async deleteTopics(names: readonly string[]): Promise<void> {

@@ -6,6 +6,7 @@
  */
 import { viewOf, writeInt64 } from '../../base/bytes.ts'
 import { sizeOfVarlong, writeVarint, writeVarlong } from '../../base/varint.ts'
+import { ErrorCode } from '../../errors/error-code.ts'
 import type { BatchHeader, Crc32c } from '../../record/batch-header.ts'
 import {
   ATTRIBUTES,
@@ -23,10 +24,13 @@ import {
   PRODUCER_ID,
   RECORDS_COUNT,
 } from '../../record/batch-layout.ts'
+import { RecordError } from '../../record/record-error.ts'
 import { RecordSlices } from '../../record/record-slices.ts'
 import type { OffsetMap } from './offset-map.ts'
 
 const NO_TIMESTAMP = -1
+/** delete.retention.ms may be Long.MAX_VALUE, and timestamps relative to it must stay exact. */
+const HORIZON_MAX_MS = 2 ** 52
 /** A length and a timestamp delta at their longest, instead of at their shortest. */
 const RECORD_GROWTH_MAX = 13
 
@@ -57,10 +61,10 @@ export class BatchFilter {
 
   /**
    * What stays of a data batch with these records: 'all' of it as it is, or less, or with another
-   * base timestamp. Throws RecordError when the records are malformed.
+   * base timestamp. Throws RecordError when the records are malformed, or have timestamps that
+   * cannot be written anew.
    */
   filter(header: BatchHeader, records: Uint8Array): Kept | 'all' {
-    const { nowMs, deleteRetentionMs } = this.#terms
     const slices = this.#slices
     const kept: number[] = []
     let seen = 0
@@ -72,29 +76,31 @@ export class BatchFilter {
       kept.push(slices.start)
       if (!slices.hasValue) tombstones++
     }
-    this.recordsDropped += seen - kept.length
     const mustStamp = tombstones > 0 && !header.hasDeleteHorizon
     if (kept.length === seen && !mustStamp) return 'all'
-    const baseTimestamp = mustStamp ? nowMs + deleteRetentionMs : header.baseTimestamp
-    return {
-      ...this.#copy(header, records, { kept, baseTimestamp }),
-      baseTimestamp,
-      hasDeleteHorizon: mustStamp || header.hasDeleteHorizon,
-    }
+    const baseTimestamp = mustStamp ? this.#horizonMs : header.baseTimestamp
+    const copy = this.#copy(header, records, { kept, baseTimestamp })
+    this.recordsDropped += seen - kept.length
+    return { ...copy, baseTimestamp, hasDeleteHorizon: mustStamp || header.hasDeleteHorizon }
   }
 
-  /** A control batch with a delete horizon: its marker may go then. */
+  /** A control batch with a delete horizon: its marker may go then. Throws as `filter` does. */
   stamp(header: BatchHeader, records: Uint8Array): Kept {
     const kept: number[] = []
     this.#slices.walk(records, header.recordsCount, header.lastOffsetDelta)
     while (this.#slices.next()) kept.push(this.#slices.start)
-    const baseTimestamp = this.#terms.nowMs + this.#terms.deleteRetentionMs
+    const baseTimestamp = this.#horizonMs
     const copy = this.#copy(header, records, { kept, baseTimestamp })
     return { ...copy, baseTimestamp, hasDeleteHorizon: true }
   }
 
   isPastHorizon(header: BatchHeader): boolean {
     return header.hasDeleteHorizon && header.baseTimestamp <= this.#terms.nowMs
+  }
+
+  get #horizonMs(): number {
+    const { nowMs, deleteRetentionMs } = this.#terms
+    return Math.min(nowMs + deleteRetentionMs, HORIZON_MAX_MS)
   }
 
   #isKept(header: BatchHeader, records: Uint8Array): boolean {
@@ -123,13 +129,18 @@ export class BatchFilter {
     while (index < kept.length && slices.next()) {
       if (slices.start !== kept[index]) continue
       index++
-      maxTimestamp = Math.max(maxTimestamp, header.baseTimestamp + slices.timestampDelta)
+      const timestamp = header.baseTimestamp + slices.timestampDelta
+      const delta = slices.timestampDelta + shift
+      // Nobody checks the timestamps of single records: any producer may have sent these.
+      if (!Number.isSafeInteger(timestamp) || !Number.isSafeInteger(delta)) {
+        throw new RecordError(ErrorCode.INVALID_TIMESTAMP, `A record's timestamp is ${timestamp}`)
+      }
+      maxTimestamp = Math.max(maxTimestamp, timestamp)
       if (shift === 0) {
         into.set(records.subarray(slices.start, slices.end), next)
         next += slices.end - slices.start
         continue
       }
-      const delta = slices.timestampDelta + shift
       const size = 1 + sizeOfVarlong(delta) + slices.end - slices.restStart
       next = writeVarint(into, next, size)
       into[next] = slices.attributes

@@ -263,13 +263,7 @@ class CompactionRun {
     }
     const records = yield* this.#recordsOf(header, content)
     if (records === null) return content
-    let kept: Kept | 'all'
-    try {
-      kept = this.#filter.filter(header, records)
-    } catch (error) {
-      if (error instanceof RecordError) return content
-      throw error
-    }
+    const kept = orAsItIs(() => this.#filter.filter(header, records))
     if (kept === 'all') return content
     return kept.count === 0 ? null : yield* this.#rebuild(header, content, kept)
   }
@@ -282,7 +276,8 @@ class CompactionRun {
     if (!transactions.passMarker(header)) return content
     if (this.#filter.isPastHorizon(header)) return null
     if (header.hasDeleteHorizon) return content
-    return yield* this.#rebuild(header, content, this.#filter.stamp(header, records))
+    const kept = orAsItIs(() => this.#filter.stamp(header, records))
+    return kept === 'all' ? content : yield* this.#rebuild(header, content, kept)
   }
 
   *#rebuild(header: BatchHeader, content: Uint8Array, kept: Kept): Inner<Uint8Array> {
@@ -390,6 +385,16 @@ function headerOf(content: Uint8Array): BatchHeader | null {
     return parseHeader(content, 0, null)
   } catch (error) {
     if (error instanceof RecordError) return null
+    throw error
+  }
+}
+
+/** A batch that cannot be written anew stays, all of it. */
+function orAsItIs(filter: () => Kept | 'all'): Kept | 'all' {
+  try {
+    return filter()
+  } catch (error) {
+    if (error instanceof RecordError) return 'all'
     throw error
   }
 }

@@ -209,13 +209,16 @@ export class LogCompaction {
     const { files } = core.context
     const cleaned = this.#path(range, CLEANED_SUFFIX)
     const swap = this.#path(range, SWAP_SUFFIX)
+    let isNamed = false
     try {
       files.rename(cleaned, swap)
+      isNamed = true
       core.isDirectoryDirty = true
       core.syncDirectory()
     } catch (error) {
-      if (isTemporary(error)) core.orFail(() => files.rename(swap, cleaned))
-      else if (error instanceof Error) core.fail(error)
+      if (isTemporary(error)) {
+        if (isNamed) core.orFail(() => files.rename(swap, cleaned))
+      } else if (error instanceof Error) core.fail(error)
       throw error
     }
   }
