@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Random } from '../../src/base/random.ts'
-import { withSeed } from '../support/seed.ts'
+import type { Random } from '../../src/base/random.ts'
 import { GROUP, GroupClient, PARTITIONS, TOPIC } from './group-client.ts'
 import { GroupWorld } from './group-world.ts'
+import { runHistories } from './histories.ts'
 
 const FILE = 'test/coordinator/classic-group'
 const HISTORIES = 1500
@@ -15,23 +15,19 @@ const STEPS = 150
 
 describe('a classic group, random histories', () => {
   test('nobody owns a partition twice, offsets never go back, all come to rest', async () => {
-    await withSeed(FILE, (_, seed) => {
-      const seen = { restarts: 0, generations: 0, acknowledged: 0 }
-      for (let i = 0; i < HISTORIES; i++) {
-        const history = new History(new Random(seed + i))
-        try {
-          history.run(STEPS)
-        } catch (error) {
-          throw new Error(`history ${i}, which is MILLRACE_SEED=${seed + i}`, { cause: error })
-        }
+    const seen = { restarts: 0, generations: 0, acknowledged: 0 }
+    await runHistories(FILE, {
+      count: HISTORIES,
+      make: (random) => new History(random),
+      seen: (history) => {
         seen.restarts += history.world.restarts
         seen.generations += history.generation
         seen.acknowledged += history.world.log.length
-      }
-      assert(seen.restarts > HISTORIES / 2, 'restarts are part of it')
-      assert(seen.generations > HISTORIES * 2, 'so are rebalances')
-      assert(seen.acknowledged > HISTORIES * 5, 'and commits')
+      },
     })
+    assert(seen.restarts > HISTORIES / 2, 'restarts are part of it')
+    assert(seen.generations > HISTORIES * 2, 'so are rebalances')
+    assert(seen.acknowledged > HISTORIES * 5, 'and commits')
   })
 })
 
@@ -58,8 +54,8 @@ class History {
     return group?.type === 'classic' ? group.generationId : 0
   }
 
-  run(steps: number): void {
-    for (let i = 0; i < steps; i++) {
+  run(): void {
+    for (let i = 0; i < STEPS; i++) {
       this.#step()
       this.#check()
     }

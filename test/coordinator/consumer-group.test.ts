@@ -5,11 +5,11 @@
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Random } from '../../src/base/random.ts'
+import type { Random } from '../../src/base/random.ts'
 import type { ConsumerGroup } from '../../src/coordinator/group/consumer-group.ts'
-import { withSeed } from '../support/seed.ts'
 import { ConsumerClient, type Subscription } from './consumer-client.ts'
 import { GroupWorld } from './group-world.ts'
+import { runHistories } from './histories.ts'
 
 const FILE = 'test/coordinator/consumer-group'
 const GROUP = 'g'
@@ -26,23 +26,19 @@ const SUBSCRIPTIONS: readonly Subscription[] = [
 
 describe('a consumer group, random histories', () => {
   test('nobody owns a partition twice, nothing goes back, all converge', async () => {
-    await withSeed(FILE, (_, seed) => {
-      const seen = { restarts: 0, epochs: 0, records: 0 }
-      for (let i = 0; i < HISTORIES; i++) {
-        const history = new History(new Random(seed + i))
-        try {
-          history.run(STEPS)
-        } catch (error) {
-          throw new Error(`history ${i}, which is MILLRACE_SEED=${seed + i}: ${reason(error)}`)
-        }
+    const seen = { restarts: 0, epochs: 0, records: 0 }
+    await runHistories(FILE, {
+      count: HISTORIES,
+      make: (random) => new History(random),
+      seen: (history) => {
         seen.restarts += history.world.restarts
         seen.epochs += history.group?.groupEpoch ?? 0
         seen.records += history.world.log.length
-      }
-      assert(seen.restarts > HISTORIES / 2, 'restarts are part of it')
-      assert(seen.epochs > HISTORIES * 5, 'so are rebalances')
-      assert(seen.records > HISTORIES * 50, 'and commits')
+      },
     })
+    assert(seen.restarts > HISTORIES / 2, 'restarts are part of it')
+    assert(seen.epochs > HISTORIES * 5, 'so are rebalances')
+    assert(seen.records > HISTORIES * 50, 'and commits')
   })
 })
 
@@ -72,8 +68,8 @@ class History {
     return group?.type === 'consumer' ? group : undefined
   }
 
-  run(steps: number): void {
-    for (let i = 0; i < steps; i++) {
+  run(): void {
+    for (let i = 0; i < STEPS; i++) {
       this.#step()
       this.#check()
     }
@@ -167,10 +163,6 @@ class History {
     const counts = this.#clients.map(({ owned }) => owned.length)
     assert(Math.max(...counts) - Math.min(...counts) <= 1, `uneven: ${counts}`)
   }
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }
 
 function wants({ subscription }: ConsumerClient, topic: string): boolean {

@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { Random } from '../../src/base/random.ts'
-import { withSeed } from '../support/seed.ts'
+import type { Random } from '../../src/base/random.ts'
 import { ConsumerClient } from './consumer-client.ts'
 import { GROUP, GroupClient, PARTITIONS, TOPIC } from './group-client.ts'
 import { GroupWorld } from './group-world.ts'
+import { runHistories } from './histories.ts'
 
 const FILE = 'test/coordinator/group-migration'
 const HISTORIES = 1000
@@ -16,21 +16,17 @@ const STEPS = 200
 
 describe('a group that migrates, random histories', () => {
   test('nobody owns a partition twice, offsets never go back, it ends in either', async () => {
-    await withSeed(FILE, (_, seed) => {
-      const seen = { upgrades: 0, downgrades: 0 }
-      for (let i = 0; i < HISTORIES; i++) {
-        const history = new History(new Random(seed + i))
-        try {
-          history.run(STEPS)
-        } catch (error) {
-          throw new Error(`history ${i}, which is MILLRACE_SEED=${seed + i}: ${reason(error)}`)
-        }
+    const seen = { upgrades: 0, downgrades: 0 }
+    await runHistories(FILE, {
+      count: HISTORIES,
+      make: (random) => new History(random),
+      seen: (history) => {
         seen.upgrades += history.upgrades
         seen.downgrades += history.downgrades
-      }
-      assert(seen.upgrades > HISTORIES, 'groups go over to the new protocol')
-      assert(seen.downgrades > HISTORIES / 3, 'and back')
+      },
     })
+    assert(seen.upgrades > HISTORIES, 'groups go over to the new protocol')
+    assert(seen.downgrades > HISTORIES / 3, 'and back')
   })
 })
 
@@ -65,9 +61,9 @@ class History {
     })
   }
 
-  run(steps: number): void {
+  run(): void {
     for (const client of this.#consumers) client.isPaused = true
-    for (let i = 0; i < steps; i++) {
+    for (let i = 0; i < STEPS; i++) {
       this.#step()
       this.#check()
     }
@@ -148,8 +144,4 @@ class History {
       this.#check()
     }
   }
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

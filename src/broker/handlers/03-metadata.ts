@@ -157,20 +157,25 @@ async function addAsked(answer: Answer, body: MetadataRequest, version: number):
 }
 
 function describe(broker: Broker, topic: Topic, withOperations: boolean): TopicResponse {
-  const replicas = [broker.nodeId]
   return {
     errorCode: ErrorCode.NONE,
     name: topic.name,
     topicId: topic.id,
     isInternal: isInternalTopic(topic.name),
-    partitions: topic.handles.map((handle, partitionIndex) => ({
-      errorCode: ErrorCode.NONE,
-      partitionIndex,
-      leaderId: broker.nodeId,
-      leaderEpoch: broker.leaderEpoch(handle),
-      replicaNodes: replicas,
-      isrNodes: replicas,
-    })),
+    partitions: topic.handles.map((handle, i) => describePartition(broker, handle, i)),
     ...(withOperations ? { topicAuthorizedOperations: ALL_TOPIC_OPERATIONS } : {}),
+  }
+}
+
+/** One broker leads everything and is its only replica. */
+export function describePartition(broker: Broker, handle: number, partitionIndex: number) {
+  const replicas = [broker.nodeId]
+  return {
+    errorCode: ErrorCode.NONE,
+    partitionIndex,
+    leaderId: broker.nodeId,
+    leaderEpoch: broker.leaderEpoch(handle),
+    replicaNodes: replicas,
+    isrNodes: replicas,
   }
 }

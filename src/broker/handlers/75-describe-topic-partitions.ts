@@ -8,7 +8,7 @@ import type {
 import type { Broker } from '../broker.ts'
 import type { Reply } from '../request.ts'
 import { isInternalTopic, topicNameError } from '../topic-name.ts'
-import { ALL_TOPIC_OPERATIONS } from './03-metadata.ts'
+import { ALL_TOPIC_OPERATIONS, describePartition } from './03-metadata.ts'
 
 /**
  * DescribeTopicPartitions (key 75, KIP-966): partitions of topics in the order of names, page by
@@ -68,19 +68,13 @@ function describe(
   topic: Topic,
   { first, end }: { first: number; end: number },
 ): TopicResponse {
-  const replicas = [broker.nodeId]
   return {
     errorCode: ErrorCode.NONE,
     name: topic.name,
     topicId: topic.id,
     isInternal: isInternalTopic(topic.name),
     partitions: topic.handles.slice(first, end).map((handle, i) => ({
-      errorCode: ErrorCode.NONE,
-      partitionIndex: first + i,
-      leaderId: broker.nodeId,
-      leaderEpoch: broker.leaderEpoch(handle),
-      replicaNodes: replicas,
-      isrNodes: replicas,
+      ...describePartition(broker, handle, first + i),
       eligibleLeaderReplicas: [],
       lastKnownElr: [],
       offlineReplicas: [],
