@@ -4,8 +4,8 @@ import type { PartitionRows } from './partition-rows.ts'
 
 /**
  * Consumer groups in `/metrics`, under kafka_exporter's names: how far each is in each partition,
- * and how much it has left. Bounded as partitions are: a topic of a group is shown with all that the
- * group has committed of it, or left out, so that no sum says less than there is.
+ * and how much it has left. Bounded as partitions are: a topic of a group is shown with all that
+ * the group has committed of it, or left out, so that no sum says less than there is.
  */
 interface Place {
   readonly labels: string

@@ -2,7 +2,7 @@ import { ByteBudget } from '../../base/byte-budget.ts'
 
 /**
  * The memory of all bodies that arrive or are worked on, in bytes. One address has at most half of
- * it, or one body where that is more, so that nobody who is slow or greedy takes it from all others.
+ * it, or one body where that is more, so that no slow or greedy one takes it from all others.
  */
 export class BodyMemory {
   readonly #all: ByteBudget

@@ -1,6 +1,6 @@
 import type { BodyMemory } from './body-memory.ts'
 
-/** Why a request's body cannot be read: `no-room` when others, or the client's, are too many now. */
+/** Why a request's body cannot be read: `no-room` when BodyMemory has none for the address now. */
 export type BodyFailure = 'too-large' | 'aborted' | 'no-room'
 
 export class BodyError extends Error {
