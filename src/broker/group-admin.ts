@@ -12,7 +12,7 @@ import { describeGroups } from './handlers/15-describe-groups.ts'
 import { listGroups as listKafka } from './handlers/16-list-groups.ts'
 import { deleteGroups } from './handlers/42-delete-groups.ts'
 import { consumerGroupDescribe } from './handlers/69-consumer-group-describe.ts'
-import { toCommit } from './member-calls.ts'
+import { partitionKey, toCommit } from './member-calls.ts'
 import type { RequestContext } from './request.ts'
 import { CONSUMER_OFFSETS } from './topic-name.ts'
 
@@ -87,9 +87,9 @@ export async function describeGroup(broker: Broker, groupId: string): Promise<Gr
     : fromClassic(classic, what)
   const offsets = new Map<string, CommittedAt>()
   for (const { assignment } of members) {
-    for (const at of assignment) offsets.set(keyOf(at), { ...at, offset: -1 })
+    for (const at of assignment) offsets.set(partitionKey(at), { ...at, offset: -1 })
   }
-  for (const at of await committedOffsets(broker, groupId)) offsets.set(keyOf(at), at)
+  for (const at of await committedOffsets(broker, groupId)) offsets.set(partitionKey(at), at)
   return {
     state,
     assignor,
@@ -228,8 +228,4 @@ function refuse(errorCode: number | undefined, what: string): void {
 
 function refusal(errorCode: number, what: string): BrokerError {
   return new BrokerError(errorCode as ErrorCode, what)
-}
-
-export function keyOf({ topic, partition }: TopicPartition): string {
-  return `${partition}:${topic}`
 }

@@ -8,7 +8,7 @@ import {
 import { type AssignedMember, MEMBER_ASSIGNORS } from '../coordinator/group/member-assignors.ts'
 import { ErrorCode, errorInfo } from '../errors/error-code.ts'
 import type { JoinGroupResponseInit } from '../wire/kafka/schema/11-join-group.ts'
-import type { MemberCalls, OffsetOf } from './member-calls.ts'
+import { type MemberCalls, type OffsetOf, partitionKey } from './member-calls.ts'
 
 /**
  * A member of a group on behalf of a client that does not speak Kafka's group protocol: joins,
@@ -58,6 +58,8 @@ const PROTOCOL_TYPE = 'consumer'
 const RETRY_MS = 200
 /** How soon it notices that others come or go; a call on this thread costs little. */
 const HEARTBEAT_MS_MAX = 1000
+/** Whatever timeouts a client asks for. */
+const HEARTBEAT_MS_MIN = 50
 const HEARTBEATS_PER_SESSION = 4
 
 export class GroupMember {
@@ -115,12 +117,14 @@ export class GroupMember {
       const code = this.isOver ? ErrorCode.UNKNOWN_MEMBER_ID : ErrorCode.REBALANCE_IN_PROGRESS
       return Promise.resolve(offsets.map(() => code))
     }
-    const own = offsets.filter((at) => this.#has(at))
+    const had = new Set(this.#partitions.map(partitionKey))
+    const isOwn = offsets.map((at) => had.has(partitionKey(at)))
+    const own = offsets.filter((_, i) => isOwn[i])
     const { groupId } = this.#options
     const at = { groupId, memberId: this.#memberId, generationId: this.#generationId }
     return this.#calls.commit(at, own).then((codes) => {
       let next = 0
-      return offsets.map((one) => (own.includes(one) ? codes[next++]! : NOT_ASSIGNED))
+      return isOwn.map((is) => (is ? codes[next++]! : NOT_ASSIGNED))
     })
   }
 
@@ -129,10 +133,6 @@ export class GroupMember {
     if (this.#state === 'over') return
     this.#end()
     if (this.#memberId !== '') await this.#calls.leave(this.#options.groupId, this.#memberId)
-  }
-
-  #has({ topic, partition }: TopicPartition): boolean {
-    return this.#partitions.some((own) => own.topic === topic && own.partition === partition)
   }
 
   #end(): void {
@@ -258,9 +258,7 @@ export class GroupMember {
   }
 
   async #take(assigned: readonly TopicPartition[]): Promise<boolean> {
-    const partitions = assigned.filter(
-      ({ topic, partition }) => partition < (this.#calls.partitionsCount(topic) ?? 0),
-    )
+    const partitions = this.#existing(assigned)
     const offsets = await this.#calls.committed(this.#options.groupId, partitions)
     if (this.#isEnded()) return true
     if (offsets === null) return !(await this.#mayGoOn(ErrorCode.COORDINATOR_NOT_AVAILABLE))
@@ -272,6 +270,16 @@ export class GroupMember {
       partitions: partitions.map((at, i) => ({ ...at, committedOffset: offsets[i]! })),
     })
     return true
+  }
+
+  /** Who leads may be any client: what it assigns may be there twice, or nowhere. */
+  #existing(assigned: readonly TopicPartition[]): TopicPartition[] {
+    const existing = new Map<string, TopicPartition>()
+    for (const at of assigned) {
+      const count = this.#calls.partitionsCount(at.topic) ?? 0
+      if (at.partition >= 0 && at.partition < count) existing.set(partitionKey(at), at)
+    }
+    return [...existing.values()]
   }
 
   #assign({ members = [] }: JoinGroupResponseInit) {
@@ -308,11 +316,12 @@ export class GroupMember {
 
   // —— heartbeats ——
 
-  /** Both timeouts are noticed in time. */
+  /** Both timeouts are noticed in time, unless they are very short. */
   get #heartbeatMs(): number {
     const { sessionTimeoutMs, rebalanceTimeoutMs } = this.#options
     const shortestMs = Math.min(sessionTimeoutMs, rebalanceTimeoutMs)
-    return Math.min(HEARTBEAT_MS_MAX, shortestMs / HEARTBEATS_PER_SESSION)
+    const wantedMs = shortestMs / HEARTBEATS_PER_SESSION
+    return Math.max(HEARTBEAT_MS_MIN, Math.min(HEARTBEAT_MS_MAX, wantedMs))
   }
 
   #setTimer(): void {
@@ -343,7 +352,8 @@ export class GroupMember {
   #revoke(): void {
     this.#state = 'revoking'
     // The round may have begun a heartbeat ago: before the others go on without it, it is over.
-    const withinMs = Math.floor(this.#options.rebalanceTimeoutMs - 2 * this.#heartbeatMs)
+    const leftMs = Math.floor(this.#options.rebalanceTimeoutMs - 2 * this.#heartbeatMs)
+    const withinMs = Math.max(0, leftMs)
     this.#cancelDeadline = this.#calls.after(withinMs, () => this.#giveUp())
     this.#host.onRevoke(this.#partitions, withinMs)
   }

@@ -4,7 +4,8 @@ import type { PartitionRows } from './partition-rows.ts'
 
 /**
  * Consumer groups in `/metrics`, under kafka_exporter's names: how far each is in each partition,
- * and how much it has left. Bounded as partitions are.
+ * and how much it has left. Bounded as partitions are: a topic of a group is shown with all that
+ * the group has committed of it, or left out, so that no sum says less than there is.
  */
 interface Place {
   readonly labels: string
@@ -21,11 +22,16 @@ export async function writeGroupMetrics(
   rows: PartitionRows,
 ): Promise<void> {
   const max = broker.config.get('millrace.metrics.partitions.max')
-  const firstRows = new Map(rows.topics.map(({ name }, i) => [name, rows.starts[i] as number]))
+  const indexes = new Map(rows.topics.map(({ name }, i) => [name, i]))
+  const endOf = (index: number, partition: number): number => {
+    const row = (rows.starts[index] as number) + partition
+    return row < (rows.starts[index + 1] as number) ? rows.get(row, 'highWatermark') : NaN
+  }
   const places: Place[] = []
   const sums: { readonly labels: string; offset: number; lag: number }[] = []
   const members: { readonly labels: string; readonly count: number }[] = []
   let omitted = 0
+  let seen = 0
   for (const { groups, offsets } of broker.groups.coordinators()) {
     for (const [groupId, group] of groups) {
       if (members.length < max) {
@@ -33,16 +39,17 @@ export async function writeGroupMetrics(
         members.push({ labels, count: group.members.size })
       }
       const prefix = `{consumergroup="${escapeLabel(groupId)}",topic="`
+      if (++seen % ROWS_BETWEEN_BREATHS === 0) await exposition.breathe()
       for (const [topic, partitions] of offsets.topics(groupId)) {
+        if (places.length + partitions.size > max) {
+          omitted += partitions.size
+          continue
+        }
         const named = `${prefix}${escapeLabel(topic)}"`
         const sum = { labels: `${named}}`, offset: 0, lag: 0 }
-        const first = firstRows.get(topic)
+        const index = indexes.get(topic)
         for (const [partition, { offset }] of partitions) {
-          if (places.length >= max) {
-            omitted++
-            continue
-          }
-          const end = first === undefined ? NaN : rows.get(first + partition, 'highWatermark')
+          const end = index === undefined ? NaN : endOf(index, partition)
           const lag = Math.max(0, end - offset)
           places.push({ labels: `${named},partition="${partition}"}`, offset, lag })
           sum.offset += offset

@@ -115,3 +115,8 @@ export function memberCalls(broker: Broker): MemberCalls {
 export function toCommit({ topic, partition, offset, metadata }: OffsetOf) {
   return { topic, topicId: ZERO_UUID, partition, offset, leaderEpoch: -1, metadata }
 }
+
+/** For maps and sets. */
+export function partitionKey({ topic, partition }: TopicPartition): string {
+  return `${partition}:${topic}`
+}

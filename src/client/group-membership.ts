@@ -6,11 +6,15 @@
  *                                                connection lost, or the group has lost it
  */
 import { ErrorCode } from '../errors/error-code.ts'
+import { PARTITIONS_PER_REQUEST_MAX } from '../wire/websocket/messages.ts'
 import type { Connection } from './connection.ts'
 import { ConnectionError, errorOfCode, MillraceError, ServerError } from './errors.ts'
 import type { GroupPartition, GroupSettings, OffsetToCommit } from './group-options.ts'
 import type { Link, LinkUser } from './link.ts'
 import { backoffMs } from './wait.ts'
+
+/** Of names and metadata in one request: far below what a server takes of any. */
+const COMMIT_CHARS_MAX = 32 * 1024
 
 export interface AssignedPartition extends GroupPartition {
   /** −1: the group has committed nothing. */
@@ -141,18 +145,22 @@ export class GroupMembership implements LinkUser {
         retriable: false,
       })
     }
-    const asked = offsets.map(({ topic, partition, offset, metadata = null }) => {
-      return [topic, partition, offset, metadata] as [string, number, number, string | null]
-    })
-    const message = { type: 'commitOffsets', member, offsets: asked } as const
-    const { errorCodes } = await connection.request(message, 'committed')
-    for (const [i, code] of errorCodes.entries()) {
-      const error = errorOfCode(code, null)
-      if (error === null) continue
-      const { topic, partition, offset } = offsets[i] as OffsetToCommit
-      const text = `${topic}-${partition} was not committed at ${offset}: ${error.message}`
-      throw new ServerError(code, text, { retriable: error.retriable })
+    let refused: ServerError | null = null
+    for (const part of requestsOf(offsets)) {
+      const asked = part.map(({ topic, partition, offset, metadata = null }) => {
+        return [topic, partition, offset, metadata] as [string, number, number, string | null]
+      })
+      const message = { type: 'commitOffsets', member, offsets: asked } as const
+      const { errorCodes } = await connection.request(message, 'committed')
+      for (const [i, code] of errorCodes.entries()) {
+        const error = errorOfCode(code, null)
+        if (error === null) continue
+        const { topic, partition, offset } = part[i] as OffsetToCommit
+        const text = `${topic}-${partition} was not committed at ${offset}: ${error.message}`
+        refused ??= new ServerError(code, text, { retriable: error.retriable })
+      }
     }
+    if (refused !== null) throw refused
   }
 
   /** Ends it. Resolves when the server knows, or is out of reach. */
@@ -168,4 +176,22 @@ export class GroupMembership implements LinkUser {
     connection.dropMember(member)
     await connection.request({ type: 'leaveGroup', member }, 'done').catch(() => {})
   }
+}
+
+/** In as many requests as it takes for each to be one that the server takes. */
+function* requestsOf(offsets: readonly OffsetToCommit[]): Generator<OffsetToCommit[]> {
+  let part: OffsetToCommit[] = []
+  let chars = 0
+  for (const at of offsets) {
+    const more = at.topic.length + (at.metadata?.length ?? 0)
+    const isFull = part.length === PARTITIONS_PER_REQUEST_MAX || chars + more > COMMIT_CHARS_MAX
+    if (isFull && part.length > 0) {
+      yield part
+      part = []
+      chars = 0
+    }
+    part.push(at)
+    chars += more
+  }
+  yield part
 }

@@ -1,6 +1,9 @@
 /** What a consumer that is a member of a group can be told, and what it says. */
+import { NAMES_MAX } from '../wire/websocket/messages.ts'
 import type { ConsumerOptions, ConsumerRecord } from './consumer-options.ts'
 import { positive } from './producer-options.ts'
+
+const TIMEOUT_MS_MAX = 2 ** 31 - 1
 
 export interface GroupPartition {
   readonly topic: string
@@ -73,6 +76,9 @@ export function groupSettings(options: GroupConsumerOptions): GroupSettings {
   const { group, topics, from = 'latest' } = options
   if (typeof group !== 'string' || group === '') throw new TypeError('a group needs a name')
   if (topics.length === 0) throw new TypeError("a group's consumer needs topics")
+  if (topics.length > NAMES_MAX) {
+    throw new RangeError(`a group's consumer takes ${NAMES_MAX} topics, not ${topics.length}`)
+  }
   if (from !== 'earliest' && from !== 'latest') {
     throw new TypeError("from is 'earliest' or 'latest' for a group's consumer")
   }
@@ -83,9 +89,16 @@ export function groupSettings(options: GroupConsumerOptions): GroupSettings {
     topics,
     from,
     autoCommitMs: options.autoCommit === false ? 0 : commitMs,
-    sessionTimeoutMs: positive('sessionTimeoutMs', options.sessionTimeoutMs ?? 45_000),
-    rebalanceTimeoutMs: positive('rebalanceTimeoutMs', options.rebalanceTimeoutMs ?? 60_000),
+    sessionTimeoutMs: timeout('sessionTimeoutMs', options.sessionTimeoutMs ?? 45_000),
+    rebalanceTimeoutMs: timeout('rebalanceTimeoutMs', options.rebalanceTimeoutMs ?? 60_000),
     clientId: options.clientId ?? 'millrace',
     retry: { minMs, maxMs: Math.max(minMs, options.retryMaxMs ?? 5000) },
   }
+}
+
+/** As the protocol has it: anything else would cost the connection. */
+function timeout(name: string, ms: number): number {
+  const whole = Math.round(positive(name, ms))
+  if (whole <= TIMEOUT_MS_MAX) return whole
+  throw new RangeError(`${name} is at most ${TIMEOUT_MS_MAX}, not ${ms}`)
 }

@@ -39,10 +39,19 @@ export function timedRequests(metrics: () => RequestMetrics | null, serve: Serve
   }
 }
 
+/** Where in a path names and numbers stand, and behind what. */
+const NAMES: readonly (readonly [at: number, before: string, name: string])[] = [
+  [2, 'topics', '{topic}'],
+  [4, 'partitions', '{partition}'],
+  [2, 'consumer-groups', '{group}'],
+  [4, 'members', '{member}'],
+]
+
 /** `/topics/orders/partitions/3/events` → `/topics/{topic}/partitions/{partition}/events`. */
 export function routeOf(path: string): string {
   const parts = path.split('/')
-  if (parts[1] === 'topics' && parts.length > 2) parts[2] = '{topic}'
-  if (parts[3] === 'partitions' && parts.length > 4) parts[4] = '{partition}'
+  for (const [at, before, name] of NAMES) {
+    if (parts[at - 1] === before && parts.length > at) parts[at] = name
+  }
   return parts.join('/')
 }

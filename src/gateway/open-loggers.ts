@@ -15,20 +15,12 @@ export type LogFormat = 'auto' | 'json' | 'pretty'
 const READY_FIELDS =
   'component,node,cluster,tier,shards,directories,kafka,http,httpEngine,topics,partitions,startMs'
 
-const SECRET_NAMES = [
-  'password',
-  'passwd',
-  'passphrase',
-  'secret',
-  'token',
-  'authorization',
-  'cookie',
-  'credentials',
-  'privateKey',
-  'jaas',
-]
-/** pino's paths: at the top, and in objects one and two levels below it. */
-const SECRET_PATHS = SECRET_NAMES.flatMap((name) => [name, `*.${name}`, `*.*.${name}`])
+/** Part of a name, however it is written: `sslKeystorePassword`, `api-key`. */
+const SECRET_NAME =
+  /pass(word|wd|phrase)|secret|token|authorization|cookie|credential|(private|api)[-_]?key|jaas/i
+const HIDDEN = '(hidden)'
+/** What lies deeper in a field is left out. */
+const DEPTH_MAX = 8
 
 export type OpenLoggers = Loggers & {
   /** Lines less severe than that are left out from now on. */
@@ -45,7 +37,8 @@ export async function openLoggers(
     base: null,
     level: levels.all,
     timestamp: pino.stdTimeFunctions.isoTime,
-    redact: { paths: SECRET_PATHS, censor: '(hidden)' },
+    formatters: { log: (fields: object) => hideSecrets(fields, 0) as Record<string, unknown> },
+    serializers: { err: (error: Error) => hideSecrets(pino.stdSerializers.err(error), 0) },
   }
   const root = pino(options, isPretty ? await prettyLines(lines) : lines)
   const loggers = new Map<LogComponent, PinoLogger>()
@@ -61,6 +54,19 @@ export async function openLoggers(
 
 function levelOf({ all, components }: LogLevels, component: LogComponent): LogLevel {
   return components.get(component) ?? all
+}
+
+/** A copy in which the values of secrets are hidden; errors are hidden when they are serialized. */
+function hideSecrets(value: unknown, depth: number): unknown {
+  if (typeof value !== 'object' || value === null || value instanceof Error) return value
+  if (depth >= DEPTH_MAX) return '(too deep)'
+  if (Array.isArray(value)) return value.map((item) => hideSecrets(item, depth + 1))
+  if ('toJSON' in value) return value
+  const shown = Object.entries(value).map(([name, field]) => [
+    name,
+    SECRET_NAME.test(name) ? HIDDEN : hideSecrets(field, depth + 1),
+  ])
+  return Object.fromEntries(shown)
 }
 
 async function prettyLines(lines: LogLines): Promise<{ write(line: string): void }> {

@@ -11,6 +11,8 @@ import {
   GroupMember,
   type GroupMemberOptions,
 } from '../../src/broker/group-member.ts'
+import type { MemberCalls } from '../../src/broker/member-calls.ts'
+import { encodeAssignment } from '../../src/coordinator/group/consumer-protocol-writer.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import { FakeGroups } from '../support/fake-groups.ts'
 import { withSeed } from '../support/seed.ts'
@@ -157,6 +159,90 @@ test('what cannot be is refused, and a member that leaves at once leaves nothing
   assert.equal(gone.has.size, 0)
   assert.equal(world.coordinator.groups.get(GROUP)?.members.size ?? 0, 0)
   assert.equal(pendingJoins(world), 0)
+})
+
+test('a leader that assigns what is not there, or twice, gives only what there is', async () => {
+  const world = new World()
+  const calls = world.calls({ isCut: false })
+  const given: Assignment[] = []
+  const asked: number[] = []
+  const host = {
+    onAccepted: () => {},
+    onAssigned: (assignment: Assignment) => given.push(assignment),
+    onRevoke: () => {},
+    onLost: () => {},
+  }
+  const assigned = [-1, 2, 2, 6, 0].map((partition) => ({ topic: 't', partition }))
+  const assignment = encodeAssignment([...assigned, { topic: 'no', partition: 0 }])
+  const foreign: MemberCalls = {
+    ...calls,
+    sync: async (request) => ({ ...(await calls.sync(request)), assignment }),
+    committed: (group, partitions) => {
+      asked.push(...partitions.map(({ partition }) => partition))
+      return calls.committed(group, partitions)
+    },
+  }
+  const options = {
+    groupId: GROUP,
+    topics: ['t'],
+    sessionTimeoutMs: 3000,
+    rebalanceTimeoutMs: 5000,
+    clientId: 'c',
+    clientHost: '/h',
+  }
+  const member = new GroupMember(foreign, options, host)
+  member.start()
+  await world.timers.pass(500)
+  const partitions = given[0]?.partitions.map(({ partition }) => partition)
+  assert.deepEqual(
+    [partitions, asked],
+    [
+      [2, 0],
+      [2, 0],
+    ],
+  )
+  const commits = [2, 0, 2, 1, -1].map((partition, offset) => {
+    return { topic: 't', partition, offset, metadata: null }
+  })
+  const { NONE, ILLEGAL_GENERATION: OTHERS } = ErrorCode
+  assert.deepEqual(await member.commit(commits), [NONE, NONE, NONE, OTHERS, OTHERS])
+  assert.equal(world.coordinator.offsets.get(GROUP, 't', 2)?.offset, 2)
+})
+
+test('however short a time it is given to give back, its heartbeats are few', async () => {
+  const world = new World()
+  const calls = world.calls({ isCut: false })
+  let heartbeats = 0
+  let withinMs = -1
+  const counted: MemberCalls = {
+    ...calls,
+    heartbeat: (request) => {
+      heartbeats++
+      return calls.heartbeat(request)
+    },
+  }
+  const options = {
+    groupId: GROUP,
+    topics: ['t'],
+    sessionTimeoutMs: 3000,
+    rebalanceTimeoutMs: 0,
+    clientId: 'c',
+    clientHost: '/h',
+  }
+  const host = {
+    onAccepted: () => {},
+    onAssigned: () => {},
+    onRevoke: (_: unknown, ms: number) => {
+      withinMs = ms
+    },
+    onLost: () => {},
+  }
+  new GroupMember(counted, options, host).start()
+  await world.timers.pass(10_000)
+  assert.ok(heartbeats > 0 && heartbeats <= 200, `${heartbeats} in 10 s`)
+  world.counts.set('t', 7)
+  await world.timers.pass(1000)
+  assert.equal(withinMs, 0)
 })
 
 function pendingJoins(world: World): number {

@@ -4,7 +4,8 @@ import { test } from 'node:test'
 import { Random } from '../../src/base/random.ts'
 import type { ConsumerRecord } from '../../src/client/consumer-options.ts'
 import { GroupConsumer } from '../../src/client/group-consumer.ts'
-import type { GroupConsumerOptions } from '../../src/client/group-options.ts'
+import { GroupMembership } from '../../src/client/group-membership.ts'
+import { type GroupConsumerOptions, groupSettings } from '../../src/client/group-options.ts'
 import { Link } from '../../src/client/link.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import { BatchBuilder } from '../../src/record/batch-builder.ts'
@@ -59,6 +60,45 @@ test('what the application is done with is committed, and the next one begins th
   assert.equal(committed(h), 4, 'it may not be done with the fifth')
   const [next] = await take(h, consume(h)[Symbol.asyncIterator](), 1)
   assert.equal(next?.offset, 4)
+})
+
+test('what is too much for one request is committed in several', async () => {
+  const count = 2500
+  const h = start(count, 1)
+  let isAssigned = false
+  const membership = new GroupMembership(h.link, groupSettings({ group: 'g', topics: ['t'] }), {
+    assigned: () => {
+      isAssigned = true
+    },
+    revoke: () => {},
+    lost: () => {},
+    failed: (error) => assert.fail(error),
+    mayJoin: () => true,
+  })
+  membership.start()
+  while (!isAssigned) await h.timers.pass(100)
+  const { memberId } = membership
+  const at = (partition: number, offset: number) => ({ topic: 't', partition, offset })
+  const all = Array.from({ length: count }, (_, i) => at(i, 1))
+  await h.timers.until(membership.commit(all))
+  for (const partition of [0, 1999, 2000, count - 1]) assert.equal(committed(h, partition), 1)
+  // All are asked for, and the first that is refused is told: also metadata that are too long.
+  const long = Array.from({ length: 100 }, (_, i) => ({
+    ...at(i, 2),
+    metadata: 'x'.repeat(30_000),
+  }))
+  const some = membership.commit([at(count, 2), ...long, at(200, 2)])
+  await assert.rejects(h.timers.until(some), /t-2500 was not committed at 2/)
+  assert.deepEqual([committed(h, 0), committed(h, 200)], [1, 2])
+  assert.equal(membership.memberId, memberId, 'it has not lost its connection')
+})
+
+test('what the server would close the connection for is refused at once', () => {
+  const h = start(1, 1)
+  const topics = Array.from({ length: 2001 }, (_, i) => `t${i}`)
+  assert.throws(() => consume(h, { topics }), /takes 2000 topics/)
+  assert.throws(() => consume(h, { sessionTimeoutMs: 2 ** 31 }), /sessionTimeoutMs is at most/)
+  assert.throws(() => consume(h, { rebalanceTimeoutMs: NaN }), RangeError)
 })
 
 test('without autoCommit only commit() commits, the last event included', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { routeOf, timedRequests } from '../../src/gateway/http-metrics.ts'
+import { OPERATIONS } from '../../src/gateway/rest/operations.ts'
 import type { WebRequest } from '../../src/gateway/web/web-server.ts'
 import { Exposition } from '../../src/metrics/exposition.ts'
 import { RequestMetrics } from '../../src/metrics/request-metrics.ts'
@@ -18,6 +19,12 @@ test('a route is its path without names and numbers', () => {
     '/topics/{topic}/partitions/{partition}/events',
   )
   assert.equal(routeOf('/metrics'), '/metrics')
+})
+
+test('a route of REST is the path that its operation declares, names taken out', () => {
+  for (const { path } of Object.values(OPERATIONS)) {
+    assert.equal(routeOf(path.replaceAll(/\{\w+\}/g, 'name')), path)
+  }
 })
 
 test('only what is served has a row of its own, whatever is asked for', async () => {

@@ -98,6 +98,10 @@ describe('openLoggers', () => {
     loggers('broker').info({}, 'not this')
     loggers('broker').warn({ password: 'hunter2', user: { token: 'hunter2', name: 'a' } }, 'this')
     loggers('storage').debug({ request: { headers: { authorization: 'hunter2' } } }, 'and this')
+    const deep = { a: [{ b: { c: { 'ssl.keystore.password': 'hunter2', d: [1, null] } } }] }
+    loggers('storage').debug({ deep, apiKey: 'hunter2' }, 'deep')
+    const err = Object.assign(new Error('no'), { options: { saslJaasConfig: 'hunter2', at: 1 } })
+    loggers('storage').debug({ err }, 'failed')
     lines.close()
     closeSync(fd)
     const text = readFileSync(path, 'utf8')
@@ -111,8 +115,16 @@ describe('openLoggers', () => {
       [
         ['broker', 'this'],
         ['storage', 'and this'],
+        ['storage', 'deep'],
+        ['storage', 'failed'],
       ],
     )
+    const shown = { a: [{ b: { c: { 'ssl.keystore.password': '(hidden)', d: [1, null] } } }] }
+    assert.deepEqual(written[2]?.deep, shown)
+    const { message, stack, options } = written[3]!.err as Record<string, unknown>
+    assert.deepEqual(options, { saslJaasConfig: '(hidden)', at: 1 })
+    assert.equal(message, 'no')
+    assert.match(String(stack), /log-lines/)
     assert.deepEqual(written[0]?.user, { token: '(hidden)', name: 'a' })
   })
 

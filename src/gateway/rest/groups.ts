@@ -4,12 +4,12 @@ import {
   committedOffsets,
   deleteGroup as deleteFrom,
   describeGroup as describe,
-  keyOf,
   listGroups as list,
   logBounds,
   setOffsets,
 } from '../../broker/group-admin.ts'
 import { listOffsets } from '../../broker/handlers/02-list-offsets.ts'
+import { partitionKey } from '../../broker/member-calls.ts'
 import { SendTurns } from '../../broker/send-turns.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import type { ListOffsetsResponseInit } from '../../wire/kafka/schema/02-list-offsets.ts'
@@ -35,12 +35,12 @@ export async function describeGroup({ broker, group }: Call<object>): Promise<We
   const { state, assignor, members, offsets } = await describe(broker, group)
   const owners = new Map<string, string>()
   for (const { memberId, assignment } of members) {
-    for (const at of assignment) owners.set(keyOf(at), memberId)
+    for (const at of assignment) owners.set(partitionKey(at), memberId)
   }
   let total = 0
   const shown = offsets.map(({ topic, partition, committedOffset, bounds }) => {
     const isCommitted = committedOffset >= 0
-    const owner = owners.get(keyOf({ topic, partition }))
+    const owner = owners.get(partitionKey({ topic, partition }))
     const lag = bounds === null ? 0 : lagOf(committedOffset, bounds)
     if (isCommitted) total += lag
     return {
@@ -102,12 +102,14 @@ export async function commitOffsets(call: Call<object>): Promise<WebResponse> {
 export async function resetOffsets(call: Call<object>): Promise<WebResponse> {
   const { broker, group } = call
   const { to, topics, force, dryRun } = await readBody(call, Reset, OFFSETS_BODY_BYTES)
-  const before = new Map((await committedOffsets(broker, group)).map((at) => [keyOf(at), at]))
+  const before = new Map(
+    (await committedOffsets(broker, group)).map((at) => [partitionKey(at), at]),
+  )
   const places = placesOf(call, { to, topics, before: [...before.values()] })
   const offsets = await Promise.all(
     places.map(async (at) => {
       const { topic, partition } = at
-      return { topic, partition, offset: await target(call, at, to, before.get(keyOf(at))) }
+      return { topic, partition, offset: await target(call, at, to, before.get(partitionKey(at))) }
     }),
   )
   if (offsets.length === 0) {
@@ -116,7 +118,7 @@ export async function resetOffsets(call: Call<object>): Promise<WebResponse> {
   if (dryRun !== true)
     await setOffsets(broker, { groupId: group, isForced: force === true }, offsets)
   const answer: z.infer<typeof ResetDone> = {
-    offsets: offsets.map((at) => ({ ...at, before: before.get(keyOf(at))?.offset ?? null })),
+    offsets: offsets.map((at) => ({ ...at, before: before.get(partitionKey(at))?.offset ?? null })),
     dryRun: dryRun === true,
   }
   return jsonResponse(200, answer)
@@ -127,13 +129,18 @@ interface Place {
   readonly partition: number
 }
 
+interface PlaceTo extends Place {
+  readonly offset?: number
+}
+
+/** Where `to` names offsets, each place has its own. */
 function placesOf(
   call: Call<object>,
   { to, topics, before }: Pick<Reset, 'to' | 'topics'> & { before: readonly CommittedAt[] },
-): Place[] {
+): PlaceTo[] {
   if (typeof to === 'object' && 'offsets' in to) {
     if (topics !== undefined) throw badRequest('body: topics and offsets both say where')
-    if (new Set(to.offsets.map(keyOf)).size < to.offsets.length) {
+    if (new Set(to.offsets.map(partitionKey)).size < to.offsets.length) {
       throw badRequest('body.to.offsets: a partition appears twice')
     }
     for (const at of to.offsets) checkPlace(call, at)
@@ -153,7 +160,7 @@ function placesOf(
 
 async function target(
   call: Call<object>,
-  at: Place,
+  at: PlaceTo,
   to: Reset['to'],
   before: CommittedAt | undefined,
 ): Promise<number> {
@@ -171,7 +178,7 @@ async function target(
     if (before === undefined) throw badRequest(`body.to.shift: nothing is committed for ${name}`)
     return Math.min(Math.max(before.offset + to.shift, logStartOffset), highWatermark)
   }
-  const { offset } = to.offsets.find((one) => keyOf(one) === keyOf(at))!
+  const offset = at.offset!
   if (offset < logStartOffset || offset > highWatermark) {
     const message = `${name} goes from ${logStartOffset} to ${highWatermark}: ${offset} is outside`
     throw kafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, message, { logStartOffset, highWatermark })

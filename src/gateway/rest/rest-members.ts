@@ -1,6 +1,11 @@
 import type { Broker } from '../../broker/broker.ts'
 import { type Assignment, GroupMember, type GroupMemberHost } from '../../broker/group-member.ts'
-import { type MemberCalls, memberCalls, type OffsetOf } from '../../broker/member-calls.ts'
+import {
+  type MemberCalls,
+  memberCalls,
+  type OffsetOf,
+  partitionKey,
+} from '../../broker/member-calls.ts'
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
 import type { Subscription } from './group-shapes.ts'
 import { kafkaError } from './rest-error.ts'
@@ -37,7 +42,8 @@ export class RestMember implements GroupMemberHost {
   #lostCode: ErrorCode = ErrorCode.UNKNOWN_MEMBER_ID
   #generation = -1
   #places: ReadPlace[] = []
-  #wake: (() => void)[] = []
+  /** Of those that wait for a change. */
+  readonly #wake = new Set<() => void>()
   #cancelExpiry: (() => void) | null = null
   /** A poll is under way: nobody else may, and it is not put out. */
   isPolling = false
@@ -134,10 +140,10 @@ export class RestMember implements GroupMemberHost {
   async commit(offsets: readonly OffsetOf[]): Promise<readonly ErrorCode[]> {
     this.touch()
     const codes = await this.#member.commit(offsets)
-    for (const [i, { topic, partition, offset }] of offsets.entries()) {
-      if (codes[i] !== ErrorCode.NONE) continue
-      const place = this.#places.find((one) => one.topic === topic && one.partition === partition)
-      if (place !== undefined) place.committed = offset
+    const places = new Map(this.#places.map((place) => [partitionKey(place), place]))
+    for (const [i, at] of offsets.entries()) {
+      const place = places.get(partitionKey(at))
+      if (place !== undefined && codes[i] === ErrorCode.NONE) place.committed = at.offset
     }
     return codes
   }
@@ -172,19 +178,20 @@ export class RestMember implements GroupMemberHost {
   change(ms: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
+        this.#wake.delete(done)
         cancel()
         signal.removeEventListener('abort', done)
         resolve()
       }
       const cancel = this.#calls.after(ms, done)
       signal.addEventListener('abort', done, { once: true })
-      this.#wake.push(done)
+      this.#wake.add(done)
       if (signal.aborted) done()
     })
   }
 
   #changed(): void {
-    for (const wake of this.#wake.splice(0)) wake()
+    for (const wake of [...this.#wake]) wake()
   }
 
   #over(): void {

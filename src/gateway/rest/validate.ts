@@ -14,12 +14,28 @@ export function checkShape<T>(shape: Shape<T>, value: unknown, where: string): T
 
 function describeIssue(issue: z.core.$ZodIssue | undefined, where: string): string {
   if (issue === undefined) return `${where}: it has another shape; see /openapi.json`
-  const place = issue.path.reduce<string>(
-    (path, step) => (typeof step === 'number' ? `${path}[${step}]` : `${path}.${String(step)}`),
+  const { path, message } = closest(issue)
+  const place = path.reduce<string>(
+    (before, step) => `${before}${typeof step === 'number' ? `[${step}]` : `.${String(step)}`}`,
     where,
   )
-  const message = issue.message.replace(/^Invalid input: /, '').slice(0, 300)
-  return `${place}: ${message}. /openapi.json says what is taken`
+  return `${place}: ${message.slice(0, 300)}. /openapi.json says what is taken`
+}
+
+/** Where a value fits none of several shapes: what keeps it from the one that it is most like. */
+function closest(issue: z.core.$ZodIssue): { path: readonly PropertyKey[]; message: string } {
+  if (issue.code !== 'invalid_union') {
+    return { path: issue.path, message: issue.message.replace(/^Invalid input: /, '') }
+  }
+  const each = issue.errors.flatMap(([first]) => (first === undefined ? [] : [closest(first)]))
+  const depth = Math.max(0, ...each.map(({ path }) => path.length))
+  const deepest = each.filter(({ path }) => path.length === depth)
+  const messages = new Set(deepest.map(({ message }) => message))
+  const [{ path = [] } = {}] = deepest
+  const isOne = deepest.every((one) => one.path.join() === path.join())
+  return isOne && messages.size > 0
+    ? { path: [...issue.path, ...path], message: [...messages].join(', or ') }
+    : { path: issue.path, message: 'it fits none of the shapes it may have' }
 }
 
 /** The text of a body. */

@@ -1,6 +1,6 @@
-import type { ByteBudget } from '../../base/byte-budget.ts'
+import type { BodyMemory } from './body-memory.ts'
 
-/** Why a request's body cannot be read: `no-room` when all bodies together are too large now. */
+/** Why a request's body cannot be read: `no-room` when BodyMemory has none for the address now. */
 export type BodyFailure = 'too-large' | 'aborted' | 'no-room'
 
 export class BodyError extends Error {
@@ -29,7 +29,8 @@ const NONE = new Uint8Array(0)
  */
 export class IncomingBody {
   readonly #bytesMax: number
-  readonly #memory: ByteBudget
+  readonly #memory: BodyMemory
+  readonly #address: string
   #chunks: Uint8Array[] = []
   #bytes = 0
   #takenBytes = 0
@@ -37,9 +38,10 @@ export class IncomingBody {
   #reader: Reader | null = null
   #isRead = false
 
-  constructor(bytesMax: number, memory: ByteBudget) {
+  constructor(bytesMax: number, memory: BodyMemory, address: string) {
     this.#bytesMax = bytesMax
     this.#memory = memory
+    this.#address = address
   }
 
   /** Whether the client has sent all of it, read or not. */
@@ -53,7 +55,7 @@ export class IncomingBody {
     this.#bytes += chunk.length
     if (this.#bytes > (this.#reader?.bytesMax ?? this.#bytesMax)) {
       this.#stop('too-large')
-    } else if (this.#memory.tryTake(chunk.length)) {
+    } else if (this.#memory.tryTake(this.#address, chunk.length)) {
       this.#takenBytes += chunk.length
       this.#chunks.push(chunk)
     } else {
@@ -65,7 +67,7 @@ export class IncomingBody {
   release(): void {
     this.abort()
     this.#chunks = []
-    this.#memory.give(this.#takenBytes)
+    this.#memory.give(this.#address, this.#takenBytes)
     this.#takenBytes = 0
   }
 

@@ -1,4 +1,4 @@
-import type { ByteBudget } from '../../base/byte-budget.ts'
+import type { BodyMemory } from './body-memory.ts'
 import { BodyError, IncomingBody } from './incoming-body.ts'
 import { errorResponse, headersTooLarge, type TextResponse, tooMuchUnderWay } from './responses.ts'
 import {
@@ -30,13 +30,13 @@ export class IncomingRequest implements WebRequest {
   #controller: AbortController | null = null
   #isAborted = false
 
-  constructor(head: RequestHead, bodyBytesMax: number, memory: ByteBudget) {
+  constructor(head: RequestHead, bodyBytesMax: number, memory: BodyMemory) {
     this.method = head.method
     this.path = head.path
     this.query = head.query
     this.remoteAddress = head.remoteAddress
     this.#headers = head.headers
-    this.incoming = new IncomingBody(bodyBytesMax, memory)
+    this.incoming = new IncomingBody(bodyBytesMax, memory, head.remoteAddress)
     if (!hasBody(head.headers)) this.incoming.complete()
   }
 

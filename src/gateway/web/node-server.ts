@@ -7,10 +7,10 @@ import {
 } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { ByteBudget } from '../../base/byte-budget.ts'
 import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import type { ComplaintKind } from '../complaints.ts'
+import { BodyMemory } from './body-memory.ts'
 import { ConnectionPlaces, type Place } from './connection-places.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
 import { plainAddress } from './plain-address.ts'
@@ -45,7 +45,7 @@ export class NodeServer implements WebServer {
   readonly #server: Server
   readonly #upgrades: Upgrades
   readonly #places: ConnectionPlaces
-  readonly #bodies: ByteBudget
+  readonly #bodies: BodyMemory
   readonly #placeOf = new WeakMap<Duplex, Place>()
   /** By connection, the answers that are not all sent. */
   readonly #openOn = new WeakMap<Duplex, Set<ServerResponse>>()
@@ -56,7 +56,7 @@ export class NodeServer implements WebServer {
     this.#parts = parts
     this.#upgrades = upgrades
     this.#places = new ConnectionPlaces(parts.limits)
-    this.#bodies = new ByteBudget(parts.limits.bodiesBytesMax)
+    this.#bodies = new BodyMemory(parts.limits)
     this.#server = createServer({
       headersTimeout: Math.min(HEADERS_TIMEOUT_MS, parts.limits.requestTimeoutMs),
       requestTimeout: parts.limits.requestTimeoutMs,

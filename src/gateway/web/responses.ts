@@ -31,7 +31,7 @@ export function errorResponse(
   return jsonResponse(status, { error, code, message }, headers)
 }
 
-/** The bodies of all requests under way are as large as they may be. */
+/** The bodies of all requests under way, or of one address, are as large as they may be. */
 export function tooMuchUnderWay(): WebResponse {
   const message = 'The requests under way fill their memory; send this one again in a second'
   return errorResponse(503, 'TOO_MUCH_UNDER_WAY', message, { 'retry-after': '1' })

@@ -1,9 +1,9 @@
 import { STATUS_CODES } from 'node:http'
-import { ByteBudget } from '../../base/byte-budget.ts'
 import { BrokerError } from '../../errors/broker-error.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import type { ComplaintKind } from '../complaints.ts'
 import { AddressTally } from './address-tally.ts'
+import { BodyMemory } from './body-memory.ts'
 import { handle, IncomingRequest, type RequestHead, refuseHead } from './incoming-request.ts'
 import { startTicking } from './life-signs.ts'
 import { plainAddress } from './plain-address.ts'
@@ -43,7 +43,7 @@ export class UwsServer implements WebServer {
   readonly #app: UwsApp
   readonly #peers = new Set<UwsPeer>()
   readonly #tally: AddressTally
-  readonly #bodies: ByteBudget
+  readonly #bodies: BodyMemory
   /** HTTP and WebSocket connections; the library does not count an upgraded one down. */
   #connections = 0
   #listenSocket: object | null = null
@@ -53,7 +53,7 @@ export class UwsServer implements WebServer {
     this.#library = library
     this.#parts = parts
     this.#tally = new AddressTally(parts.limits.connectionsPerAddressMax)
-    this.#bodies = new ByteBudget(parts.limits.bodiesBytesMax)
+    this.#bodies = new BodyMemory(parts.limits)
     this.#app = library.App()
     this.#app.filter((response, count) => this.#onConnection(response, count))
     this.#app.any('/*', (response, request) => this.#onRequest(response, request))

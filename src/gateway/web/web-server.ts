@@ -116,7 +116,7 @@ export interface WebLimits {
   readonly connectionsPerAddressMax: number
   /** The most that any `body` may ask for: a request that declares more is refused unseen. */
   readonly bodyBytesMax: number
-  /** Of all bodies that have arrived, in part or whole, and are still worked on. */
+  /** Of all bodies that have arrived, in part or whole, and are still worked on; see BodyMemory. */
   readonly bodiesBytesMax: number
   /** From the first byte of a request to the last of its body. */
   readonly requestTimeoutMs: number

@@ -46,7 +46,7 @@ export const OFFSET_EARLIEST = -2
 export const PARTITIONS_PER_REQUEST_MAX = 2000
 export const RECORDS_PER_REQUEST_MAX = 10_000
 const HEADERS_PER_RECORD_MAX = 1000
-const NAMES_MAX = 2000
+export const NAMES_MAX = 2000
 const CONFIGS_MAX = 1000
 const COMMIT_METADATA_MAX = 32_767
 /** Longer than Kafka allows a topic's name, so that the name's own error is given. */
