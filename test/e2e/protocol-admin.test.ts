@@ -309,21 +309,23 @@ describe('the rest', () => {
   test('DescribeConfigs lists every option of a topic with its source', async () => {
     const configs = { 'retention.ms': '12345', 'internal.segment.bytes': '5000' }
     await createTopic(client, { name: 'configured', partitions: 1, configs })
+    await createTopic(client, { name: 'plain', partitions: 1 })
     const answer = await client.request(ApiKey.DESCRIBE_CONFIGS, 4, {
       resources: [
         { resourceType: TOPIC_RESOURCE, resourceName: 'configured', configurationKeys: null },
         {
           resourceType: TOPIC_RESOURCE,
-          resourceName: 'configured',
+          resourceName: 'plain',
           configurationKeys: ['segment.bytes'],
         },
+        { resourceType: TOPIC_RESOURCE, resourceName: 'plain', configurationKeys: null },
         { resourceType: BROKER_RESOURCE, resourceName: '1', configurationKeys: null },
         { resourceType: TOPIC_RESOURCE, resourceName: 'nowhere', configurationKeys: null },
       ],
       includeSynonyms: true,
       includeDocumentation: true,
     })
-    const [topic, one, node, nowhere] = answer.results
+    const [topic, one, again, node, nowhere] = answer.results
     assert.equal(topic!.configs.length, 34)
     const retention = topic!.configs.find((entry) => entry.name === 'retention.ms')
     assert.deepEqual([retention?.value, retention?.configSource], ['12345', 1])
@@ -332,6 +334,7 @@ describe('the rest', () => {
       one!.configs.map((entry) => entry.name),
       ['segment.bytes'],
     )
+    assert.deepEqual([again!.errorCode, again!.configs], [ErrorCode.INVALID_REQUEST, []])
     assert.ok(node!.configs.some((entry) => entry.name === 'log.dirs'))
     assert.equal(nowhere!.errorCode, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
   })
