@@ -27,12 +27,12 @@ function reference(): string {
     'All of them change while the broker runs. What a topic does not set comes from the first option of',
     'the broker that is set.',
     '',
-    table(
-      ['Option', 'Type', 'Default', 'Values', 'From the broker', 'Meaning'],
-      rows
-        .filter(({ scope }) => scope === 'topic')
-        .map((row) => [...start(row), row.values, inherited(row), row.doc]),
-    ),
+    inheriting(rows, 'topic'),
+    '## Options of consumer groups',
+    'Of groups of the new protocol (KIP-848). They hold from a member’s next heartbeat on. The broker’s options',
+    '`group.consumer.min.…` and `group.consumer.max.…` say how far a group may go.',
+    '',
+    inheriting(rows, 'group'),
     '## Kafka’s options without effect',
     'A file may hold them; a line at start says that they do nothing here.',
     '',
@@ -40,6 +40,15 @@ function reference(): string {
   ]
     .join('\n\n')
     .replaceAll('\n\n\n\n', '\n\n')
+}
+
+function inheriting(rows: readonly OptionRow[], scope: OptionRow['scope']): string {
+  return table(
+    ['Option', 'Type', 'Default', 'Values', 'From the broker', 'Meaning'],
+    rows
+      .filter((row) => row.scope === scope)
+      .map((row) => [...start(row), row.values, inherited(row), row.doc]),
+  )
 }
 
 function start(row: OptionRow): string[] {

@@ -1,6 +1,7 @@
+import type { Alteration, AlterOutcome } from '../config/alter.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Broker } from './broker.ts'
-import type { Alteration, AlterOutcome, ConfigResource } from './config-service.ts'
+import type { ConfigResource } from './config-service.ts'
 
 /** Kafka's codes of what has a configuration. */
 export const ResourceType = {
@@ -19,8 +20,16 @@ export interface NamedResource {
 /** The resource that a request names; null for a type without a configuration here. */
 export function configResource(asked: NamedResource): ConfigResource | null {
   const name = asked.resourceName
-  if (asked.resourceType === ResourceType.TOPIC) return { kind: 'topic', name }
-  return asked.resourceType === ResourceType.BROKER ? { kind: 'broker', name } : null
+  switch (asked.resourceType) {
+    case ResourceType.TOPIC:
+      return { kind: 'topic', name }
+    case ResourceType.BROKER:
+      return { kind: 'broker', name }
+    case ResourceType.GROUP:
+      return { kind: 'group', name }
+    default:
+      return null
+  }
 }
 
 export function noConfiguration({ resourceType }: NamedResource): string {

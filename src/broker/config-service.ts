@@ -1,7 +1,8 @@
 import {
+  type Alteration,
+  type AlterOutcome,
   type AlterRefusal,
   type ConfigChanges,
-  type ConfigOperation,
   isRefusal,
   planOperations,
   planReplacement,
@@ -23,11 +24,12 @@ import { ErrorCode } from '../errors/error-code.ts'
 import type { MetadataImage, Topic } from '../metadata/image.ts'
 import type { BrokerConfigRecord } from '../metadata/records.ts'
 import type { Loggers } from '../metrics/logger.ts'
+import { GroupConfigs } from './group-configs.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import type { TopicService } from './topic-service.ts'
 
 /**
- * The configuration of topics, of this broker and of all brokers of the cluster: described, and
+ * The configuration of topics, groups, this broker and all brokers of the cluster: described, and
  * changed while the broker runs. A change is durable in the metadata before it holds. Runs on main.
  */
 export interface ConfigServiceParts {
@@ -39,22 +41,9 @@ export interface ConfigServiceParts {
 }
 
 export interface ConfigResource {
-  readonly kind: 'topic' | 'broker'
-  /** Of a broker: its node id, '' for all brokers. */
+  readonly kind: 'topic' | 'broker' | 'group'
+  /** Of a broker: its node id, '' for all brokers. Of a group, whether there is one or not. */
   readonly name: string
-}
-
-/** Single options, or everything that is to be set afterwards. */
-export type Alteration =
-  | { readonly kind: 'operations'; readonly operations: readonly ConfigOperation[] }
-  | {
-      readonly kind: 'replace'
-      readonly entries: readonly { readonly name: string; readonly value: string | null }[]
-    }
-
-export interface AlterOutcome {
-  readonly errorCode: ErrorCode
-  readonly errorMessage: string | null
 }
 
 const OK: AlterOutcome = { errorCode: ErrorCode.NONE, errorMessage: null }
@@ -69,10 +58,12 @@ const LOG_OPTIONS: ReadonlySet<string> = new Set([
 
 export class ConfigService {
   readonly #parts: ConfigServiceParts
+  readonly groups: GroupConfigs
   readonly #changedCallbacks: ((name: BrokerOptionName) => void)[] = []
 
   constructor(parts: ConfigServiceParts) {
     this.#parts = parts
+    this.groups = new GroupConfigs(parts)
   }
 
   /** `callback` runs with every option of this broker that changes while it runs. */
@@ -99,6 +90,7 @@ export class ConfigService {
         ? unknownTopic(resource.name)
         : describeTopicConfigs(topic.configs, config)
     }
+    if (resource.kind === 'group') return this.groups.describe(resource.name)
     const stranger = this.#strangerOf(resource)
     if (stranger !== null) return stranger
     if (resource.name !== ALL_BROKERS) return describeBrokerConfigs(config)
@@ -115,6 +107,9 @@ export class ConfigService {
         this.#planTopic(topic, alteration)
       const outcome = await this.#parts.topics.alterConfigs(resource.name, plan, validateOnly)
       return { errorCode: outcome.errorCode, errorMessage: outcome.errorMessage }
+    }
+    if (resource.kind === 'group') {
+      return this.groups.alter(resource.name, alteration, validateOnly)
     }
     return this.#strangerOf(resource) ?? this.#alterBroker(resource.name, alteration, validateOnly)
   }

@@ -18,6 +18,7 @@ import type { Loggers } from '../metrics/logger.ts'
 import type { Arena } from '../ring/arena.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
 import { CoordinatorPartition, type Step } from './coordinator-partition.ts'
+import type { GroupConfigs } from './group-configs.ts'
 import { InternalLog } from './internal-log.ts'
 import { CONSUMER_OFFSETS, isInternalTopic } from './topic-name.ts'
 import type { TopicService } from './topic-service.ts'
@@ -29,6 +30,7 @@ import type { TopicService } from './topic-service.ts'
  */
 export interface GroupServiceParts {
   readonly config: BrokerConfig
+  readonly configs: { readonly groups: GroupConfigs }
   readonly clock: Clock
   readonly loggers: Loggers
   readonly arena: Arena
@@ -134,7 +136,7 @@ export class GroupService {
 
   #open(topic: Topic): void {
     const parts = this.#parts
-    const config = groupConfig(parts.config)
+    const config = groupConfig(parts.config, parts.configs.groups)
     const topics = topicView(parts.image)
     const regexes = new TopicRegexes()
     this.#topicId = topic.id
@@ -182,7 +184,7 @@ export class GroupService {
   }
 }
 
-function groupConfig(config: BrokerConfig): GroupConfig {
+function groupConfig(config: BrokerConfig, configs: GroupConfigs): GroupConfig {
   return {
     groupMaxSize: config.get('group.max.size'),
     sessionTimeoutMsMin: config.get('group.min.session.timeout.ms'),
@@ -192,8 +194,7 @@ function groupConfig(config: BrokerConfig): GroupConfig {
     offsetsRetentionMs: config.get('offsets.retention.minutes') * MINUTE_MS,
     consumer: {
       maxSize: config.get('group.consumer.max.size'),
-      sessionTimeoutMs: config.get('group.consumer.session.timeout.ms'),
-      heartbeatIntervalMs: config.get('group.consumer.heartbeat.interval.ms'),
+      timesOf: (groupId) => configs.timesOf(groupId),
       assignors: config.get('group.consumer.assignors'),
       migrationPolicy: config.get('group.consumer.migration.policy'),
     },

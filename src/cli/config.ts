@@ -21,7 +21,7 @@ import { type Format, formatJson, formatTable, type Streams } from './output.ts'
 
 export function configCommand(streams: Streams): Command {
   return new Command('config')
-    .description('list, show and change the options of brokers and topics')
+    .description('list, show and change the options of brokers, topics and groups')
     .addCommand(listCommand(streams), { isDefault: true })
     .addCommand(getCommand(streams))
     .addCommand(setCommand(streams))
@@ -32,6 +32,7 @@ Examples:
   $ millrace config list retention --scope topic
   $ millrace config get --topic orders
   $ millrace config set retention.ms=3600000 --topic orders
+  $ millrace config set consumer.session.timeout.ms=60000 --group billing
   $ millrace config set log.retention.ms=86400000             # of all brokers
   $ millrace config set --unset log.retention.ms`,
     )
@@ -46,7 +47,7 @@ function listCommand(streams: Streams): Command {
   return new Command('list')
     .description('list the options that there are')
     .addArgument(new Argument('[word]', 'only options whose name contains it'))
-    .addOption(new Option('--scope <scope>', 'only these').choices(['broker', 'topic']))
+    .addOption(new Option('--scope <scope>', 'only these').choices(['broker', 'topic', 'group']))
     .addOption(formatOption())
     .action((word: string | undefined, options: ListOptions) => {
       const rows = optionRows().filter(
@@ -63,6 +64,7 @@ function listCommand(streams: Streams): Command {
 
 interface TargetFlags extends Shared {
   readonly topic?: string
+  readonly group?: string
   readonly broker?: string
   readonly allBrokers?: boolean
 }
@@ -73,7 +75,10 @@ function targeted(command: Command): Command {
     .addOption(
       new Option('-t, --topic <name>', 'of a topic')
         .argParser(topicName)
-        .conflicts(['broker', 'allBrokers']),
+        .conflicts(['group', 'broker', 'allBrokers']),
+    )
+    .addOption(
+      new Option('-g, --group <id>', 'of a consumer group').conflicts(['broker', 'allBrokers']),
     )
     .addOption(
       new Option('--broker <id>', 'of one broker').argParser(brokerId).conflicts(['allBrokers']),
@@ -87,7 +92,9 @@ interface GetOptions extends TargetFlags {
 
 function getCommand(streams: Streams): Command {
   return targeted(new Command('get'))
-    .description('show options of a topic or of brokers (default: of the broker that is asked)')
+    .description(
+      'show options of a topic, a group or brokers (default: of the broker that is asked)',
+    )
     .addArgument(new Argument('[names...]', 'only these options'))
     .option('--set', 'only what somebody has set')
     .action(async (names: string[], options: GetOptions) => {
@@ -118,7 +125,7 @@ interface SetOptions extends TargetFlags, ChangeFlags {
 
 function setCommand(streams: Streams): Command {
   return targeted(new Command('set'))
-    .description('change options of a topic or of brokers (default: of all brokers)')
+    .description('change options of a topic, a group or brokers (default: of all brokers)')
     .argument('[name=value...]', 'what to set', assignments)
     .option('--append <name=value>', 'adds to an option that is a list; may repeat', assignments)
     .option('--subtract <name=value>', 'takes from such an option; may repeat', assignments)
@@ -145,8 +152,9 @@ function setCommand(streams: Streams): Command {
 
 const ALL_BROKERS: ConfigResource = { type: 'broker', name: '' }
 
-function targetOf({ topic, broker, allBrokers }: TargetFlags): ConfigResource | null {
+function targetOf({ topic, group, broker, allBrokers }: TargetFlags): ConfigResource | null {
   if (topic !== undefined) return { type: 'topic', name: topic }
+  if (group !== undefined) return { type: 'group', name: group }
   if (broker !== undefined) return { type: 'broker', name: broker }
   return allBrokers === true ? ALL_BROKERS : null
 }
@@ -156,7 +164,7 @@ async function askedBroker(configs: KafkaConfigs): Promise<ConfigResource> {
 }
 
 function titleOf({ type, name }: ConfigResource): string {
-  if (type === 'topic') return `the topic ${name}`
+  if (type !== 'broker') return `the ${type} ${name}`
   return name === '' ? 'all brokers' : `the broker ${name}`
 }
 

@@ -1,12 +1,12 @@
 /**
- * Options of topics and brokers over Kafka's protocol: described and changed, of any broker of the
- * protocol. A refusal is an AdminError.
+ * Options of topics, brokers and groups over Kafka's protocol: described and changed, of any broker
+ * of the protocol. A refusal is an AdminError.
  */
 import { ApiKey } from '../wire/kafka/api.ts'
 import { check, missing } from './admin-error.ts'
 import type { KafkaConnection } from './kafka-connection.ts'
 
-const RESOURCE_TYPES = { topic: 2, broker: 4 } as const
+const RESOURCE_TYPES = { topic: 2, broker: 4, group: 32 } as const
 const OPERATIONS = { set: 0, delete: 1, append: 2, subtract: 3 } as const
 
 export interface ConfigResource {
@@ -117,5 +117,6 @@ function named({ type, name }: ConfigResource): { resourceType: number; resource
 
 function subjectOf({ type, name }: ConfigResource): string {
   if (type === 'topic') return name
+  if (type === 'group') return `group ${name}`
   return name === '' ? 'all brokers' : `broker ${name}`
 }

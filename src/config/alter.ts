@@ -13,6 +13,20 @@ export interface ConfigOperation {
   readonly value: string | null
 }
 
+/** Single options, or everything that is to be set afterwards. */
+export type Alteration =
+  | { readonly kind: 'operations'; readonly operations: readonly ConfigOperation[] }
+  | {
+      readonly kind: 'replace'
+      readonly entries: readonly { readonly name: string; readonly value: string | null }[]
+    }
+
+/** The message is null when there is no error. */
+export interface AlterOutcome {
+  readonly errorCode: ErrorCode
+  readonly errorMessage: string | null
+}
+
 /** Name → text; null takes an option back to what holds without it. */
 export type ConfigChanges = ReadonlyMap<string, string | null>
 

@@ -29,5 +29,28 @@ export function checkTogether(
       'log.cleaner.min.compaction.lag.ms must not exceed log.cleaner.max.compaction.lag.ms',
     )
   }
+  problems.push(...consumerTimeProblems(textOf))
+  return problems
+}
+
+/** Kafka's: the times of consumer groups lie in their ranges; heartbeats fit into a session. */
+function consumerTimeProblems(textOf: (name: BrokerOptionName) => string): string[] {
+  const problems: string[] = []
+  for (const time of ['session.timeout.ms', 'heartbeat.interval.ms'] as const) {
+    const [value, min, max] = ['', 'min.', 'max.'].map((end) =>
+      Number(textOf(`group.consumer.${end as '' | 'min.' | 'max.'}${time}`)),
+    ) as [number, number, number]
+    if (min <= value && value <= max) continue
+    problems.push(
+      `group.consumer.${time} (${value}) must lie between group.consumer.min.${time} (${min}) ` +
+        `and group.consumer.max.${time} (${max})`,
+    )
+  }
+  const sessionMs = Number(textOf('group.consumer.session.timeout.ms'))
+  if (sessionMs <= Number(textOf('group.consumer.heartbeat.interval.ms'))) {
+    problems.push(
+      'group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms',
+    )
+  }
   return problems
 }

@@ -4,6 +4,12 @@
  */
 import type { BrokerConfig, OptionSource } from './broker-config.ts'
 import { DYNAMIC_OPTIONS } from './dynamic-options.ts'
+import {
+  GROUP_OPTION_NAMES,
+  type GroupOverrides,
+  groupOption,
+  groupSynonym,
+} from './group-options.ts'
 import type { ConfigType, Option } from './option.ts'
 import { BROKER_OPTIONS, type BrokerOptionName, isBrokerOption } from './options.ts'
 import { TOPIC_OPTIONS, type TopicOverrides, topicOptionText } from './topic-options.ts'
@@ -15,26 +21,30 @@ export const ConfigSource = {
   DYNAMIC_DEFAULT_BROKER_CONFIG: 3,
   STATIC_BROKER_CONFIG: 4,
   DEFAULT_CONFIG: 5,
+  DYNAMIC_GROUP_CONFIG: 8,
 } as const
 export type ConfigSource = (typeof ConfigSource)[keyof typeof ConfigSource]
 
-export interface ConfigSynonym {
+/** Of topics' and brokers' options: groups have nothing to do with them. */
+type PlainSource = Exclude<ConfigSource, typeof ConfigSource.DYNAMIC_GROUP_CONFIG>
+
+export interface ConfigSynonym<S extends ConfigSource = ConfigSource> {
   readonly name: string
   readonly value: string | null
-  readonly source: ConfigSource
+  readonly source: S
 }
 
-export interface ConfigEntry {
+export interface ConfigEntry<S extends ConfigSource = ConfigSource> {
   readonly name: string
   readonly value: string | null
   /** Whether a request can change it. */
   readonly readOnly: boolean
   readonly sensitive: boolean
-  readonly source: ConfigSource
+  readonly source: S
   readonly type: ConfigType
   readonly doc: string
   /** The value's own source first, then those that it hides. */
-  readonly synonyms: readonly ConfigSynonym[]
+  readonly synonyms: readonly ConfigSynonym<S>[]
 }
 
 /** Every option of a topic, by name. */
@@ -42,9 +52,9 @@ export function describeTopicConfigs(
   overrides: TopicOverrides,
   broker: BrokerConfig,
   replicationFactor = 1,
-): ConfigEntry[] {
+): ConfigEntry<PlainSource>[] {
   return Object.entries(TOPIC_OPTIONS).map(([name, { option, synonyms: chain }]) => {
-    const synonyms: ConfigSynonym[] = []
+    const synonyms: ConfigSynonym<PlainSource>[] = []
     const own = overrides.get(name) ?? null
     if (own !== null) {
       synonyms.push({ name, value: own, source: ConfigSource.DYNAMIC_TOPIC_CONFIG })
@@ -64,8 +74,34 @@ export function describeTopicConfigs(
   })
 }
 
+/** Every option of a consumer group, by name. */
+export function describeGroupConfigs(
+  overrides: GroupOverrides,
+  broker: BrokerConfig,
+): ConfigEntry[] {
+  return GROUP_OPTION_NAMES.map((name) => {
+    const synonyms: ConfigSynonym[] = []
+    const own = overrides.get(name)
+    if (own !== undefined) {
+      synonyms.push({ name, value: own, source: ConfigSource.DYNAMIC_GROUP_CONFIG })
+    }
+    const synonym = groupSynonym(name)
+    synonyms.push(...setSynonym(synonym, broker), ...defaultSynonym(synonym))
+    return {
+      name,
+      value: own ?? broker.text(synonym),
+      readOnly: false,
+      sensitive: false,
+      source: synonyms[0]?.source ?? ConfigSource.DEFAULT_CONFIG,
+      type: groupOption(name).type,
+      doc: groupOption(name).doc,
+      synonyms,
+    }
+  })
+}
+
 /** Every option of the broker, by name. */
-export function describeBrokerConfigs(broker: BrokerConfig): ConfigEntry[] {
+export function describeBrokerConfigs(broker: BrokerConfig): ConfigEntry<PlainSource>[] {
   const names = Object.keys(BROKER_OPTIONS).filter(isBrokerOption).sort()
   return names.map((name) => {
     const synonyms = [...setSynonym(name, broker), ...defaultSynonym(name)]
@@ -74,7 +110,9 @@ export function describeBrokerConfigs(broker: BrokerConfig): ConfigEntry[] {
 }
 
 /** What was set for all brokers of the cluster while they ran, by name. */
-export function describeClusterConfigs(set: ReadonlyMap<string, string>): ConfigEntry[] {
+export function describeClusterConfigs(
+  set: ReadonlyMap<string, string>,
+): ConfigEntry<PlainSource>[] {
   const names = [...set.keys()].filter(isBrokerOption).sort()
   return names.map((name) => {
     const text = set.get(name) ?? null
@@ -86,8 +124,8 @@ export function describeClusterConfigs(set: ReadonlyMap<string, string>): Config
 
 function entryOf(
   name: BrokerOptionName,
-  { text, synonyms }: { text: string | null; synonyms: ConfigSynonym[] },
-): ConfigEntry {
+  { text, synonyms }: { text: string | null; synonyms: ConfigSynonym<PlainSource>[] },
+): ConfigEntry<PlainSource> {
   return {
     name,
     value: shownValue(name, text),
@@ -100,19 +138,19 @@ function entryOf(
   }
 }
 
-function setSynonym(name: BrokerOptionName, broker: BrokerConfig): ConfigSynonym[] {
+function setSynonym(name: BrokerOptionName, broker: BrokerConfig): ConfigSynonym<PlainSource>[] {
   return broker.settings(name).map(({ source, text }) => {
     return { name, value: shownValue(name, text), source: codeOf(source) }
   })
 }
 
-function codeOf(source: OptionSource): ConfigSource {
+function codeOf(source: OptionSource): PlainSource {
   if (source === 'broker') return ConfigSource.DYNAMIC_BROKER_CONFIG
   if (source === 'cluster') return ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
   return ConfigSource.STATIC_BROKER_CONFIG
 }
 
-function defaultSynonym(name: BrokerOptionName): ConfigSynonym[] {
+function defaultSynonym(name: BrokerOptionName): ConfigSynonym<PlainSource>[] {
   const { defaultText } = BROKER_OPTIONS[name]
   if (defaultText === null) return []
   return [{ name, value: defaultText, source: ConfigSource.DEFAULT_CONFIG }]

@@ -369,6 +369,26 @@ export const BROKER_OPTIONS = {
     'How often members of consumer groups are told to send heartbeats.',
     { min: 1 },
   ),
+  'group.consumer.min.session.timeout.ms': int(
+    45_000,
+    'The shortest session that a consumer group may be given.',
+    { min: 1 },
+  ),
+  'group.consumer.max.session.timeout.ms': int(
+    60_000,
+    'The longest session that a consumer group may be given.',
+    { min: 1 },
+  ),
+  'group.consumer.min.heartbeat.interval.ms': int(
+    5000,
+    'The shortest interval of heartbeats that a consumer group may be given.',
+    { min: 1 },
+  ),
+  'group.consumer.max.heartbeat.interval.ms': int(
+    15_000,
+    'The longest interval of heartbeats that a consumer group may be given.',
+    { min: 1 },
+  ),
   'group.consumer.max.size': int(INT_MAX, 'Members of one consumer group.', { min: 1 }),
   'group.consumer.assignors': list(
     'uniform,range',

@@ -25,6 +25,8 @@ export class MetadataImage {
   topicsVersion = 0
   /** What was set while brokers ran: by node id as text, '' for all of them, then by option. */
   readonly brokerConfigs = new Map<string, Map<string, string>>()
+  /** By group, then by option. */
+  readonly groupConfigs = new Map<string, Map<string, string>>()
   nextProducerId = 0
   brokerEpoch = 0
 
@@ -68,14 +70,12 @@ export class MetadataImage {
       case 'producer-ids':
         this.nextProducerId = Math.max(this.nextProducerId, record.nextProducerId)
         return
-      case 'broker-config': {
-        const configs = this.brokerConfigs.get(record.broker) ?? new Map<string, string>()
-        if (record.value === null) configs.delete(record.name)
-        else configs.set(record.name, record.value)
-        if (configs.size === 0) this.brokerConfigs.delete(record.broker)
-        else this.brokerConfigs.set(record.broker, configs)
+      case 'broker-config':
+        setIn(this.brokerConfigs, record.broker, record)
         return
-      }
+      case 'group-config':
+        setIn(this.groupConfigs, record.group, record)
+        return
       default:
         unreachable(record)
     }
@@ -95,4 +95,17 @@ export class MetadataImage {
     assert(topic !== undefined, `topic id ${id} is not known`)
     return topic
   }
+}
+
+/** Who has nothing set has no entry. */
+function setIn(
+  all: Map<string, Map<string, string>>,
+  owner: string,
+  { name, value }: { readonly name: string; readonly value: string | null },
+): void {
+  const configs = all.get(owner) ?? new Map<string, string>()
+  if (value === null) configs.delete(name)
+  else configs.set(name, value)
+  if (configs.size === 0) all.delete(owner)
+  else all.set(owner, configs)
 }

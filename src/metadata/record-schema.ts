@@ -81,6 +81,15 @@ const SCHEMAS: readonly {
       value: { type: 'string', versions: '0+', nullable: '0+' },
     }),
   },
+  {
+    id: 8,
+    type: 'group-config',
+    schema: recordOf('GroupConfigRecord', {
+      group: { type: 'string', versions: '0+' },
+      name: { type: 'string', versions: '0+' },
+      value: { type: 'string', versions: '0+', nullable: '0+' },
+    }),
+  },
 ]
 
 const BY_TYPE = new Map(

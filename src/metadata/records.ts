@@ -13,6 +13,7 @@ export type MetadataRecord =
   | RemoveTopicRecord
   | ProducerIdsRecord
   | BrokerConfigRecord
+  | GroupConfigRecord
 
 /** A broker process began. After an unclean stop every partition's leader epoch goes up by one. */
 export interface BrokerStartRecord {
@@ -63,6 +64,14 @@ export interface BrokerConfigRecord {
   readonly type: 'broker-config'
   /** A node id, or '' for all brokers of the cluster. */
   readonly broker: string
+  readonly name: string
+  readonly value: string | null
+}
+
+/** Sets one option of a consumer group; a null value removes it. */
+export interface GroupConfigRecord {
+  readonly type: 'group-config'
+  readonly group: string
   readonly name: string
   readonly value: string | null
 }

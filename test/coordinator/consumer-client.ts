@@ -201,7 +201,8 @@ export class ConsumerClient {
     }
     this.isJoined = true
     this.memberEpoch = answer.memberEpoch
-    this.#leaseEndMs = sentMs + Math.min(CONFIG.consumer.sessionTimeoutMs, this.#rebalanceMs)
+    this.#leaseEndMs =
+      sentMs + Math.min(CONFIG.consumer.timesOf(this.#group).sessionTimeoutMs, this.#rebalanceMs)
     // An answer that was lost may have told it before.
     const toldMs = this.#unansweredSinceMs
     this.#unansweredSinceMs = Infinity

@@ -23,8 +23,7 @@ export const CONFIG: GroupConfig = {
   offsetsRetentionMs: 3_600_000,
   consumer: {
     maxSize: 20,
-    sessionTimeoutMs: 3000,
-    heartbeatIntervalMs: 400,
+    timesOf: () => ({ sessionTimeoutMs: 3000, heartbeatIntervalMs: 400 }),
     assignors: ['uniform', 'range'],
     migrationPolicy: 'bidirectional',
   },

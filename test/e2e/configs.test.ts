@@ -13,11 +13,12 @@ import { RawClient } from '../support/raw-client.ts'
 
 const TOPIC = 2
 const BROKER = 4
+const GROUP = 32
 const SET = 0
 const DELETE = 1
 const APPEND = 2
 const SUBTRACT = 3
-const SOURCE = { topic: 1, broker: 2, cluster: 3, static: 4, default: 5 }
+const SOURCE = { topic: 1, broker: 2, cluster: 3, static: 4, default: 5, group: 8 }
 
 let broker: TestBroker
 let client: RawClient
@@ -255,6 +256,85 @@ describe('the options of brokers', () => {
     const shards = configs.find((one) => one.name === 'millrace.shards')
     assert.equal(shards?.readOnly, true)
   })
+})
+
+describe('the options of groups', () => {
+  const billing: Resource = [GROUP, 'billing']
+  const SESSION = 'consumer.session.timeout.ms'
+  const HEARTBEAT = 'consumer.heartbeat.interval.ms'
+
+  test('come from the broker, hold from the next heartbeat on, and after a kill', async () => {
+    assert.deepEqual(await shown(billing, HEARTBEAT), ['5000', SOURCE.default])
+    await createTopic(client, { name: 'bills', partitions: 1 })
+    await coordinatorReady()
+    assert.equal((await heartbeat({ memberEpoch: 0 })).heartbeatIntervalMs, 5000)
+    await alterOk(billing, [
+      [HEARTBEAT, SET, '7000'],
+      [SESSION, SET, '50000'],
+    ])
+    assert.equal((await heartbeat({ memberEpoch: 1 })).heartbeatIntervalMs, 7000)
+    client.close()
+    await broker.kill()
+    broker = await startBroker({ shards: 2, dataDirs: broker.dataDirs })
+    client = await RawClient.open(broker.port)
+    await coordinatorReady()
+    assert.equal((await heartbeat({ memberEpoch: 1 })).heartbeatIntervalMs, 7000)
+    assert.deepEqual(await shown(billing, SESSION), ['50000', SOURCE.group])
+    const groups = await client.request(ApiKey.LIST_CONFIG_RESOURCES, 1, { resourceTypes: [GROUP] })
+    assert.deepEqual(
+      groups.configResources.map((one) => one.resourceName),
+      ['billing'],
+    )
+    await alterOk(billing, [
+      [HEARTBEAT, DELETE, null],
+      [SESSION, DELETE, null],
+    ])
+    assert.equal((await heartbeat({ memberEpoch: 1 })).heartbeatIntervalMs, 5000)
+    const none = await client.request(ApiKey.LIST_CONFIG_RESOURCES, 1, { resourceTypes: [GROUP] })
+    assert.deepEqual(none.configResources, [])
+  })
+
+  test('are refused when unknown, out of the broker’s range, or bad together', async () => {
+    const cases: [Resource, string, string, number, RegExp][] = [
+      [billing, 'consumer.session.timeout', '1', ErrorCode.INVALID_CONFIG, /did you mean/],
+      [billing, SESSION, '44999', ErrorCode.INVALID_CONFIG, /45000 to 60000/],
+      [billing, HEARTBEAT, '15001', ErrorCode.INVALID_CONFIG, /5000 to 15000/],
+      [billing, HEARTBEAT, 'often', ErrorCode.INVALID_CONFIG, /often/],
+      [[GROUP, ''], HEARTBEAT, '6000', ErrorCode.INVALID_REQUEST, /Name a group/],
+    ]
+    for (const [resource, name, value, code, message] of cases) {
+      const answer = await alter(resource, [[name, SET, value]])
+      assert.equal(answer.errorCode, code, name)
+      assert.match(answer.errorMessage ?? '', message)
+    }
+    assert.deepEqual(await shown(billing, SESSION), ['45000', SOURCE.default])
+  })
+
+  async function coordinatorReady(): Promise<void> {
+    const asked = { keyType: 0, coordinatorKeys: ['billing'] }
+    for (;;) {
+      const answer = await client.request(ApiKey.FIND_COORDINATOR, 4, asked)
+      if (answer.coordinators[0]!.errorCode === ErrorCode.NONE) return
+    }
+  }
+
+  async function heartbeat({ memberEpoch }: { memberEpoch: number }) {
+    const isJoining = memberEpoch === 0
+    for (;;) {
+      const answer = await client.request(ApiKey.CONSUMER_GROUP_HEARTBEAT, 1, {
+        groupId: 'billing',
+        memberId: 'm',
+        memberEpoch,
+        rebalanceTimeoutMs: isJoining ? 60_000 : -1,
+        subscribedTopicNames: isJoining ? ['bills'] : null,
+        topicPartitions: isJoining ? [] : null,
+      })
+      // Read the log first.
+      if (answer.errorCode === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS) continue
+      assert.equal(answer.errorCode, ErrorCode.NONE, answer.errorMessage ?? '')
+      return answer
+    }
+  }
 })
 
 test('DescribeConfigs, describes nothing twice in one answer', async () => {

@@ -16,7 +16,9 @@ const PARTITIONS = 6
 const SET = {
   'group.initial.rebalance.delay.ms': '100',
   'group.min.session.timeout.ms': '1000',
+  'group.consumer.min.session.timeout.ms': '1000',
   'group.consumer.session.timeout.ms': '20000',
+  'group.consumer.min.heartbeat.interval.ms': '100',
   'group.consumer.heartbeat.interval.ms': '300',
   'offsets.topic.num.partitions': '4',
 }

@@ -95,10 +95,21 @@ describe('Kafka’s tools', { skip }, () => {
       await run('kafka-configs', '--alter', ...which, '--delete-config', 'log.retention.ms')
     }
     assert.doesNotMatch(await run('kafka-configs', '--describe', ...own), /DYNAMIC/)
-    for (const type of ['client-metrics', 'groups']) {
-      await run('kafka-configs', '--describe', '--entity-type', type)
-    }
+    await run('kafka-configs', '--describe', '--entity-type', 'client-metrics')
     assert.equal((await run('kafka-client-metrics', '--list')).trim(), '')
+  })
+
+  test('kafka-configs, alters and describes groups', async () => {
+    const billing = ['--entity-type', 'groups', '--entity-name', 'billing']
+    const add = ['--add-config', 'consumer.heartbeat.interval.ms=6000']
+    await run('kafka-configs', '--alter', ...billing, ...add)
+    assert.match(
+      await run('kafka-configs', '--describe', '--entity-type', 'groups'),
+      /billing[\s\S]*consumer\.heartbeat\.interval\.ms=6000 .*DYNAMIC_GROUP_CONFIG/,
+    )
+    const drop = ['--delete-config', 'consumer.heartbeat.interval.ms']
+    await run('kafka-configs', '--alter', ...billing, ...drop)
+    assert.doesNotMatch(await run('kafka-configs', '--describe', ...billing), /heartbeat/)
   })
 
   test('kafka-get-offsets, asks for every kind of place', async () => {

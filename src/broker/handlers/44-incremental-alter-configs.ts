@@ -1,11 +1,10 @@
-import type { ConfigOperation } from '../../config/alter.ts'
+import type { Alteration, ConfigOperation } from '../../config/alter.ts'
 import type {
   IncrementalAlterConfigsRequest,
   IncrementalAlterConfigsResponseInit,
 } from '../../wire/kafka/schema/44-incremental-alter-configs.ts'
 import type { Broker } from '../broker.ts'
 import { alterResources } from '../config-resource.ts'
-import type { Alteration } from '../config-service.ts'
 import type { Reply } from '../request.ts'
 
 /** IncrementalAlterConfigs (key 44): single options are set, deleted, appended to, shortened. */

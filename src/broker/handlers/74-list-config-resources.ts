@@ -9,7 +9,7 @@ import type { AskContext, Reply } from '../request.ts'
 
 /**
  * ListConfigResources (key 74): what has a configuration. Version 0 asks for client metrics only,
- * which nobody can subscribe to here; of groups and loggers none has a configuration either.
+ * which nobody can subscribe to here; loggers have none either.
  */
 type Resource = ListConfigResourcesResponseInit['configResources'][number]
 
@@ -33,6 +33,11 @@ export function listConfigResources(
   }
   if (types.has(ResourceType.BROKER)) {
     resources.push({ resourceName: String(broker.nodeId), resourceType: ResourceType.BROKER })
+  }
+  if (types.has(ResourceType.GROUP)) {
+    for (const resourceName of broker.image.groupConfigs.keys()) {
+      resources.push({ resourceName, resourceType: ResourceType.GROUP })
+    }
   }
   return reply(ErrorCode.NONE, resources)
 }

@@ -53,9 +53,9 @@ export class ConsumerGroupProtocol {
     this.#steps.bring(group, context, mustGrow)
     this.#steps.assign(group, context)
     this.#steps.advance(group, member, { reported: reportedBy(request), now: context })
-    const { sessionTimeoutMs, heartbeatIntervalMs: intervalMs } = this.#parts.config.consumer
-    member.sessionDeadlineMs = context.monotonicMs + sessionTimeoutMs
-    return answerTo(request, member, { assignedBefore, intervalMs })
+    const times = this.#parts.config.consumer.timesOf(group.groupId)
+    member.sessionDeadlineMs = context.monotonicMs + times.sessionTimeoutMs
+    return answerTo(request, member, { assignedBefore, intervalMs: times.heartbeatIntervalMs })
   }
 
   /** Why the group refuses the request; null when it does not. */
@@ -174,7 +174,7 @@ export class ConsumerGroupProtocol {
 
   /** The log has been read: members have their session's time to be heard of again. */
   onLoaded(group: ConsumerGroup, now: Now): void {
-    const { sessionTimeoutMs } = this.#parts.config.consumer
+    const { sessionTimeoutMs } = this.#parts.config.consumer.timesOf(group.groupId)
     for (const member of group.members.values()) {
       const sessionMs = member.profile.classic?.sessionTimeoutMs ?? sessionTimeoutMs
       member.sessionDeadlineMs = now.monotonicMs + sessionMs

@@ -26,8 +26,11 @@ export interface GroupConfig {
 /** Of groups of the new protocol; the options `group.consumer.…`. */
 export interface ConsumerGroupConfig {
   readonly maxSize: number
-  readonly sessionTimeoutMs: number
-  readonly heartbeatIntervalMs: number
+  /** Of one group: a group may have times of its own. Milliseconds. */
+  timesOf(groupId: string): {
+    readonly sessionTimeoutMs: number
+    readonly heartbeatIntervalMs: number
+  }
   /** Names; the first is the default. Not empty. */
   readonly assignors: readonly string[]
   readonly migrationPolicy: MigrationPolicy

@@ -1,16 +1,14 @@
 import type { z } from 'zod'
-import { listOffsets } from '../../broker/handlers/02-list-offsets.ts'
 import { deleteRecords } from '../../broker/handlers/21-delete-records.ts'
 import { type Event, type EventsRead, readEvents as readLog } from '../../broker/read-events.ts'
-import { SendTurns } from '../../broker/send-turns.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
-import type { ListOffsetsResponseInit } from '../../wire/kafka/schema/02-list-offsets.ts'
 import type { DeleteRecordsResponseInit } from '../../wire/kafka/schema/21-delete-records.ts'
 import { jsonResponse } from '../web/responses.ts'
 import type { BodyChunk, WebResponse } from '../web/web-server.ts'
 import { type Call, handleOf, topicOf } from './call.ts'
 import { toJson } from './event-forms.ts'
 import { EventStream, type Page } from './event-stream.ts'
+import { LATEST, offsetAt } from './offset-at.ts'
 import { JSON_TYPE, LINES_TYPE } from './operations.ts'
 import { badRequest, kafkaError, type RestError } from './rest-error.ts'
 import {
@@ -32,7 +30,6 @@ const READ_BYTES = 1024 * 1024
 const STREAM_BYTES = 256 * 1024
 /** A stream without events sends an empty line: a reader that is gone is noticed by it. */
 const HEARTBEAT_MS = 5000
-const LIST_OFFSETS_VERSION = 9
 
 interface Place {
   readonly handle: number
@@ -62,35 +59,14 @@ export async function readEvents(call: Call<Query>, type: string): Promise<WebRe
 async function beginning(call: Call<Query>, handle: number): Promise<number> {
   const { offset = 'earliest', timestamp } = call.query
   if (timestamp !== undefined) {
-    const found = await offsetAt(call, timestamp)
-    return found >= 0 ? found : offsetAt(call, LATEST)
+    const found = await offsetAt(call.broker, call, timestamp)
+    return found >= 0 ? found : offsetAt(call.broker, call, LATEST)
   }
   if (typeof offset === 'number') return offset
   const reply = await call.broker.control(handle, { kind: 'offsets', handle })
   if (reply.kind !== 'offsets') throw kafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
   return offset === 'earliest' ? reply.logStartOffset : reply.highWatermark
 }
-
-/** Of the first event that is not older than `timestamp`; −1 when there is none. */
-async function offsetAt(call: Call<Query>, timestamp: number): Promise<number> {
-  const { partition: partitionIndex, topic: name } = call
-  const asked = { partitionIndex, currentLeaderEpoch: -1, timestamp, maxNumOffsets: 1 }
-  const topics = [{ name, partitions: [asked] }]
-  const body = { replicaId: -1, isolationLevel: 0, timeoutMs: 0, topics }
-  const reply = await listOffsets(call.broker, body, {
-    apiVersion: LIST_OFFSETS_VERSION,
-    listenerName: '',
-    sendTurns: new SendTurns(),
-    onClose: () => () => {},
-  })
-  const answer = (reply.body as ListOffsetsResponseInit).topics?.[0]?.partitions?.[0]
-  const { errorCode = ErrorCode.NONE, offset = -1 } = answer ?? {}
-  if (errorCode !== ErrorCode.NONE) throw kafkaError(errorCode)
-  return offset
-}
-
-/** A timestamp that stands for the end, as in Kafka's ListOffsets. */
-const LATEST = -1
 
 interface PageLimits {
   readonly bytesMax: number

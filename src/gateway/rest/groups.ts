@@ -8,21 +8,18 @@ import {
   logBounds,
   setOffsets,
 } from '../../broker/group-admin.ts'
-import { listOffsets } from '../../broker/handlers/02-list-offsets.ts'
 import { partitionKey } from '../../broker/member-calls.ts'
-import { SendTurns } from '../../broker/send-turns.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
-import type { ListOffsetsResponseInit } from '../../wire/kafka/schema/02-list-offsets.ts'
 import { jsonResponse } from '../web/responses.ts'
 import type { WebResponse } from '../web/web-server.ts'
 import type { Call } from './call.ts'
 import { Commit, type Group, Reset, type ResetDone } from './group-shapes.ts'
+import { offsetAt } from './offset-at.ts'
 import { readBody } from './read-body.ts'
 import { badRequest, kafkaError } from './rest-error.ts'
 
 /** Consumer groups: list, describe, delete, offsets. Runs on main. */
 const OFFSETS_BODY_BYTES = 4 * 1024 * 1024
-const LIST_OFFSETS_VERSION = 9
 
 export async function listGroups({ broker }: Call<object>): Promise<WebResponse> {
   const groups = await list(broker)
@@ -171,7 +168,7 @@ async function target(
   if (to === 'earliest') return logStartOffset
   if (to === 'latest') return highWatermark
   if ('timestamp' in to) {
-    const found = await offsetAt(call, at, to.timestamp)
+    const found = await offsetAt(call.broker, at, to.timestamp)
     return found >= 0 ? found : highWatermark
   }
   if ('shift' in to) {
@@ -183,27 +180,6 @@ async function target(
     const message = `${name} goes from ${logStartOffset} to ${highWatermark}: ${offset} is outside`
     throw kafkaError(ErrorCode.OFFSET_OUT_OF_RANGE, message, { logStartOffset, highWatermark })
   }
-  return offset
-}
-
-/** Of the first event that is not older; −1 for none. */
-async function offsetAt(
-  { broker }: Call<object>,
-  { topic: name, partition: partitionIndex }: Place,
-  timestamp: number,
-): Promise<number> {
-  const asked = { partitionIndex, currentLeaderEpoch: -1, timestamp, maxNumOffsets: 1 }
-  const topics = [{ name, partitions: [asked] }]
-  const body = { replicaId: -1, isolationLevel: 0, timeoutMs: 0, topics }
-  const reply = await listOffsets(broker, body, {
-    apiVersion: LIST_OFFSETS_VERSION,
-    listenerName: '',
-    sendTurns: new SendTurns(),
-    onClose: () => () => {},
-  })
-  const answer = (reply.body as ListOffsetsResponseInit).topics?.[0]?.partitions?.[0]
-  const { errorCode = ErrorCode.NONE, offset = -1 } = answer ?? {}
-  if (errorCode !== ErrorCode.NONE) throw kafkaError(errorCode)
   return offset
 }
 

@@ -1,0 +1,86 @@
+/**
+ * The options of one consumer group (KIP-848). A group stores only what somebody set, as text; what
+ * it does not set comes from the broker's option of the same name behind `group.`, and other broker
+ * options say how far it may go.
+ */
+import type { BrokerConfig } from './broker-config.ts'
+import type { Option } from './option.ts'
+import { BROKER_OPTIONS } from './options.ts'
+import { didYouMean } from './suggest.ts'
+
+export const GROUP_OPTION_NAMES = [
+  'consumer.heartbeat.interval.ms',
+  'consumer.session.timeout.ms',
+] as const
+export type GroupOptionName = (typeof GROUP_OPTION_NAMES)[number]
+
+/** What somebody set: option name → text. */
+export type GroupOverrides = ReadonlyMap<string, string>
+
+/** Milliseconds. */
+export interface ConsumerTimes {
+  readonly sessionTimeoutMs: number
+  readonly heartbeatIntervalMs: number
+}
+
+export function isGroupOption(name: string): name is GroupOptionName {
+  return (GROUP_OPTION_NAMES as readonly string[]).includes(name)
+}
+
+/** The broker option that gives the default, whose type and meaning are the same. */
+export function groupSynonym(name: GroupOptionName): `group.${GroupOptionName}` {
+  return `group.${name}`
+}
+
+export function groupOption(name: GroupOptionName): Option {
+  return BROKER_OPTIONS[groupSynonym(name)]
+}
+
+/** Null when every entry is a known option with a good value, else what is wrong, in one line. */
+export function validateGroupConfigs(
+  overrides: GroupOverrides,
+  broker: BrokerConfig,
+): string | null {
+  for (const [name, text] of overrides) {
+    if (!isGroupOption(name)) {
+      return `Unknown group config name: ${name}${didYouMean(name, GROUP_OPTION_NAMES)}`
+    }
+    const parsed = groupOption(name).parse(text.trim())
+    if (!parsed.ok) return `Invalid value ${text} for ${name}: expected ${parsed.expected}`
+    const [min, max] = rangeOf(name, broker)
+    const value = parsed.value as number
+    if (value < min || value > max) {
+      return `Invalid value ${text} for ${name}: this broker takes ${min} to ${max}`
+    }
+  }
+  const { sessionTimeoutMs, heartbeatIntervalMs } = consumerTimes(overrides, broker)
+  if (heartbeatIntervalMs < sessionTimeoutMs) return null
+  return `consumer.heartbeat.interval.ms (${heartbeatIntervalMs}) must be less than consumer.session.timeout.ms (${sessionTimeoutMs})`
+}
+
+/** What holds for a group; where the broker's range has become smaller, the nearest in it. */
+export function consumerTimes(overrides: GroupOverrides, broker: BrokerConfig): ConsumerTimes {
+  const time = (name: GroupOptionName): number => {
+    const text = overrides.get(name)
+    const parsed = text === undefined ? undefined : groupOption(name).parse(text.trim())
+    if (parsed?.ok !== true) return broker.get(groupSynonym(name))
+    const [min, max] = rangeOf(name, broker)
+    return Math.min(max, Math.max(min, parsed.value as number))
+  }
+  return {
+    sessionTimeoutMs: time('consumer.session.timeout.ms'),
+    heartbeatIntervalMs: time('consumer.heartbeat.interval.ms'),
+  }
+}
+
+function rangeOf(name: GroupOptionName, broker: BrokerConfig): readonly [number, number] {
+  return name === 'consumer.session.timeout.ms'
+    ? [
+        broker.get('group.consumer.min.session.timeout.ms'),
+        broker.get('group.consumer.max.session.timeout.ms'),
+      ]
+    : [
+        broker.get('group.consumer.min.heartbeat.interval.ms'),
+        broker.get('group.consumer.max.heartbeat.interval.ms'),
+      ]
+}
