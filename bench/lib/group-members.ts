@@ -34,6 +34,11 @@ const CLIENT_ID = 'bench'
 const HEARTBEAT_VERSION = 4
 const CONSUMER_HEARTBEAT_VERSION = 0
 const ROUNDS_MAX = 100
+const STARTING: ReadonlySet<number> = new Set([
+  ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+  ErrorCode.COORDINATOR_NOT_AVAILABLE,
+  ErrorCode.NOT_COORDINATOR,
+])
 
 /** One group, a member on each connection. Resolves with the frame that each sends to stay. */
 export function joinGroup(
@@ -83,14 +88,16 @@ async function joinRound(
   connection: KafkaConnection,
   { groupId, memberId, metadata }: { groupId: string; memberId: string; metadata: Uint8Array },
 ): Promise<JoinAnswer> {
-  const answer = await connection.request(ApiKey.JOIN_GROUP, () => ({
-    groupId,
-    sessionTimeoutMs: SESSION_TIMEOUT_MS,
-    rebalanceTimeoutMs: REBALANCE_TIMEOUT_MS,
-    memberId,
-    protocolType: PROTOCOL_TYPE,
-    protocols: [{ name: 'range', metadata }],
-  }))
+  const answer = await served(() =>
+    connection.request(ApiKey.JOIN_GROUP, () => ({
+      groupId,
+      sessionTimeoutMs: SESSION_TIMEOUT_MS,
+      rebalanceTimeoutMs: REBALANCE_TIMEOUT_MS,
+      memberId,
+      protocolType: PROTOCOL_TYPE,
+      protocols: [{ name: 'range', metadata }],
+    })),
+  )
   const expected = memberId === '' ? ErrorCode.MEMBER_ID_REQUIRED : ErrorCode.NONE
   if (answer.errorCode !== expected) throw refused(groupId, 'JoinGroup', answer.errorCode)
   return answer
@@ -159,9 +166,11 @@ async function consumerHeartbeat(
   more: Partial<RequestInit<typeof ApiKey.CONSUMER_GROUP_HEARTBEAT>>,
 ): Promise<void> {
   const { connection, memberId, epoch, owned } = member
-  const answer = await connection.request(ApiKey.CONSUMER_GROUP_HEARTBEAT, () => {
-    return { groupId, memberId, memberEpoch: epoch, topicPartitions: owned, ...more }
-  })
+  const answer = await served(() =>
+    connection.request(ApiKey.CONSUMER_GROUP_HEARTBEAT, () => {
+      return { groupId, memberId, memberEpoch: epoch, topicPartitions: owned, ...more }
+    }),
+  )
   if (answer.errorCode !== ErrorCode.NONE) {
     throw refused(groupId, 'ConsumerGroupHeartbeat', answer.errorCode)
   }
@@ -174,6 +183,15 @@ function stay(groupId: string, { memberId, epoch }: Member): Uint8Array {
   const header = { correlationId: 0, clientId: CLIENT_ID }
   const version = CONSUMER_HEARTBEAT_VERSION
   return frameOf(encodeRequest(ApiKey.CONSUMER_GROUP_HEARTBEAT, version, header, body))
+}
+
+/** Asks again as long as the group's coordinator is not there yet. */
+async function served<T extends { readonly errorCode: number }>(ask: () => Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    const answer = await ask()
+    if (!STARTING.has(answer.errorCode) || attempt === ROUNDS_MAX) return answer
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
 }
 
 function refused(groupId: string, what: string, code: number): Error {

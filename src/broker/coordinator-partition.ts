@@ -8,6 +8,7 @@ import { BatchBuilder } from '../record/batch-builder.ts'
 import { RecordError } from '../record/record-error.ts'
 import { DecodeError } from '../wire/kafka/api.ts'
 import type { InternalLog } from './internal-log.ts'
+import type { Slices } from './slices.ts'
 
 /**
  * The runtime of a coordinator: one partition of an internal topic and the state machine that its
@@ -55,6 +56,8 @@ export interface CoordinatorPartitionParts<M, R> {
   readonly kind: CoordinatorKind<M, R>
   readonly clock: Clock
   readonly logger: Logger
+  /** Shared by all partitions, so that many that load at once do not hold the thread together. */
+  readonly slices: Slices
 }
 
 /** A step of a machine that answers once, now or in a later step. */
@@ -69,8 +72,8 @@ const BATCH_BYTES = 512 * 1024
 const RECORD_OVERHEAD_BYTES = 32
 /** Until the arena is asked again for memory that it had not. */
 const MEMORY_PAUSE_MS = 5
-/** Replaying lets others run after so long. */
-const SLICE_MS = 5
+/** Replaying looks after so many records whether it is time to let others run. */
+const RECORDS_PER_LOOK = 64
 const RELOAD_MS = 1000
 /** A log with a record that cannot be read does not mend by itself. */
 const DAMAGED_RELOAD_MS = 30_000
@@ -254,30 +257,38 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
   }
 
   async #replay(machine: M): Promise<number> {
-    const { log, kind, clock } = this.#parts
+    const { log, slices } = this.#parts
     let offset = await log.logStartOffset()
     let records = 0
-    let sliceEndMs = clock.monotonicMs() + SLICE_MS
     for (;;) {
       const bytes = await log.read(offset, READ_BYTES)
       if (bytes.length === 0) return records
-      let at = 0
-      while (at < bytes.length) {
-        const batch = await decodeBatch(bytes, at, { recordsBytesMax: RECORDS_BYTES_MAX })
-        if (!batch.header.isControl) {
-          for (const { key, value } of batch) {
-            records++
-            const record = key === null ? null : kind.decode(key, value)
-            if (record !== null) machine.replay(record, this.#now())
-            if (clock.monotonicMs() < sliceEndMs) continue
-            await new Promise(setImmediate)
-            sliceEndMs = clock.monotonicMs() + SLICE_MS
-          }
-        }
-        offset = batch.header.baseOffset + batch.header.lastOffsetDelta + 1
-        at += batch.header.bytes
-      }
+      const done = await slices.run(() => this.#replayBatches(machine, bytes))
+      records += done.records
+      offset = done.nextOffset
     }
+  }
+
+  async #replayBatches(
+    machine: M,
+    bytes: Uint8Array,
+  ): Promise<{ records: number; nextOffset: number }> {
+    const { kind, slices } = this.#parts
+    let records = 0
+    let nextOffset = 0
+    for (let at = 0; at < bytes.length; ) {
+      const batch = await decodeBatch(bytes, at, { recordsBytesMax: RECORDS_BYTES_MAX })
+      if (!batch.header.isControl) {
+        for (const { key, value } of batch) {
+          const record = key === null ? null : kind.decode(key, value)
+          if (record !== null) machine.replay(record, this.#now())
+          if (++records % RECORDS_PER_LOOK === 0) await slices.breathe()
+        }
+      }
+      nextOffset = batch.header.baseOffset + batch.header.lastOffsetDelta + 1
+      at += batch.header.bytes
+    }
+    return { records, nextOffset }
   }
 
   #now(): Time {

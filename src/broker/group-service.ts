@@ -20,6 +20,7 @@ import type { ShardProxy } from '../shard/shard-proxy.ts'
 import { CoordinatorPartition, type Step } from './coordinator-partition.ts'
 import type { GroupConfigs } from './group-configs.ts'
 import { InternalLog } from './internal-log.ts'
+import { Slices } from './slices.ts'
 import { CONSUMER_OFFSETS, isInternalTopic } from './topic-name.ts'
 import type { TopicService } from './topic-service.ts'
 
@@ -47,6 +48,8 @@ const MINUTE_MS = 60_000
 const SEGMENT_BYTES = '104857600'
 /** For the header of a batch, and more. */
 const BATCH_OVERHEAD_BYTES = 1024
+/** A request takes several turns of the event loop, each of which may wait for so much loading. */
+const LOAD_SLICE_MS = 2
 /** How long the first client waits until the new topic's logs have been looked at. */
 const LOAD_PATIENCE_MS = 1000
 
@@ -57,9 +60,12 @@ export class GroupService {
   readonly #handles = new Set<number>()
   #topicId = ''
   #expiry: NodeJS.Timeout | null = null
+  /** Of loading. */
+  readonly #slices: Slices
 
   constructor(parts: GroupServiceParts) {
     this.#parts = parts
+    this.#slices = new Slices(() => parts.clock.monotonicMs(), LOAD_SLICE_MS)
   }
 
   /** Begins to load what the topic holds, where there is one. */
@@ -154,6 +160,7 @@ export class GroupService {
         batchBytesMax: GROUP_BATCH_BYTES_MAX,
         clock: parts.clock,
         logger: parts.loggers('groups'),
+        slices: this.#slices,
         kind: {
           create: () => new GroupCoordinator({ config, newId: randomUUID, topics, regexes }),
           encode: encodeGroupRecord,

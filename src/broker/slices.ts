@@ -9,10 +9,12 @@ const SLICE_MS = 10
 export class Slices {
   readonly #turns = new Turns()
   readonly #now: () => number
+  readonly #sliceMs: number
   #startMs = -Infinity
 
-  constructor(monotonicMs: () => number) {
+  constructor(monotonicMs: () => number, sliceMs = SLICE_MS) {
     this.#now = monotonicMs
+    this.#sliceMs = sliceMs
   }
 
   /** Settles as `work` does. */
@@ -25,7 +27,7 @@ export class Slices {
 
   /** For a piece that is long itself: lets others through when it is time. */
   async breathe(): Promise<void> {
-    if (this.#now() - this.#startMs < SLICE_MS) return
+    if (this.#now() - this.#startMs < this.#sliceMs) return
     await new Promise(setImmediate)
     this.#startMs = this.#now()
   }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { CoordinatorPartition } from '../../src/broker/coordinator-partition.ts'
 import type { InternalLog } from '../../src/broker/internal-log.ts'
+import { Slices } from '../../src/broker/slices.ts'
 import { EffectsBuilder } from '../../src/coordinator/effects.ts'
 import { BrokerError } from '../../src/errors/broker-error.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
@@ -82,17 +83,24 @@ class FakeLog {
   }
 }
 
-function open(log: FakeLog, lines: string[] = []): CoordinatorPartition<Notes, string> {
+function open(
+  log: FakeLog,
+  lines: string[] = [],
+  slices = new Slices(() => performance.now()),
+  onDecode = (): unknown => undefined,
+): CoordinatorPartition<Notes, string> {
   const note = (_fields: object, message: string): number => lines.push(message)
   return new CoordinatorPartition<Notes, string>({
     log: log as unknown as InternalLog,
     batchBytesMax: BATCH_BYTES_MAX,
     clock: { wallMs: () => 0, monotonicMs: () => performance.now() },
     logger: { debug: note, info: note, warn: note, error: note },
+    slices,
     kind: {
       create: () => new Notes(),
       encode: (text) => ({ key: NOTHING, value: Buffer.from(text) }),
       decode: (_key, value) => {
+        onDecode()
         const text = Buffer.from(value as Uint8Array).toString()
         if (text === 'damaged') throw new DecodeError('it is damaged', 'notes')
         return text
@@ -193,4 +201,34 @@ describe('CoordinatorPartition', () => {
     assert.equal(await noted(partition, ['x']), -ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
     partition.stop()
   })
+})
+
+function batch(records: number): Uint8Array {
+  const builder = new BatchBuilder()
+  for (let i = 0; i < records; i++) builder.append(0, NOTHING, Buffer.from('note'))
+  return builder.buildSync()
+}
+
+test('many partitions that load at once take turns, and let others run in between', async () => {
+  // A record takes a millisecond: time is counted in records that were read.
+  let nowMs = 0
+  let longestMs = 0
+  let sinceMs = 0
+  let isOver = false
+  const watch = (): void => {
+    longestMs = Math.max(longestMs, nowMs - sinceMs)
+    sinceMs = nowMs
+    if (!isOver) setImmediate(watch)
+  }
+  const slices = new Slices(() => nowMs)
+  const partitions = Array.from({ length: 50 }, () => {
+    const log = new FakeLog()
+    for (let i = 0; i < 3; i++) log.add(batch(100))
+    return open(log, [], slices, () => nowMs++)
+  })
+  watch()
+  await Promise.all(partitions.map((partition) => partition.load()))
+  isOver = true
+  assert.ok(longestMs > 0 && longestMs < 200, `${longestMs} records in one go`)
+  assert.equal(nowMs, 50 * 300)
 })
