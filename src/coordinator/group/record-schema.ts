@@ -274,6 +274,18 @@ export function encodeGroupRecord(record: GroupRecord): EncodedRecord {
   return { key, value: numbered(writtenVersion, (writer) => encode(writer, value)) }
 }
 
+const reused = new Reader()
+let reusedOver = new Uint8Array(0) as Uint8Array
+
+/**
+ * One reader for all: loading a log reads millions of records out of the same few buffers, and to
+ * make a reader for a buffer costs more than a record.
+ */
+function readerOf(bytes: Uint8Array): Reader {
+  if (bytes.buffer !== reusedOver.buffer) reusedOver = new Uint8Array(bytes.buffer)
+  return reused.reset(reusedOver, bytes.byteOffset, bytes.byteOffset + bytes.byteLength)
+}
+
 /**
  * Null for a record of a type that is not known here: a newer broker's, or another kind of group's.
  * Throws DecodeError.
@@ -282,7 +294,7 @@ export function decodeGroupRecord(
   keyBytes: Uint8Array,
   valueBytes: Uint8Array | null,
 ): ReadGroupRecord | null {
-  const keyReader = new Reader(keyBytes)
+  const keyReader = readerOf(keyBytes)
   const id = keyReader.int16('record type')
   const codecs = BY_ID.get(id === LEGACY_OFFSET_ID ? 1 : id)
   if (codecs === undefined) return null
@@ -290,7 +302,7 @@ export function decodeGroupRecord(
   keyReader.finish('key')
   const { type } = codecs.definition
   if (valueBytes === null) return { type, key, value: null } as ReadGroupRecord
-  const reader = new Reader(valueBytes)
+  const reader = readerOf(valueBytes)
   const version = reader.int16('version')
   if (version < 0 || version > codecs.versionMax) {
     throw new DecodeError(`version ${version} is a newer broker's`, type)
