@@ -60,7 +60,8 @@ export function describeTopicConfigs(
       synonyms.push({ name, value: own, source: ConfigSource.DYNAMIC_TOPIC_CONFIG })
     }
     for (const synonym of chain) synonyms.push(...setSynonym(synonym.name, broker))
-    for (const synonym of chain) synonyms.push(...defaultSynonym(synonym.name))
+    // As with Kafka: the default of a name in another unit is not a synonym.
+    if (chain[0] !== undefined) synonyms.push(...defaultSynonym(chain[0].name))
     return {
       name,
       value: topicOptionText(name, overrides, broker, replicationFactor),

@@ -13,6 +13,8 @@ import { packageRoot } from './package-root.ts'
 export interface BrokerOptions {
   readonly shards?: number
   readonly set?: Readonly<Record<string, string>>
+  /** Old records are deleted, as by default. */
+  readonly retains?: boolean
   /** Several directories, or one that is used again after `kill`. */
   readonly dataDirs?: readonly string[]
   /** Fixed Kafka port, for a restart that clients should not notice. */
@@ -59,7 +61,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<TestBrok
   const port = options.port ?? (await freePort())
   const httpPort = options.httpPort ?? (await freePort())
   // Records of tests are of fixed, long past times: retention must not come in between.
-  const settings = { 'log.dirs': dataDirs.join(','), 'log.retention.ms': '-1', ...options.set }
+  const retention: Record<string, string> = options.retains ? {} : { 'log.retention.ms': '-1' }
+  const settings = { 'log.dirs': dataDirs.join(','), ...retention, ...options.set }
   const [command, ...prefix] = [...(options.runWith ?? []), process.execPath]
   const child = spawn(
     command as string,
