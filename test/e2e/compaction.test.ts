@@ -152,6 +152,12 @@ describe('a record without a key', () => {
       const refused = await append(client, place, await build(null, compression))
       assert.equal(refused.errorCode, ErrorCode.INVALID_RECORD, `codec ${compression}`)
       assert.match(refused.errorMessage ?? '', /needs a key/)
+      // Clients fail that record alone with the error, and may send the others again.
+      assert.deepEqual(
+        refused.recordErrors.map(({ batchIndex }) => batchIndex),
+        [1],
+        `codec ${compression}`,
+      )
       await appendOk(client, place, await build('k', compression))
       await appendOk(client, place, await build('', compression))
     }
