@@ -130,9 +130,10 @@ export class AppendJob implements AppendSink {
       this.#finish(outcome, index, NO_RECORDS)
       return
     }
+    const refused = { ...outcome } // The shard's proxy uses its own for the next answer.
     void keyChecks
       .keyless(this.#frame.bytes, batch)
-      .then((keyless) => this.#finish(outcome, index, keyless))
+      .then((keyless) => this.#finish(refused, index, keyless))
   }
 
   #finish(outcome: AppendOutcome, index: number, recordErrors: readonly number[]): void {
