@@ -23,7 +23,7 @@ export interface SuiteList {
    * a text that the names of the part's subtests contain.
    */
   readonly tests: Readonly<Record<string, string | Readonly<Record<string, string>>>>
-  /** What runs with the classic group protocol only, by `NAME` or `NAME: PART`: the reason's key. */
+  /** What runs with the classic group protocol only, by `NAME` or `NAME: PART`: a reason's key. */
   readonly notWithConsumerProtocol: Readonly<Record<string, string>>
   /** Tests that create or alter their topics with Kafka's own `kafka-topics.sh`. */
   readonly needKafkaTools: readonly string[]

@@ -186,7 +186,7 @@ async function runStep(step: SuiteStep, bootstrap: string, run: Run): Promise<Te
   const cwd = join(run.folder, `${step.scenario}-${step.number}-${run.folders++}`)
   mkdirSync(cwd)
   const config = join(cwd, 'test.conf')
-  writeFileSync(config, `bootstrap.servers=${bootstrap}\n`)
+  writeFileSync(config, `bootstrap.servers=${bootstrap}\n${patience(run.jobs)}`)
   const output = join(cwd, 'output')
   const args = ['-p1', '-E', '-L', '-s', step.scenario]
   if (values.quick) args.push('-Q')
@@ -209,6 +209,11 @@ async function runStep(step: SuiteStep, bootstrap: string, run: Run): Promise<Te
   }
   const end = await runProcess({ runner: run.runner, args, environment, cwd, output })
   return resultsOf(step, readFileSync(output, 'utf8'), end)
+}
+
+/** As much as the suite takes more time by itself when it runs several tests at once. */
+function patience(jobs: number): string {
+  return jobs === 1 ? '' : `test.timeout.multiplier=${(1 + jobs / 3).toFixed(1)}\n`
 }
 
 /** The library is found beside the suite's folder, where it is built, without being installed. */

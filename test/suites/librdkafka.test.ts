@@ -1,4 +1,4 @@
-/** The list of librdkafka's tests, and how the runner reads what they say. The outputs are invented. */
+/** The list of librdkafka's tests, and how the runner reads what they say: an invented sample. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { problemsOf, readSuiteList, type SuiteList, stepsOf } from './librdkafka-list.ts'

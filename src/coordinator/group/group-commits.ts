@@ -44,8 +44,8 @@ export class GroupCommits {
 
   /** Why nothing of the request is taken. */
   refusal(group: Group | undefined, request: CommitRequest): ErrorCode {
-    // Offsets can be kept in a group that nobody is in (an administrator's, a simple consumer's). The
-    // generation alone says so: consumers of the new protocol have a member id from their start.
+    // Offsets can be kept in a group that nobody is in (an administrator's, a simple consumer's).
+    // The generation alone says so: consumers of the new protocol have an id from their start.
     const isOutside = request.generationId < 0
     if (group === undefined) {
       if (request.groupId === '') return ErrorCode.INVALID_GROUP_ID

@@ -102,8 +102,8 @@ export function decodeRequestHeader(reader: Reader): RequestHeader {
 }
 
 /**
- * Decodes a request's body. What follows it is ignored, as Kafka does: librdkafka leaves three bytes
- * behind a Metadata request for all topics.
+ * Decodes a request's body. What follows it is ignored, as Kafka does: librdkafka leaves three
+ * bytes behind a Metadata request for all topics.
  */
 export function decodeRequest<K extends SupportedApiKey>(
   apiKey: K,
