@@ -22,11 +22,19 @@ export interface AppendedBatch {
   /** −1 with CreateTime. */
   appendTimeMs: number
   logStartOffset: number
+  /** Indexes of the batch's records that it was refused for, as far as they are known. */
+  recordErrors: readonly number[]
   /** The partition, for `Broker.explain`; −1 when there is none. */
   readonly handle: number
 }
 
 const REFUSED = { baseOffset: -1, appendTimeMs: -1, logStartOffset: -1 }
+const NO_RECORDS: readonly number[] = []
+
+/** An append that was refused before it went anywhere. */
+export function refusedBatch(errorCode: number, handle = -1): AppendedBatch {
+  return { errorCode, ...REFUSED, recordErrors: NO_RECORDS, handle }
+}
 
 /** Where a batch lies in the memory of the request's frame. */
 export interface BatchRange {
@@ -41,6 +49,8 @@ export class AppendJob implements AppendSink {
   readonly #frame: RequestFrame
   /** Batches whose bytes are in the log: their part of the frame has been given back. */
   readonly #written: boolean[] = []
+  /** Of those that a shard was asked for. */
+  readonly #batches: (BatchRange | undefined)[] = []
   #waiting = 1
   #onDone: (() => void) | null = null
 
@@ -51,7 +61,7 @@ export class AppendJob implements AppendSink {
 
   refuse(errorCode: number, handle = -1): void {
     this.#written.push(true)
-    this.results.push({ errorCode, baseOffset: -1, appendTimeMs: -1, logStartOffset: -1, handle })
+    this.results.push(refusedBatch(errorCode, handle))
   }
 
   /** Sends a batch to its shard; one that breaks the protocol is refused instead. */
@@ -67,6 +77,7 @@ export class AppendJob implements AppendSink {
     const index = this.results.length
     this.refuse(ErrorCode.UNKNOWN_SERVER_ERROR, handle) // Until it is answered.
     this.#written[index] = false
+    this.#batches[index] = batch
     this.#waiting++
     frame.hold()
     const { keyChecks } = this.#broker
@@ -111,12 +122,28 @@ export class AppendJob implements AppendSink {
   }
 
   onAppended(outcome: AppendOutcome, index: number): void {
+    const { keyChecks } = this.#broker
+    const { handle } = this.results[index] as AppendedBatch
+    const batch = this.#batches[index]
+    const isRefused = outcome.errorCode === ErrorCode.INVALID_RECORD && !this.#written[index]
+    if (batch === undefined || !isRefused || !keyChecks.isCompacted(handle)) {
+      this.#finish(outcome, index, NO_RECORDS)
+      return
+    }
+    const refused = { ...outcome } // The shard's proxy uses its own for the next answer.
+    void keyChecks
+      .keyless(this.#frame.bytes, batch)
+      .then((keyless) => this.#finish(refused, index, keyless))
+  }
+
+  #finish(outcome: AppendOutcome, index: number, recordErrors: readonly number[]): void {
     if (!this.#written[index]) this.#frame.release()
     const result = this.results[index] as AppendedBatch
     result.errorCode = outcome.errorCode
     result.baseOffset = outcome.baseOffset
     result.appendTimeMs = outcome.appendTimeMs
     result.logStartOffset = outcome.logStartOffset
+    result.recordErrors = recordErrors
     this.#settle()
   }
 

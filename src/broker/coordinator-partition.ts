@@ -128,7 +128,10 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
     return new Promise((resolve) => {
       const fail = (code: ErrorCode): void => resolve(failure(code))
       this.#asking.add(fail)
-      step(machine, this.#now(), (answer) => {
+      const now = this.#now()
+      // What is due has happened, also when its timer has yet to run.
+      if (machine.nextDeadlineMs <= now.monotonicMs) machine.onTime(now)
+      step(machine, now, (answer) => {
         this.#asking.delete(fail)
         resolve(answer)
       })

@@ -3,10 +3,11 @@ import { topicOptionText } from '../config/topic-options.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { MetadataImage } from '../metadata/image.ts'
 import { type BatchHeader, parseHeader } from '../record/batch-header.ts'
-import { checkKeys, KEYED_BYTES_MAX, refusalOf } from '../record/batch-keys.ts'
+import { checkKeys, KEYED_BYTES_MAX, keylessRecords, refusalOf } from '../record/batch-keys.ts'
 import { ATTRIBUTES, BATCH_HEADER_BYTES, COMPRESSION_MASK } from '../record/batch-layout.ts'
-import { COMPRESSION_ZSTD, decompress } from '../record/compression.ts'
+import { COMPRESSION_ZSTD, type CompressionCode, decompress } from '../record/compression.ts'
 import { crc32c } from '../record/crc32c.ts'
+import { RecordError } from '../record/record-error.ts'
 import { Turns } from './turns.ts'
 
 /**
@@ -20,6 +21,9 @@ interface BatchPlace {
   readonly offset: number
   readonly length: number
 }
+
+/** Records of one batch that a response names; each costs it at least six bytes. */
+const KEYLESS_MAX = 10_000
 
 export class KeyChecks {
   readonly #image: MetadataImage
@@ -64,6 +68,11 @@ export class KeyChecks {
     })
   }
 
+  /** Which records of a refused batch have no key. Its bytes must stay until this settles. */
+  keyless(bytes: Uint8Array, batch: BatchPlace): Promise<readonly number[]> {
+    return this.#inflating.run(() => keylessIn(bytes, batch))
+  }
+
   isCompacted(handle: number): boolean {
     const name = this.#image.partitions.topicName(handle)
     const topic = name === null ? undefined : this.#image.topicsByName.get(name)
@@ -89,5 +98,21 @@ async function checkBatch(bytes: Uint8Array, { offset, length }: BatchPlace): Pr
     return checkKeys(await decompress(COMPRESSION_ZSTD, section, KEYED_BYTES_MAX), header)
   } catch (error) {
     return refusalOf(error)
+  }
+}
+
+async function keylessIn(
+  bytes: Uint8Array,
+  { offset, length }: BatchPlace,
+): Promise<readonly number[]> {
+  const whole = bytes.subarray(offset, offset + length)
+  try {
+    const header = parseHeader(whole, 0, crc32c)
+    const section = whole.subarray(BATCH_HEADER_BYTES, header.bytes)
+    const code = ((whole[ATTRIBUTES + 1] as number) & COMPRESSION_MASK) as CompressionCode
+    return keylessRecords(await decompress(code, section, KEYED_BYTES_MAX), header, KEYLESS_MAX)
+  } catch (error) {
+    if (!(error instanceof RecordError)) throw error
+    return [] // It was refused because it is malformed.
   }
 }

@@ -25,6 +25,20 @@ export function checkKeys(
   }
 }
 
+/** The indexes of the records without a key, at most `countMax`. Throws RecordError. */
+export function keylessRecords(
+  records: Uint8Array,
+  { recordsCount, lastOffsetDelta }: { recordsCount: number; lastOffsetDelta: number },
+  countMax: number,
+): number[] {
+  const keyless: number[] = []
+  SLICES.walk(records, recordsCount, lastOffsetDelta)
+  for (let i = 0; keyless.length < countMax && SLICES.next(); i++) {
+    if (SLICES.keyBytes < 0) keyless.push(i)
+  }
+  return keyless
+}
+
 /** What a batch is refused with that cannot be looked into. */
 export function refusalOf(error: unknown): ErrorCode {
   if (!(error instanceof RecordError)) throw error

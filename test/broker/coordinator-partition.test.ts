@@ -16,7 +16,7 @@ const NOTHING = new Uint8Array(0)
 
 /** A machine that keeps what it is told: its records are texts. */
 class Notes {
-  readonly nextDeadlineMs = Infinity
+  nextDeadlineMs = Infinity
   readonly effects = new EffectsBuilder<string>()
   readonly known: string[] = []
 
@@ -32,7 +32,10 @@ class Notes {
     return this.effects.take()
   }
 
-  onTime(): void {}
+  onTime(): void {
+    this.known.push('due')
+    this.nextDeadlineMs = Infinity
+  }
 
   onLoaded(): void {}
 
@@ -129,6 +132,15 @@ before(() => {
 after(() => clearInterval(alive))
 
 describe('CoordinatorPartition', () => {
+  test('what is due, has happened before the next step', async () => {
+    const partition = open(new FakeLog())
+    await partition.load()
+    const machine = partition.machine as Notes
+    machine.nextDeadlineMs = 0 // Long past, and no timer has been set.
+    assert.equal(await noted(partition, ['a']), 2)
+    assert.deepEqual(machine.known, ['due', 'a'])
+  })
+
   test('steps that come while one is appended, share the next batch, answered in order', async () => {
     const log = new FakeLog()
     const partition = open(log)

@@ -346,6 +346,9 @@ describe('offsets', () => {
   test('of a group that has members, are committed by members of this generation only', () => {
     const fixture = new Fixture()
     assert.equal(fixture.commitOffset(1), ErrorCode.NONE)
+    assert.equal(fixture.commitOffset(1, { generationId: 1 }), ErrorCode.UNKNOWN_MEMBER_ID)
+    // A consumer of the new protocol that has chosen its id and assigns itself.
+    assert.equal(fixture.commitOffset(1, { memberId: 'its-own' }), ErrorCode.NONE)
     const { memberId, generationId } = fixture.settled()
     assert.equal(fixture.commitOffset(2), ErrorCode.UNKNOWN_MEMBER_ID)
     assert.equal(
@@ -357,6 +360,11 @@ describe('offsets', () => {
       ErrorCode.NONE,
     )
     assert.equal(fixture.world.durableOffset(0), 2)
+  })
+
+  test('of a group that does not exist, are committed by who is in no generation', () => {
+    assert.equal(new Fixture().commitOffset(1, { generationId: 1 }), ErrorCode.ILLEGAL_GENERATION)
+    assert.equal(new Fixture().commitOffset(1, { memberId: 'its-own' }), ErrorCode.NONE)
   })
 
   test('of an empty group, expire after their retention; of a live one never', () => {

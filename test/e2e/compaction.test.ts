@@ -152,16 +152,29 @@ describe('a record without a key', () => {
       const refused = await append(client, place, await build(null, compression))
       assert.equal(refused.errorCode, ErrorCode.INVALID_RECORD, `codec ${compression}`)
       assert.match(refused.errorMessage ?? '', /needs a key/)
+      // Clients fail that record alone with the error, and may send the others again.
+      assert.deepEqual(
+        refused.recordErrors.map(({ batchIndex }) => batchIndex),
+        [1],
+        `codec ${compression}`,
+      )
       await appendOk(client, place, await build('k', compression))
       await appendOk(client, place, await build('', compression))
     }
+    const mixed: Uint8Array[] = []
+    for (let i = 0; i < 20; i++) mixed.push(await build(i % 2 === 0 ? null : 'k', 0))
+    const outcomes = await Promise.all(mixed.map((one) => append(client, place, one)))
+    assert.deepEqual(
+      outcomes.map(({ errorCode, recordErrors }) => [errorCode, recordErrors.length]),
+      mixed.map((_, i) => (i % 2 === 0 ? [ErrorCode.INVALID_RECORD, 1] : [0, 0])),
+    )
     // Pipelined: every second batch has to be looked into before it goes on.
     const batches: Uint8Array[] = []
     for (let i = 0; i < 20; i++) batches.push(await build('k', i % 2 === 0 ? 4 : 0, i * 2))
     const answers = await Promise.all(batches.map((one) => append(client, place, one)))
     assert.deepEqual(
       answers.map(({ errorCode, baseOffset }) => [errorCode, baseOffset]),
-      batches.map((_, i) => [0, 20 + i * 2]),
+      batches.map((_, i) => [0, 40 + i * 2]),
     )
     await createTopic(client, { name: 'free', partitions: 1 })
     await appendOk(client, { topic: 'free', partition: 0 }, await build(null, 4))

@@ -1,5 +1,6 @@
 /** Reads what jest writes with `--json`, and compares it with what a file of the list must do. */
 import type { AllowedFile } from './kafkajs-list.ts'
+import type { ProcessEnd } from './suite-process.ts'
 
 export interface FailedTest {
   readonly name: string
@@ -15,14 +16,6 @@ export interface FileResult {
   readonly skipped: number
   /** Tests that the list says do not run. */
   readonly notListed: number
-  readonly seconds: number
-}
-
-/** How a process of jest ended. */
-export interface ProcessEnd {
-  /** Null: a signal. */
-  readonly code: number | null
-  readonly timedOut: boolean
   readonly seconds: number
 }
 

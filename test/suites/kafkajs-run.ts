@@ -3,17 +3,8 @@
  * (scripts/kafkajs-suite.mjs): one broker on the port that the suite has fixed, a process of jest
  * for each spec file, and a table at the end.
  */
-import { spawn, spawnSync } from 'node:child_process'
-import {
-  closeSync,
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join, resolve } from 'node:path'
@@ -29,7 +20,8 @@ import {
   readSuiteList,
   type SuiteList,
 } from './kafkajs-list.ts'
-import { type FileResult, type ProcessEnd, resultOf } from './kafkajs-results.ts'
+import { type FileResult, resultOf } from './kafkajs-results.ts'
+import { runProcess } from './suite-process.ts'
 
 const USAGE = `KAFKAJS_TESTS=DIR node scripts/kafkajs-suite.mjs [options]
 
@@ -198,7 +190,20 @@ async function runFile([path, file]: Entry, run: Run): Promise<FileResult> {
   const pattern = namePattern(file)
   if (pattern !== null) args.push(`--testNamePattern=${pattern}`)
   args.push('--runTestsByPath', path)
-  const end = await runJest(args, { run, output: join(run.folder, `${name}.output`) })
+  const end = await runProcess({
+    command: process.execPath,
+    args,
+    environment: {
+      KAFKA_VERSION,
+      KAFKAJS_DEBUG_PROTOCOL_BUFFERS: '1',
+      NODE: process.execPath,
+      MILLRACE: brokerMain(),
+      PATH: `${run.folder}${delimiter}${process.env.PATH ?? ''}`,
+    },
+    cwd: run.suite,
+    output: join(run.folder, `${name}.output`),
+    msMax: FILE_MS_MAX,
+  })
   const json = existsSync(report) ? readFileSync(report, 'utf8') : ''
   return resultOf(path, { file, json, end })
 }
@@ -212,39 +217,6 @@ const DOCKER = `#!/bin/sh
 exec "$NODE" "$MILLRACE" topic alter "$TOPIC" --partitions "$PARTITIONS" \\
   --bootstrap localhost:${PORT}
 `
-
-function runJest(
-  args: readonly string[],
-  { run, output }: { run: Run; output: string },
-): Promise<ProcessEnd> {
-  const file = openSync(output, 'w')
-  const startedMs = performance.now()
-  const child = spawn(process.execPath, args, {
-    cwd: run.suite,
-    stdio: ['ignore', file, file],
-    env: {
-      ...process.env,
-      KAFKA_VERSION,
-      KAFKAJS_DEBUG_PROTOCOL_BUFFERS: '1',
-      NODE: process.execPath,
-      MILLRACE: brokerMain(),
-      PATH: `${run.folder}${delimiter}${process.env.PATH ?? ''}`,
-    },
-  })
-  closeSync(file)
-  let timedOut = false
-  const timer = setTimeout(() => {
-    timedOut = true
-    child.kill('SIGKILL')
-  }, FILE_MS_MAX)
-  return new Promise((done, reject) => {
-    child.once('error', reject)
-    child.once('exit', (code) => {
-      clearTimeout(timer)
-      done({ code, timedOut, seconds: (performance.now() - startedMs) / 1000 })
-    })
-  })
-}
 
 function report(results: readonly FileResult[], list: SuiteList, folder: string): void {
   const row = (name: string, r: readonly FileResult[]): (string | number)[] => [

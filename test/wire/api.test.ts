@@ -4,6 +4,7 @@ import {
   ApiKey,
   apiName,
   DecodeError,
+  decodeRequest,
   decodeRequestHeader,
   encodeRequest,
   encodeResponse,
@@ -130,6 +131,12 @@ describe('encode, a value that the version does not carry', () => {
     assert.throws(() => encodeRequest(ApiKey.METADATA, 14, header, { topics: null }), RangeError)
     assert.throws(() => encodeRequest(ApiKey.METADATA, 1.5, header, { topics: null }), RangeError)
   })
+})
+
+test('decodeRequest, bytes behind the body, reads it', () => {
+  // What librdkafka 2.15 sends for all topics in v13: null as four bytes, then two flags, no tags.
+  const body = new Reader(Buffer.of(0, 0, 0, 0, 1, 1, 0))
+  assert.deepEqual(decodeRequest(ApiKey.METADATA, 13, body).topics, null)
 })
 
 describe('frame size', () => {

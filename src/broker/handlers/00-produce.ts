@@ -1,6 +1,6 @@
 import { ErrorCode } from '../../errors/error-code.ts'
 import type { ProduceRequest, ProduceResponseInit } from '../../wire/kafka/schema/00-produce.ts'
-import { type AppendedBatch, AppendJob } from '../append-job.ts'
+import { type AppendedBatch, AppendJob, refusedBatch } from '../append-job.ts'
 import type { Broker } from '../broker.ts'
 import { type HandlerResult, PendingReply, type Reply, type RequestContext } from '../request.ts'
 
@@ -71,15 +71,15 @@ function response(broker: Broker, body: ProduceRequest, results: readonly Append
         name: topic.name,
         topicId: topic.topicId,
         partitionResponses: topic.partitionData.map(({ index }) => {
-          const { errorCode, baseOffset, appendTimeMs, logStartOffset, handle } = results[
-            next++
-          ] as AppendedBatch
+          const result = results[next++] as AppendedBatch
+          const { errorCode, baseOffset, appendTimeMs, logStartOffset, handle } = result
           return {
             index,
             errorCode,
             baseOffset,
             logAppendTimeMs: appendTimeMs,
             logStartOffset,
+            recordErrors: result.recordErrors.map((batchIndex) => ({ batchIndex })),
             errorMessage: broker.explain(errorCode, handle),
           }
         }),
@@ -89,7 +89,7 @@ function response(broker: Broker, body: ProduceRequest, results: readonly Append
 }
 
 function refuseAll(broker: Broker, body: ProduceRequest, errorCode: number): Reply {
-  const refused = { errorCode, baseOffset: -1, appendTimeMs: -1, logStartOffset: -1, handle: -1 }
+  const refused = refusedBatch(errorCode)
   const count = body.topicData.reduce((sum, topic) => sum + topic.partitionData.length, 0)
   return response(broker, body, new Array<AppendedBatch>(count).fill(refused))
 }

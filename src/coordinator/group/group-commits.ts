@@ -44,16 +44,15 @@ export class GroupCommits {
 
   /** Why nothing of the request is taken. */
   refusal(group: Group | undefined, request: CommitRequest): ErrorCode {
-    const isMember =
-      request.generationId >= 0 || request.memberId !== '' || request.instanceId !== null
+    // Offsets can be kept in a group that nobody is in (an administrator's, a simple consumer's).
+    // The generation alone says so: consumers of the new protocol have an id from their start.
+    const isOutside = request.generationId < 0
     if (group === undefined) {
-      // Offsets can be kept in a group that nobody is in (an administrator's, a simple consumer's).
       if (request.groupId === '') return ErrorCode.INVALID_GROUP_ID
-      return isMember ? ErrorCode.ILLEGAL_GENERATION : ErrorCode.NONE
+      return isOutside ? ErrorCode.NONE : ErrorCode.ILLEGAL_GENERATION
     }
     if (group.type === 'consumer') return consumerRefusal(group, request)
-    if (!isMember) return group.state === 'Empty' ? ErrorCode.NONE : ErrorCode.UNKNOWN_MEMBER_ID
-    return classicRefusal(group, request)
+    return isOutside && group.state === 'Empty' ? ErrorCode.NONE : classicRefusal(group, request)
   }
 
   /** Takes what `refusal` has let pass. An error for each of the offsets, in their order. */

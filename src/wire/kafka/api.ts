@@ -101,16 +101,17 @@ export function decodeRequestHeader(reader: Reader): RequestHeader {
   return REQUEST_HEADER.decoder(version)(reader) as RequestHeader
 }
 
-/** Decodes a request's body, which must end where the reader ends. */
+/**
+ * Decodes a request's body. What follows it is ignored, as Kafka does: librdkafka leaves three
+ * bytes behind a Metadata request for all topics.
+ */
 export function decodeRequest<K extends SupportedApiKey>(
   apiKey: K,
   version: number,
   reader: Reader,
 ): RequestOf<K> {
   const { request } = apiOf(apiKey)
-  const body = request.decoder(version)(reader)
-  reader.finish(request.schema.name)
-  return body as RequestOf<K>
+  return request.decoder(version)(reader) as RequestOf<K>
 }
 
 /**
