@@ -14,7 +14,7 @@ import { RawClient } from '../support/raw-client.ts'
 import { withSeed } from '../support/seed.ts'
 import { skipUnless } from './clients/client.ts'
 import { confluentPython } from './clients/confluent-python.ts'
-import { GroupRun } from './clients/group-run.ts'
+import { GroupRun, type TopicLoad } from './clients/group-run.ts'
 import { javaMemberAvailable } from './clients/java-member.ts'
 import { kafkaPython } from './clients/kafka-python.ts'
 import { kcat } from './clients/kcat.ts'
@@ -72,7 +72,7 @@ test(
     }),
 )
 
-class Load {
+class Load implements TopicLoad {
   #broker: TestBroker
   readonly #groups: readonly GroupRun[]
   readonly #producer: Producer
@@ -80,6 +80,9 @@ class Load {
   #client: RawClient
   /** A failure ends the other loops. */
   #isOver = false
+  #isRestarting = false
+  readonly #paused = new Set<string>()
+  #sending: Promise<unknown> = Promise.resolve()
 
   private constructor(broker: TestBroker, client: RawClient, random: Random) {
     this.#broker = broker
@@ -87,7 +90,7 @@ class Load {
     this.#random = random
     const common = { bootstrap: broker.bootstrap, partitions: PARTITIONS, sessionMs: SESSION_MS }
     const plan = (name: string, kinds: readonly MemberKind[], roundRobin: boolean): GroupRun =>
-      new GroupRun({ ...common, name, kinds, roundRobin, random: random.split() })
+      new GroupRun({ ...common, name, kinds, roundRobin, random: random.split(), load: this })
     this.#groups = [
       ...MEMBER_KINDS.map((kind) => plan(`all-${kind}`, [kind, kind], false)),
       plan('classic', CLASSIC, true),
@@ -125,6 +128,31 @@ class Load {
   async #steps(): Promise<void> {
     await Promise.all(this.#groups.map((group) => group.runQuietly()))
     await Promise.all(this.#groups.map((group) => group.runRoughly()))
+    await this.#restartBroker()
+  }
+
+  /**
+   * kill -9 under load. Who has not been away for a session is still a member, without joining again:
+   * checked when the broker was back soon enough for that. (kafkajs leaves and joins again by itself
+   * when it loses its connection.)
+   */
+  async #restartBroker(): Promise<void> {
+    const before = new Map<string, unknown>()
+    for (const group of this.#groups) before.set(group.name, await group.members(this.#client))
+    this.#isRestarting = true
+    const killedMs = performance.now()
+    await this.#broker.kill()
+    const { dataDirs, port } = this.#broker
+    this.#broker = await startBroker({ set: SET, dataDirs, port })
+    const awayMs = performance.now() - killedMs
+    this.#client = await RawClient.open(port)
+    this.#isRestarting = false
+    await Promise.all(this.#groups.map((group) => group.resume()))
+    if (awayMs > SESSION_MS / 2) return
+    for (const group of this.#groups) {
+      if (!group.keepsMembers) continue
+      assert.deepEqual(await group.members(this.#client), before.get(group.name), group.name)
+    }
   }
 
   async end(): Promise<void> {
@@ -140,21 +168,44 @@ class Load {
   async #produce(): Promise<void> {
     let number = 0
     while (!this.#isOver) {
-      const topicMessages = this.#groups.map(({ name }) => ({
+      const written = this.#groups.filter(({ name }) => !this.#paused.has(name))
+      const topicMessages = written.map(({ name }) => ({
         topic: name,
         messages: Array.from({ length: EVENTS_AT_ONCE }, () => ({
           value: String(number++),
           partition: this.#random.below(PARTITIONS),
         })),
       }))
-      await this.#producer.sendBatch({ topicMessages })
+      try {
+        this.#sending = this.#producer.sendBatch({ topicMessages })
+        await this.#sending
+      } catch (error) {
+        if (!this.#isRestarting) throw error
+      }
       await new Promise((resolve) => setTimeout(resolve, LOAD_PAUSE_MS))
     }
   }
 
+  async pause(topic: string): Promise<readonly number[]> {
+    this.#paused.add(topic)
+    await this.#sending
+    return this.#ends(topic)
+  }
+
+  resume(topic: string): void {
+    this.#paused.delete(topic)
+  }
+
   async #watch(): Promise<void> {
     while (!this.#isOver) {
-      for (const group of this.#groups) await group.checkCommitted(this.#client)
+      for (const group of this.#groups) {
+        if (this.#isRestarting) continue
+        try {
+          await group.checkCommitted(this.#client)
+        } catch (error) {
+          if (!this.#isRestarting || error instanceof assert.AssertionError) throw error
+        }
+      }
       await new Promise((resolve) => setTimeout(resolve, LOAD_PAUSE_MS))
     }
   }

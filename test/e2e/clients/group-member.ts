@@ -5,7 +5,6 @@
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 
 export interface MemberCommand {
@@ -71,11 +70,11 @@ export class GroupMember {
     this.#process = spawn(program, options, { stdio: ['pipe', 'pipe', 'pipe'] })
     this.#ended = once(this.#process, 'close')
     this.#process.stdin.on('error', () => {}) // 'close' tells.
-    createInterface({ input: this.#process.stderr }).on('line', (line) => {
+    eachLine(this.#process.stdout, (line) => this.read(line))
+    eachLine(this.#process.stderr, (line) => {
       this.stderr = `${this.stderr}${line}\n`.slice(-10_000)
       this.readComplaint(line)
     })
-    createInterface({ input: this.#process.stdout }).on('line', (line) => this.read(line))
   }
 
   get isRunning(): boolean {
@@ -162,4 +161,14 @@ export class GroupMember {
     this.isPaused = false
     this.#process.kill('SIGCONT')
   }
+}
+
+/** Whole lines only: who is killed may have begun one. */
+function eachLine(input: Readable, take: (line: string) => void): void {
+  let rest = ''
+  input.setEncoding('utf8').on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) take(line)
+  })
 }

@@ -12,10 +12,10 @@ import type { Random } from '../../../src/base/random.ts'
 import { ApiKey } from '../../../src/wire/kafka/api.ts'
 import type { RawClient } from '../../support/raw-client.ts'
 import type { GroupMember, Ownership } from './group-member.ts'
-import { comesBack, type MemberKind, type MemberOptions, startMember } from './members.ts'
+import { canLose, comesBack, type MemberKind, type MemberOptions, startMember } from './members.ts'
 
 /** Until then something that must happen has happened; nothing is asserted of how long it takes. */
-const WAIT_MS_MAX = 90_000
+const WAIT_MS_MAX = 60_000
 const POLL_MS = 50
 
 export interface GroupPlan extends Omit<MemberOptions, 'group' | 'topic'> {
@@ -25,6 +25,14 @@ export interface GroupPlan extends Omit<MemberOptions, 'group' | 'topic'> {
   /** Members to begin with; who comes later is one of these kinds as well. */
   readonly kinds: readonly MemberKind[]
   readonly random: Random
+  readonly load: TopicLoad
+}
+
+/** Who writes the topic. */
+export interface TopicLoad {
+  /** Resolves when nothing is written any more, to the end of each partition. */
+  pause(topic: string): Promise<readonly number[]>
+  resume(topic: string): void
 }
 
 interface Named {
@@ -76,10 +84,43 @@ export class GroupRun {
     }
   }
 
+  /** Whether its members stay what they are while the broker is away for a moment. */
+  get keepsMembers(): boolean {
+    return !this.#running().some(({ kind }) => kind === 'kafkajs')
+  }
+
+  /** Ends when each member has read something more. */
+  async resume(): Promise<void> {
+    const running = this.#running().map(({ member }) => ({ member, read: member.places.length }))
+    await this.until('all read on', () => {
+      return running.every(({ member, read }) => member.places.length > read)
+    })
+    this.#note('(all read on)')
+  }
+
+  /** The ids of its members, and with KIP-848 its epoch. */
+  async members(client: RawClient): Promise<unknown> {
+    const ids = { groupIds: [this.name] }
+    const authorized = { includeAuthorizedOperations: false }
+    const body = { ...ids, ...authorized }
+    const { groups } = await client.request(ApiKey.CONSUMER_GROUP_DESCRIBE, 1, body)
+    const { errorCode, groupEpoch, members } = groups[0]!
+    if (errorCode === 0) return [groupEpoch, ...members.map(({ memberId }) => memberId).sort()]
+    const classic = await client.request(ApiKey.DESCRIBE_GROUPS, 5, {
+      groups: [this.name],
+      ...authorized,
+    })
+    return classic.groups[0]!.members.map(({ memberId }) => memberId).sort()
+  }
+
   /** Ends when all records below `ends` (by partition) are read and committed; then all leave. */
   async finish(client: RawClient, ends: readonly number[]): Promise<void> {
-    const total = ends.reduce((sum, end) => sum + end, 0)
-    await this.until(`${total} records are read`, () => this.#read().size >= total)
+    const missing = (): string[] => this.#missing(ends)
+    await this.until(
+      'all is read',
+      () => missing().length === 0,
+      () => `missing: ${missing()}`,
+    )
     await this.until('all is committed', async () => {
       await this.checkCommitted(client)
       return ends.every((end, partition) => end === 0 || this.#committed.get(partition) === end)
@@ -88,7 +129,6 @@ export class GroupRun {
     const last = this.#running()
     for (const each of last) each.isGone = true
     await Promise.all(last.map(({ member }) => member.leave()))
-    assert.equal(this.#read().size, total, this.#explain('records that do not exist'))
     this.#checkOwners()
     this.#checkCommits()
   }
@@ -110,8 +150,13 @@ export class GroupRun {
     for (const known of [before, acknowledged]) {
       for (const [partition, offset] of known) {
         const now = this.#committed.get(partition) ?? -1
-        const what = `partition ${partition} went back from ${offset} to ${now}`
-        assert(now >= offset, this.#explain(what))
+        const source = known === before ? 'was fetched' : 'was acknowledged'
+        const what = `partition ${partition} went back to ${now}: ${offset} ${source}`
+        const last = this.#all.map(({ name, member }) => {
+          const own = member.commits.filter((each) => each.partition === partition)
+          return `${name}: ${own.slice(-5).map(({ from, to }) => `${from}–${to}`)}`
+        })
+        assert(now >= offset, this.#explain(`${what} (${last.join('; ')})`))
       }
     }
   }
@@ -120,18 +165,23 @@ export class GroupRun {
     for (const { member } of this.#all) if (member.isRunning) await member.kill()
   }
 
-  async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  async until(
+    what: string,
+    holds: () => boolean | Promise<boolean>,
+    more = (): string => '',
+  ): Promise<void> {
     const end = performance.now() + WAIT_MS_MAX
     while (!(await holds())) {
       const ended = this.#all.find(({ member, isGone }) => !member.isRunning && !isGone)
       assert(ended === undefined, this.#explain(`${ended?.name} ended by itself`))
-      assert(performance.now() < end, this.#explain(`did not happen: ${what}`))
+      assert(performance.now() < end, this.#explain(`did not happen: ${what} ${more()}`))
       await new Promise((resolve) => setTimeout(resolve, POLL_MS))
     }
   }
 
   #join(kind: MemberKind): void {
-    const { name, random: _, kinds: __, partitions: ___, ...options } = this.#plan
+    const { name, bootstrap, sessionMs, roundRobin } = this.#plan
+    const options = { bootstrap, sessionMs, roundRobin }
     const member = startMember(kind, { ...options, group: name, topic: name })
     const named = { name: `${kind}#${this.#all.length}`, kind, member, isGone: false }
     this.#all.push(named)
@@ -146,7 +196,11 @@ export class GroupRun {
     const leaving = this.#plan.random.pick(this.#running())
     this.#note(`${leaving.name} leaves`)
     leaving.isGone = true
+    const { load, name } = this.#plan
+    const ends = canLose(leaving.kind) ? await load.pause(name) : []
+    await this.#awaitRead(ends)
     await leaving.member.leave()
+    load.resume(name)
   }
 
   async #crash(): Promise<void> {
@@ -183,9 +237,22 @@ export class GroupRun {
     this.#note(`(${what})`)
   }
 
-  /** 'partition:offset', of all members. */
-  #read(): Set<string> {
-    return new Set(this.#all.flatMap(({ member }) => member.places.map(placeName)))
+  async #awaitRead(ends: readonly number[]): Promise<void> {
+    const missing = (): string[] => this.#missing(ends)
+    await this.until(
+      'all is read',
+      () => missing().length === 0,
+      () => `missing: ${missing()}`,
+    )
+  }
+
+  /** As 'partition:offset'. */
+  #missing(ends: readonly number[]): string[] {
+    const read = new Set(this.#all.flatMap(({ member }) => member.places.map(placeName)))
+    const all = ends.flatMap((end, partition) =>
+      Array.from({ length: end }, (_, offset) => placeName({ partition, offset })),
+    )
+    return all.filter((place) => !read.has(place))
   }
 
   #checkReadOnce(): void {

@@ -28,6 +28,11 @@ export function comesBack(kind: MemberKind): boolean {
   return kind !== 'platformatic-consumer'
 }
 
+/** Drops what it is just handed when it is told to end, and commits it. */
+export function canLose(kind: MemberKind): boolean {
+  return kind === 'kcat'
+}
+
 export interface MemberOptions {
   readonly bootstrap: string
   readonly group: string
@@ -164,7 +169,8 @@ class KcatMember extends GroupMember {
     const settings = { ...librdkafkaSettings(options), 'auto.commit.interval.ms': 100 }
     const { 'group.id': group, 'bootstrap.servers': bootstrap, ...rest } = settings as Settings
     const sets = pairs(rest).flatMap((pair) => ['-X', pair])
-    const args = ['-b', `${bootstrap}`, '-u', '-f', '%p %o %s\n', '-G', `${group}`, ...sets]
+    // -E: it does not end when the broker is away.
+    const args = ['-b', `${bootstrap}`, '-u', '-E', '-f', '%p %o %s\n', '-G', `${group}`, ...sets]
     super({ program: 'kcat', options: [...args, options.topic] })
   }
 

@@ -63,7 +63,14 @@ public final class GroupMember {
   }
 
   private static void poll(KafkaConsumer<String, String> consumer) {
-    ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(100));
+    ConsumerRecords<String, String> records;
+    try {
+      records = consumer.poll(Duration.ofMillis(100));
+    } catch (KafkaException error) {
+      // Its session is over, perhaps: it joins again by itself.
+      say(JSON.createObjectNode().put("error", error.getClass().getSimpleName()));
+      return;
+    }
     for (ConsumerRecord<String, String> record : records) {
       ObjectNode line = JSON.createObjectNode().put("value", record.value());
       say(line.put("partition", record.partition()).put("offset", record.offset()));
