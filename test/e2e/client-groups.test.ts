@@ -21,7 +21,8 @@ import { kcat } from './clients/kcat.ts'
 import { MEMBER_KINDS, type MemberKind } from './clients/members.ts'
 import { platformatic } from './clients/platformatic.ts'
 
-const PARTITIONS = 6
+/** More than a group has members. */
+const PARTITIONS = 8
 /** Long enough that a busy machine puts nobody out. */
 const SESSION_MS = 6000
 const SET = {

@@ -9,6 +9,7 @@
  */
 import assert from 'node:assert/strict'
 import type { Random } from '../../../src/base/random.ts'
+import { ErrorCode } from '../../../src/errors/error-code.ts'
 import { ApiKey } from '../../../src/wire/kafka/api.ts'
 import type { RawClient } from '../../support/raw-client.ts'
 import type { GroupMember, Ownership } from './group-member.ts'
@@ -105,7 +106,8 @@ export class GroupRun {
     const body = { ...ids, ...authorized }
     const { groups } = await client.request(ApiKey.CONSUMER_GROUP_DESCRIBE, 1, body)
     const { errorCode, groupEpoch, members } = groups[0]!
-    if (errorCode === 0) return [groupEpoch, ...members.map(({ memberId }) => memberId).sort()]
+    if (errorCode === ErrorCode.NONE)
+      return [groupEpoch, ...members.map(({ memberId }) => memberId).sort()]
     const classic = await client.request(ApiKey.DESCRIBE_GROUPS, 5, {
       groups: [this.name],
       ...authorized,
@@ -143,7 +145,11 @@ export class GroupRun {
     }
     const before = new Map(this.#committed)
     const request = { groupId: this.name, topics: null }
-    const { topics } = await client.request(ApiKey.OFFSET_FETCH, 7, request)
+    const { errorCode, topics } = await client.request(ApiKey.OFFSET_FETCH, 7, request)
+    if (errorCode !== ErrorCode.NONE) {
+      assert.equal(errorCode, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+      return
+    }
     for (const { partitionIndex, committedOffset } of topics[0]?.partitions ?? []) {
       this.#committed.set(partitionIndex, committedOffset)
     }

@@ -8,9 +8,15 @@ const { assignor, ...options } = settings(rest)
 /** Under the name that other clients have for it, so that they share a group. */
 const roundRobin = (args) => ({ ...kafkajs.PartitionAssigners.roundRobin(args), name: assignor })
 
+/** It has no event for the moment in which it gives up, before it leaves: but a log line. */
+function onError({ log: { message } }) {
+  if (/^Crash:|not aware of this member/.test(message)) sayAssigned(topic, [])
+}
+
 const kafka = new kafkajs.Kafka({
   brokers: [bootstrap],
-  logLevel: kafkajs.logLevel.NOTHING,
+  logLevel: kafkajs.logLevel.ERROR,
+  logCreator: () => onError,
   retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 100 },
 })
 const consumer = kafka.consumer({
