@@ -1,17 +1,21 @@
 #!/usr/bin/env bash
-# Installs what the end-to-end tests drive: kcat and kafka-python with their codecs, Chromium and
-# Prometheus (Debian packages), Kafka's Java client and tools (Maven, into .cache/java). kafkajs comes
-# with npm.
+# Installs what the end-to-end tests drive: kcat, kafka-python with its codecs, confluent-kafka,
+# Chromium and Prometheus (Debian packages), Kafka's Java client and tools (Maven, into .cache/java),
+# @platformatic/kafka with the Node that it needs (npm, into .cache/node-clients). kafkajs comes with
+# the project's own packages.
 # Says what it does; does nothing when everything is there. Needs root (or sudo) only to install a
 # missing Debian package, and Maven and a JDK of 17 or newer for the Java part.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly packages=(
-  kcat python3-kafka python3-snappy python3-lz4 python3-zstandard lz4 zstd chromium prometheus
+  kcat python3-kafka python3-snappy python3-lz4 python3-zstandard python3-confluent-kafka lz4 zstd
+  chromium prometheus
 )
 readonly java_tests=test/e2e/clients/java
 readonly cache=.cache/java
+readonly node_tests=test/e2e/clients/node
+readonly node_cache=.cache/node-clients
 
 say() { printf 'install-test-clients: %s\n' "$*"; }
 
@@ -79,5 +83,29 @@ install_java() {
   say "the Java client is ready: $cache"
 }
 
+# The packages and the Node that they run on, as the lockfile names them. Optional packages are
+# native speed-ups, and the lockfile's scripts are not run: nothing here builds.
+install_node_clients() {
+  local fingerprint
+  fingerprint=$(cat "$node_tests/package.json" "$node_tests/package-lock.json" | sha256sum |
+    cut -d ' ' -f 1)
+  if [ "$(cat "$node_cache/fingerprint" 2>/dev/null)" = "$fingerprint" ]; then
+    say "@platformatic/kafka is there: $node_cache"
+    return
+  fi
+  local building=.cache/node-clients.building
+  rm -rf "$building"
+  mkdir -p "$building"
+  cp "$node_tests/package.json" "$node_tests/package-lock.json" "$building"
+  say "installing the packages of $node_tests to $node_cache"
+  npm --prefix "$building" ci --omit=optional --ignore-scripts --engine-strict=false \
+    --no-audit --no-fund --loglevel=error
+  printf '%s\n' "$fingerprint" >"$building/fingerprint"
+  rm -rf "$node_cache"
+  mv "$building" "$node_cache"
+  say "@platformatic/kafka is ready: $node_cache"
+}
+
 install_packages
 install_java
+install_node_clients

@@ -62,8 +62,11 @@ async function checkClients() {
   if (!onPath('kcat')) missing.push('kcat')
   if (!onPath('java')) missing.push('java')
   if (!existsSync(join(root, '.cache/java/fingerprint'))) missing.push("Kafka's Java client")
-  if ((await run('/usr/bin/python3', ['-c', 'import kafka'], { quiet: true })).code !== 0) {
-    missing.push('python3-kafka')
+  if (!existsSync(join(root, '.cache/node-clients/fingerprint')))
+    missing.push('@platformatic/kafka')
+  for (const module of ['kafka', 'confluent_kafka']) {
+    const { code } = await run('/usr/bin/python3', ['-c', `import ${module}`], { quiet: true })
+    if (code !== 0) missing.push(`python3-${module.replace('_', '-')}`)
   }
   if (!onPath('chromium')) missing.push('chromium')
   if (!onPath('prometheus')) missing.push('prometheus')

@@ -18,6 +18,7 @@ import {
   checkPythonAdmin,
 } from './clients/admin-checks.ts'
 import { type KafkaClient, skipUnless } from './clients/client.ts'
+import { confluentPython } from './clients/confluent-python.ts'
 import { dumpLog, dumpLogAvailable } from './clients/dump-log.ts'
 import { JavaClient } from './clients/java.ts'
 import { kafkaPython } from './clients/kafka-python.ts'
@@ -26,6 +27,7 @@ import { kcat } from './clients/kcat.ts'
 import { checkTopic, writeTopic } from './clients/matrix.ts'
 import { millraceClient } from './clients/millrace.ts'
 import { millracePython, pythonAvailable } from './clients/millrace-python.ts'
+import { platformatic } from './clients/platformatic.ts'
 
 const SHARD_COUNTS = [1, 3]
 const PARTITIONS = 4
@@ -33,7 +35,14 @@ const TIMEOUT_MS = 300_000
 const seed = Number(process.env.MILLRACE_SEED ?? 1)
 
 const java = new JavaClient()
-const kafkaClients: readonly KafkaClient[] = [java, kcat, kafkaPython, kafkajsClient]
+const kafkaClients: readonly KafkaClient[] = [
+  java,
+  kcat,
+  kafkaPython,
+  confluentPython,
+  kafkajsClient,
+  platformatic,
+]
 const available = kafkaClients.map((client) => client.available())
 const skip = skipUnless(...available, pythonAvailable(), dumpLogAvailable())
 
@@ -80,7 +89,7 @@ async function runAll(t: TestContext, broker: TestBroker): Promise<void> {
       )
     }
   } finally {
-    await java.close()
+    for (const client of clients) await client.close()
   }
   await broker.stop() // Indexes are cut to their size.
   await t.test('DumpLogSegments has no complaint about the files', () =>

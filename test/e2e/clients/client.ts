@@ -108,7 +108,9 @@ export interface KafkaClient {
 
 export const CONSUME_TIMEOUT_MS = 20_000
 /** Longer than any wait inside a client: it reports its own trouble first. */
-const PROGRAM_TIMEOUT_MS = 60_000
+export const PROGRAM_TIMEOUT_MS = 60_000
+/** Debian's interpreter: others do not see Debian's packages, or are wrappers that take longer. */
+export const DEBIAN_PYTHON = '/usr/bin/python3'
 export const INSTALL_HINT = 'run scripts/install-test-clients.sh'
 
 /**

@@ -18,18 +18,27 @@ import {
   checkPythonAdmin,
 } from './admin-checks.ts'
 import { COMPRESSIONS, type KafkaClient } from './client.ts'
+import { confluentPython } from './confluent-python.ts'
 import { dumpLog } from './dump-log.ts'
 import { JavaClient } from './java.ts'
 import { kafkaPython } from './kafka-python.ts'
 import { kafkajsClient } from './kafkajs.ts'
 import { kcat } from './kcat.ts'
 import { checkTopic, writeTopic } from './matrix.ts'
+import { platformatic } from './platformatic.ts'
 
 const PARTITIONS = 2
 
 async function main(bootstrap: string, directory: string | undefined): Promise<void> {
   const java = new JavaClient()
-  const clients: KafkaClient[] = [java, kcat, kafkaPython, kafkajsClient]
+  const clients: KafkaClient[] = [
+    java,
+    kcat,
+    kafkaPython,
+    confluentPython,
+    kafkajsClient,
+    platformatic,
+  ]
   try {
     for (const writer of clients) {
       const usable = writer.available()

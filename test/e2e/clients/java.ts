@@ -3,13 +3,9 @@
  * admin. One virtual machine serves all requests until `close`, in order: starting it costs a
  * second.
  */
-import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { createInterface } from 'node:readline'
-import type { Readable, Writable } from 'node:stream'
 import {
-  answerOf,
   COMPRESSIONS,
   CONSUME_TIMEOUT_MS,
   type ConsumeRequest,
@@ -23,6 +19,7 @@ import {
   repositoryRoot,
   type SentRecord,
 } from './client.ts'
+import { LineServer } from './line-server.ts'
 
 const NAME = 'java'
 const FOLDER = join(repositoryRoot, '.cache/java')
@@ -61,13 +58,6 @@ interface PartitionRequest {
   readonly partition: number
 }
 
-type Machine = ChildProcessByStdio<Writable, Readable, Readable>
-
-interface Waiting {
-  readonly resolve: (line: string) => void
-  readonly reject: (error: Error) => void
-}
-
 /** A virtual machine of its own for whoever makes one: close it. */
 export class JavaClient implements KafkaClient {
   readonly name = NAME
@@ -81,9 +71,13 @@ export class JavaClient implements KafkaClient {
     headerOrder: true,
     acknowledges: true,
   }
-  #machine: Machine | null = null
-  /** Answers come in the order of the requests. */
-  readonly #waiting: Waiting[] = []
+  readonly #machine = new LineServer(NAME, 'java', [
+    ...OPTIONS,
+    LOG_LEVEL,
+    '-cp',
+    CLASS_PATH,
+    'ClientServer',
+  ])
 
   available(): true | string {
     const compiled = existsSync(join(FOLDER, 'classes', 'ClientServer.class'))
@@ -92,33 +86,33 @@ export class JavaClient implements KafkaClient {
 
   async produce({ records, ...request }: ProduceRequest): Promise<readonly SentRecord[]> {
     const encoded = { ...request, records: records.map(encodeRecord) }
-    return (await this.#call('produce', encoded)) as SentRecord[]
+    return (await this.#machine.call('produce', encoded)) as SentRecord[]
   }
 
   async consume(request: ConsumeRequest): Promise<readonly ReceivedRecord[]> {
     const timeoutMs = request.timeoutMs ?? CONSUME_TIMEOUT_MS
-    return decodeRecords(await this.#call('consume', { ...request, timeoutMs }))
+    return decodeRecords(await this.#machine.call('consume', { ...request, timeoutMs }))
   }
 
   async createTopic(request: CreateTopicRequest): Promise<void> {
-    await this.#call('createTopic', { configs: {}, ...request })
+    await this.#machine.call('createTopic', { configs: {}, ...request })
   }
 
   async deleteTopic(bootstrap: string, topic: string): Promise<void> {
-    await this.#call('deleteTopic', { bootstrap, topic })
+    await this.#machine.call('deleteTopic', { bootstrap, topic })
   }
 
   async listTopics(bootstrap: string): Promise<readonly string[]> {
-    return (await this.#call('listTopics', { bootstrap })) as string[]
+    return (await this.#machine.call('listTopics', { bootstrap })) as string[]
   }
 
   async describeTopic(bootstrap: string, topic: string): Promise<TopicDescription> {
-    return (await this.#call('describeTopic', { bootstrap, topic })) as TopicDescription
+    return (await this.#machine.call('describeTopic', { bootstrap, topic })) as TopicDescription
   }
 
   /** Grows a topic to `total` partitions. */
   async createPartitions(bootstrap: string, topic: string, total: number): Promise<void> {
-    await this.#call('createPartitions', { bootstrap, topic, total })
+    await this.#machine.call('createPartitions', { bootstrap, topic, total })
   }
 
   /** By name. `name` is a topic's name or a broker's id. */
@@ -127,62 +121,31 @@ export class JavaClient implements KafkaClient {
     readonly type: 'topic' | 'broker'
     readonly name: string
   }): Promise<Readonly<Record<string, ConfigValue>>> {
-    return (await this.#call('describeConfigs', request)) as Record<string, ConfigValue>
+    return (await this.#machine.call('describeConfigs', request)) as Record<string, ConfigValue>
   }
 
   async describeCluster(bootstrap: string): Promise<ClusterDescription> {
-    return (await this.#call('describeCluster', { bootstrap })) as ClusterDescription
+    return (await this.#machine.call('describeCluster', { bootstrap })) as ClusterDescription
   }
 
   /** Returns the new log start offset. */
   async deleteRecords(
     request: PartitionRequest & { readonly beforeOffset: number },
   ): Promise<number> {
-    return (await this.#call('deleteRecords', request)) as number
+    return (await this.#machine.call('deleteRecords', request)) as number
   }
 
   /** `at`: a time in milliseconds, or a place. −1 and −1 when there is no such record. */
   async listOffset(
     request: PartitionRequest & { readonly at: 'earliest' | 'latest' | 'maxTimestamp' | number },
   ): Promise<{ readonly offset: number; readonly timestamp: number }> {
-    return (await this.#call('listOffset', request)) as { offset: number; timestamp: number }
-  }
-
-  async close(): Promise<void> {
-    const machine = this.#machine
-    if (machine === null) return
-    const closed = new Promise((resolve) => machine.once('close', resolve))
-    machine.stdin.end()
-    await closed
-  }
-
-  async #call(operation: string, request: object): Promise<unknown> {
-    this.#machine ??= this.#start()
-    const machine = this.#machine
-    const line = await new Promise<string>((resolve, reject) => {
-      this.#waiting.push({ resolve, reject })
-      machine.stdin.write(`${JSON.stringify({ ...request, operation })}\n`)
-    })
-    return answerOf(NAME, line)
-  }
-
-  #start(): Machine {
-    const options = [...OPTIONS, LOG_LEVEL, '-cp', CLASS_PATH, 'ClientServer']
-    const machine = spawn('java', options, { stdio: ['pipe', 'pipe', 'pipe'] })
-    let stderr = ''
-    machine.stderr.on('data', (chunk: Buffer) => {
-      stderr = (stderr + chunk).slice(-10_000)
-    })
-    machine.stdin.on('error', () => {}) // 'close' tells.
-    createInterface({ input: machine.stdout }).on('line', (line) => {
-      this.#waiting.shift()?.resolve(line)
-    })
-    const fail = (reason: string): void => {
-      this.#machine = null
-      for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error(reason))
+    return (await this.#machine.call('listOffset', request)) as {
+      offset: number
+      timestamp: number
     }
-    machine.on('error', (error) => fail(`java did not start: ${error.message}`))
-    machine.on('close', (status) => fail(`java ended with ${status}: ${stderr}`))
-    return machine
+  }
+
+  close(): Promise<void> {
+    return this.#machine.close()
   }
 }

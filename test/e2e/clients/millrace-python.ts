@@ -8,6 +8,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import {
   ClientError,
+  DEBIAN_PYTHON,
   fromBase64,
   INSTALL_HINT,
   type KafkaClient,
@@ -19,8 +20,6 @@ import {
 } from './client.ts'
 
 const NAME = 'millrace-python'
-/** The interpreter that kafka-python has; others may be wrappers, which take longer to start. */
-const PYTHON = '/usr/bin/python3'
 const SCRIPT = join(repositoryRoot, 'test/conformance/websocket_client.py')
 
 interface ScriptRecord {
@@ -32,8 +31,8 @@ interface ScriptRecord {
 }
 
 export function pythonAvailable(): true | string {
-  const found = spawnSync(PYTHON, ['--version']).status === 0
-  return found || `${PYTHON} is not installed: ${INSTALL_HINT}`
+  const found = spawnSync(DEBIAN_PYTHON, ['--version']).status === 0
+  return found || `${DEBIAN_PYTHON} is not installed: ${INSTALL_HINT}`
 }
 
 /** `httpUrl`: where the broker serves HTTP. */
@@ -42,7 +41,7 @@ export function millracePython(httpUrl: string): KafkaClient {
 
   async function lines(args: readonly string[], input = ''): Promise<string[]> {
     const options = [SCRIPT, hostname, port, ...args]
-    const { status, stdout, stderr } = await runProgram(PYTHON, options, input)
+    const { status, stdout, stderr } = await runProgram(DEBIAN_PYTHON, options, input)
     if (status === 0) return stdout.toString().split('\n').filter(Boolean)
     throw new ClientError(NAME, status === null ? 'Timeout' : `exit ${status}`, stderr.trim())
   }

@@ -20,8 +20,8 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 /**
  * A member of a consumer group in a process of its own, so that it can be killed: arguments are
  * "topic" or "regex", what to subscribe to, and settings of the client as name=value. It says in
- * lines of JSON what it is assigned and what it reads, commits after each poll, and leaves when
- * standard input ends.
+ * lines of JSON what it is assigned, reads and commits (as python/group_member.py describes it),
+ * commits after each poll, and leaves when standard input ends.
  */
 public final class GroupMember {
   private static final ObjectMapper JSON = new ObjectMapper();
@@ -63,17 +63,37 @@ public final class GroupMember {
   }
 
   private static void poll(KafkaConsumer<String, String> consumer) {
-    ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(100));
+    ConsumerRecords<String, String> records;
+    try {
+      records = consumer.poll(Duration.ofMillis(100));
+    } catch (KafkaException error) {
+      // Its session is over, perhaps: it joins again by itself.
+      say(JSON.createObjectNode().put("error", error.getClass().getSimpleName()));
+      return;
+    }
     for (ConsumerRecord<String, String> record : records) {
-      say(JSON.createObjectNode().put("value", record.value()));
+      ObjectNode line = JSON.createObjectNode().put("value", record.value());
+      say(line.put("partition", record.partition()).put("offset", record.offset()));
     }
     if (records.isEmpty()) return;
     try {
       consumer.commitSync(Duration.ofSeconds(5));
+      sayCommitted(records);
     } catch (KafkaException error) {
       // A rebalance came between, or the broker is away: somebody reads these again.
       say(JSON.createObjectNode().put("error", error.getClass().getSimpleName()));
     }
+  }
+
+  private static void sayCommitted(ConsumerRecords<String, String> records) {
+    ObjectNode line = JSON.createObjectNode();
+    ArrayNode committed = line.putArray("committed");
+    for (TopicPartition partition : records.partitions()) {
+      List<ConsumerRecord<String, String>> read = records.records(partition);
+      ArrayNode range = committed.addArray().add(partition.partition());
+      range.add(read.get(0).offset()).add(read.get(read.size() - 1).offset() + 1);
+    }
+    say(line);
   }
 
   private static synchronized void say(ObjectNode line) {
@@ -94,7 +114,7 @@ public final class GroupMember {
     }
 
     private void sayAssigned(Collection<TopicPartition> except) {
-      ObjectNode line = JSON.createObjectNode();
+      ObjectNode line = JSON.createObjectNode().put("at", System.nanoTime() / 1000);
       ArrayNode assigned = line.putArray("assigned");
       for (TopicPartition partition : consumer.assignment()) {
         if (!except.contains(partition)) assigned.add(partition.toString());
