@@ -136,8 +136,8 @@ class Load implements TopicLoad {
 
   /**
    * kill -9 under load. Who has not been away for a session is still a member, without joining
-   * again: checked when the broker was back soon enough for that. (kafkajs leaves and joins again by
-   * itself when it loses its connection.)
+   * again: checked when the broker was back soon enough for that. (kafkajs leaves and joins again
+   * by itself when it loses its connection.)
    */
   async #restartBroker(): Promise<void> {
     const before = new Map<string, unknown>()

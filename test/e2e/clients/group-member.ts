@@ -1,7 +1,7 @@
 /**
  * A member of a group in a process of its own, so that it can be killed and paused. It says in
- * lines of JSON what it is assigned, reads and commits (`python/group_member.py` describes them); kcat
- * says it in its own words.
+ * lines of JSON what it is assigned, reads and commits (`python/group_member.py` describes them);
+ * kcat says it in its own words.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -53,8 +53,8 @@ Object.defineProperty(consumer, 'assignments', {
 if (options.groupProtocol !== 'consumer') consumer.on('consumer:group:rebalance', () => own([]))
 
 // After a line on standard input nothing is read or committed before the next assignment. Who
-// pauses the process sends one first: the client repeats a commit that was refused, once it has joined
-// again, and so takes back what others have committed since.
+// pauses the process sends one first: the client repeats a commit that was refused, once it has
+// joined again, and so takes back what others have committed since.
 process.stdin.on('data', async () => {
   isHolding = true
   await step
