@@ -18,6 +18,12 @@ import { canLose, comesBack, type MemberKind, type MemberOptions, startMember } 
 /** Until then something that must happen has happened; nothing is asserted of how long it takes. */
 const WAIT_MS_MAX = 60_000
 const POLL_MS = 50
+/** What a coordinator answers before it knows its groups. */
+const ASK_AGAIN: readonly number[] = [
+  ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+  ErrorCode.COORDINATOR_NOT_AVAILABLE,
+  ErrorCode.NOT_COORDINATOR,
+]
 
 export interface GroupPlan extends Omit<MemberOptions, 'group' | 'topic'> {
   /** Of the group and of its topic. */
@@ -147,7 +153,7 @@ export class GroupRun {
     const request = { groupId: this.name, topics: null }
     const { errorCode, topics } = await client.request(ApiKey.OFFSET_FETCH, 7, request)
     if (errorCode !== ErrorCode.NONE) {
-      assert.equal(errorCode, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+      assert(ASK_AGAIN.includes(errorCode), this.#explain(`OffsetFetch is answered ${errorCode}`))
       return
     }
     for (const { partitionIndex, committedOffset } of topics[0]?.partitions ?? []) {

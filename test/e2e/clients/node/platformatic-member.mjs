@@ -22,6 +22,7 @@ const consumer = new Consumer({
   ...options,
 })
 
+const isKip848 = options.groupProtocol === 'consumer'
 /** What it has, by partition; a place is replaced when its partition was lost in between. */
 const places = new Map()
 let isHolding = false
@@ -47,10 +48,12 @@ Object.defineProperty(consumer, 'assignments', {
   get: () => assignments,
   set(changed) {
     assignments = changed
+    // Each assignment of the classic protocol is anew, also one that no rebalance was seen before.
+    if (!isKip848) places.clear()
     own(changed?.find((each) => each.topic === topic)?.partitions ?? [])
   },
 })
-if (options.groupProtocol !== 'consumer') consumer.on('consumer:group:rebalance', () => own([]))
+if (!isKip848) consumer.on('consumer:group:rebalance', () => own([]))
 
 // After a line on standard input nothing is read or committed before the next assignment. Who
 // pauses the process sends one first: the client repeats a commit that was refused, once it has
