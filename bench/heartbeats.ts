@@ -40,7 +40,7 @@ import { formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 
 const USAGE = `npm run bench -- heartbeats [--groups 10000] [--members 10] [--connections 1000]
     [--seconds 20] [--rounds 2] [--protocol classic|consumer|both] [--memory-gb 4|0]
-    [--only millrace|kafka] [--out PREFIX]
+    [--only millrace|kafka] [--node-arg ARG]... [--out PREFIX]
 
 --connections carry the members of all groups, evenly: a multiple of --members`
 
@@ -56,6 +56,7 @@ interface Options {
   readonly connections: number
   readonly seconds: number
   readonly memoryGb: number
+  readonly nodeArgs: readonly string[]
 }
 
 interface Run {
@@ -84,7 +85,8 @@ interface Running {
   stop(): Promise<void>
 }
 
-async function start(target: Target, memoryGb: number, parent: string): Promise<Running> {
+async function start(target: Target, parent: string, options: Options): Promise<Running> {
+  const { memoryGb, nodeArgs } = options
   const folder = join(parent, `millrace-heartbeats-${process.pid}`)
   mkdirSync(folder)
   ownFolder(folder)
@@ -99,7 +101,7 @@ async function start(target: Target, memoryGb: number, parent: string): Promise<
         logFile: join(folder, 'broker.log'),
         shards: 1,
         settings: SETTINGS,
-        nodeArgs: ['--max-semi-space-size=64'],
+        nodeArgs: ['--max-semi-space-size=64', ...nodeArgs],
         group,
         readyTimeoutMs: 30_000,
       }))
@@ -158,7 +160,7 @@ async function measure(
   protocol: GroupProtocol,
   { parent, options }: { parent: string; options: Options },
 ): Promise<Run> {
-  const running = await start(target, options.memoryGb, parent)
+  const running = await start(target, parent, options)
   try {
     const { port, pid } = running
     const topic = await createTopic(port, options.members)
@@ -272,6 +274,7 @@ async function main(): Promise<void> {
       rounds: text('2'),
       protocol: text('both'),
       only: { type: 'string' },
+      'node-arg': { type: 'string', multiple: true, default: [] },
       'memory-gb': text('4'),
       out: text(join(projectFolder(), '.cache', 'bench', 'heartbeats')),
     },
@@ -288,6 +291,7 @@ async function main(): Promise<void> {
     connections: whole('connections', 15_000),
     seconds: numberOption(values.seconds, 'seconds', { low: 1, high: 3600 }),
     memoryGb: numberOption(values['memory-gb'], 'memory-gb', { low: 0, high: 10_000 }),
+    nodeArgs: values['node-arg'],
   }
   if (options.connections % options.members !== 0) {
     throw new UsageError('--connections must be a multiple of --members')
