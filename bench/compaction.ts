@@ -241,7 +241,7 @@ async function main(): Promise<void> {
       dataDir: join(folder, 'data'),
       logFile: join(folder, 'broker.log'),
       shards: 1,
-      settings: ['log.cleaner.backoff.ms=500', 'log.flush.interval.ms=1000', ...at.set],
+      settings: ['log.cleaner.backoff.ms=500', ...at.set],
       nodeArgs: ['--max-semi-space-size=64'],
       readyTimeoutMs: READY_MS,
     })
@@ -252,7 +252,6 @@ async function main(): Promise<void> {
         configs: {
           'cleanup.policy': 'compact',
           'segment.bytes': String(at.segmentMb * 2 ** 20),
-          'file.delete.delay.ms': '0',
           // Never above it: it becomes due when the measurement wants it.
           'min.cleanable.dirty.ratio': '1',
         },
@@ -271,8 +270,9 @@ async function main(): Promise<void> {
         '',
         loadTable(without, loads),
       ].join('\n')
-      const all = { machine, options: at, compaction, without, beside: loads }
-      writeFileSync(`${at.out}.json`, `${JSON.stringify(all, null, 1)}\n`)
+      const { out, ...options } = at
+      const all = { machine, options, compaction, without, beside: loads }
+      writeFileSync(`${out}.json`, `${JSON.stringify(all, null, 1)}\n`)
     } finally {
       await stopProcess(broker.child)
     }

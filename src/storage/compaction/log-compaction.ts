@@ -9,7 +9,7 @@
  * A swap, each line durable before the next:
  *   compactedTo rises                  holes are legal below it
  *   range.cleaned → range.swap         the new segment will stand, whatever happens
- *   later inputs retired, indexes gone
+ *   inputs retired, indexes gone
  *   range.swap → base.log
  * A start that finds a .swap finishes what it began (`recovery.ts`). Segments are swapped oldest
  * first, so that a tombstone never goes before what it deletes.
@@ -226,13 +226,14 @@ export class LogCompaction {
   #replace(inputs: readonly Segment[], range: OffsetRange): void {
     const core = this.#core
     const { files, deletedFiles } = core.context
-    const [first, ...later] = inputs
+    const [first] = inputs
     assert(first !== undefined)
-    for (const segment of later) {
+    // The first one as well, whose name is taken next: to free its blocks is what a file system may
+    // be slow at, and everybody who has it sync a directory waits for that.
+    for (const segment of inputs) {
       const retired = core.segments.retire(segment)
       if (retired !== null) deletedFiles.add(retired, core.options.fileDeleteDelayMs)
     }
-    core.segments.removeSideFiles(first)
     core.isDirectoryDirty = true
     core.syncDirectory()
     files.rename(this.#path(range, SWAP_SUFFIX), core.segments.path(first, LOG_SUFFIX))
