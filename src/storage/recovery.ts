@@ -132,11 +132,12 @@ class Recovery {
     const { directory } = this.#core
     const path = (offset: number, suffix: string): string =>
       joinPath(directory, offsetName(offset, suffix))
-    for (const base of bases) {
-      if (base < range.baseOffset || base >= range.endOffset) continue
+    const inputs = bases.filter((base) => base > range.baseOffset && base < range.endOffset)
+    // Of the first one the indexes may be there without the log, which was renamed aside.
+    for (const base of [range.baseOffset, ...inputs]) {
       for (const suffix of SIDE_SUFFIXES) files.remove(path(base, suffix))
-      if (base > range.baseOffset) files.remove(path(base, LOG_SUFFIX))
     }
+    for (const base of inputs) files.remove(path(base, LOG_SUFFIX))
     files.syncDirectory(directory) // Before the new one stands: nothing may overlap it.
     files.rename(joinPath(directory, name), path(range.baseOffset, LOG_SUFFIX))
     files.syncDirectory(directory)
