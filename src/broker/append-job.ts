@@ -8,6 +8,7 @@ import {
 } from '../record/batch-layout.ts'
 import type { AppendOutcome, AppendSink } from '../shard/shard-proxy.ts'
 import type { Broker } from './broker.ts'
+import { KeylessBudget } from './key-checks.ts'
 import type { RequestFrame } from './request-frame.ts'
 
 /**
@@ -51,6 +52,7 @@ export class AppendJob implements AppendSink {
   readonly #written: boolean[] = []
   /** Of those that a shard was asked for. */
   readonly #batches: (BatchRange | undefined)[] = []
+  readonly #keyless = new KeylessBudget()
   #waiting = 1
   #onDone: (() => void) | null = null
 
@@ -132,7 +134,7 @@ export class AppendJob implements AppendSink {
     }
     const refused = { ...outcome } // The shard's proxy uses its own for the next answer.
     void keyChecks
-      .keyless(this.#frame.bytes, batch)
+      .keyless(this.#frame.bytes, batch, this.#keyless)
       .then((keyless) => this.#finish(refused, index, keyless))
   }
 

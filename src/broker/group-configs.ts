@@ -96,7 +96,7 @@ export class GroupConfigs {
       if (value !== null) after.set(name, value)
       else if (!after.delete(name) && !isGroupOption(name)) after.set(name, '')
     }
-    const problem = validateGroupConfigs(after, this.#config)
+    const problem = validateGroupConfigs(after, this.#config, plan.keys())
     if (problem !== null) return { errorCode: ErrorCode.INVALID_CONFIG, errorMessage: problem }
     if (before.size > 0 || this.#store.image.groupConfigs.size < GROUPS_MAX) return null
     const errorMessage = `${GROUPS_MAX} groups have a configuration already: take some back`

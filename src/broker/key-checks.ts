@@ -22,8 +22,15 @@ interface BatchPlace {
   readonly length: number
 }
 
-/** Records of one batch that a response names; each costs it at least six bytes. */
-const KEYLESS_MAX = 10_000
+/** What one request may cost to say which of its records have no key. */
+export class KeylessBudget {
+  /** Looked through, once decompressed. */
+  bytes = 1024 * 1024
+  /** Named in the response. */
+  records = 1000
+}
+
+const NONE: readonly number[] = []
 
 export class KeyChecks {
   readonly #image: MetadataImage
@@ -68,9 +75,16 @@ export class KeyChecks {
     })
   }
 
-  /** Which records of a refused batch have no key. Its bytes must stay until this settles. */
-  keyless(bytes: Uint8Array, batch: BatchPlace): Promise<readonly number[]> {
-    return this.#inflating.run(() => keylessIn(bytes, batch))
+  /**
+   * Which records of a refused batch have no key, as far as the request's budget goes: looking
+   * costs main what a client likes. The batch's bytes must stay until this settles.
+   */
+  keyless(bytes: Uint8Array, batch: BatchPlace, budget: KeylessBudget): Promise<readonly number[]> {
+    return this.#inflating.run(async () => {
+      if (budget.bytes <= 0 || budget.records <= 0) return NONE
+      await new Promise(setImmediate) // Others are served between two batches.
+      return keylessIn(bytes, batch, budget)
+    })
   }
 
   isCompacted(handle: number): boolean {
@@ -104,15 +118,23 @@ async function checkBatch(bytes: Uint8Array, { offset, length }: BatchPlace): Pr
 async function keylessIn(
   bytes: Uint8Array,
   { offset, length }: BatchPlace,
+  budget: KeylessBudget,
 ): Promise<readonly number[]> {
   const whole = bytes.subarray(offset, offset + length)
+  const bytesMax = budget.bytes
+  budget.bytes = 0 // Of what is larger nothing is said, nor of what comes behind it.
   try {
-    const header = parseHeader(whole, 0, crc32c)
+    const header = parseHeader(whole, 0, null) // The shard has checked the bytes.
     const section = whole.subarray(BATCH_HEADER_BYTES, header.bytes)
+    if (section.length > bytesMax) return NONE
     const code = ((whole[ATTRIBUTES + 1] as number) & COMPRESSION_MASK) as CompressionCode
-    return keylessRecords(await decompress(code, section, KEYED_BYTES_MAX), header, KEYLESS_MAX)
+    const records = await decompress(code, section, bytesMax)
+    const keyless = keylessRecords(records, header, budget.records)
+    budget.bytes = bytesMax - records.length
+    budget.records -= keyless.length
+    return keyless
   } catch (error) {
     if (!(error instanceof RecordError)) throw error
-    return [] // It was refused because it is malformed.
+    return NONE // It was refused because it is malformed, or is too large.
   }
 }

@@ -36,12 +36,18 @@ export function groupOption(name: GroupOptionName): Option {
   return BROKER_OPTIONS[groupSynonym(name)]
 }
 
-/** Null when every entry is a known option with a good value, else what is wrong, in one line. */
+/**
+ * Null when every entry of those that `changed` names is a known option with a good value, and all
+ * go together; else what is wrong, in one line.
+ */
 export function validateGroupConfigs(
   overrides: GroupOverrides,
   broker: BrokerConfig,
+  changed: Iterable<string> = overrides.keys(),
 ): string | null {
-  for (const [name, text] of overrides) {
+  for (const name of changed) {
+    const text = overrides.get(name)
+    if (text === undefined) continue // It is taken back.
     if (!isGroupOption(name)) {
       return `Unknown group config name: ${name}${didYouMean(name, GROUP_OPTION_NAMES)}`
     }

@@ -27,6 +27,16 @@ describe('the options of a group', () => {
     })
   })
 
+  test('are refused for what is changed, not for what was good when it was set', () => {
+    const broker = loadConfig({ set: ['group.consumer.max.session.timeout.ms=50000'] })
+    const overrides = new Map([
+      [SESSION, '60000'],
+      [HEARTBEAT, '6000'],
+    ])
+    assert.equal(validateGroupConfigs(overrides, broker, [HEARTBEAT]), null)
+    assert.match(validateGroupConfigs(overrides, broker) ?? '', /45000 to 50000/)
+  })
+
   test('are refused when heartbeats do not fit into the session', () => {
     const broker = loadConfig({
       set: [

@@ -102,7 +102,7 @@ class Fixture {
 
   commitOffset(
     offset: number,
-    parts: { memberId?: string; generationId?: number } = {},
+    parts: { memberId?: string; generationId?: number; apiVersion?: number } = {},
   ): ErrorCode {
     let result: ErrorCode = ErrorCode.UNKNOWN_SERVER_ERROR
     const request = {
@@ -111,6 +111,7 @@ class Fixture {
       memberId: parts.memberId ?? '',
       instanceId: null,
       retentionMs: -1,
+      apiVersion: parts.apiVersion ?? 8,
       offsets: [
         {
           topic: 't',
@@ -363,7 +364,10 @@ describe('offsets', () => {
   })
 
   test('of a group that does not exist, are committed by who is in no generation', () => {
-    assert.equal(new Fixture().commitOffset(1, { generationId: 1 }), ErrorCode.ILLEGAL_GENERATION)
+    const code = (apiVersion: number): ErrorCode =>
+      new Fixture().commitOffset(1, { generationId: 1, apiVersion })
+    assert.equal(code(8), ErrorCode.ILLEGAL_GENERATION)
+    assert.equal(code(9), ErrorCode.GROUP_ID_NOT_FOUND)
     assert.equal(new Fixture().commitOffset(1, { memberId: 'its-own' }), ErrorCode.NONE)
   })
 

@@ -230,6 +230,30 @@ describe('recovery of what goes with the log', () => {
     assert.deepEqual(log.verify().problems, [])
   })
 
+  test('a swap whose first segment is renamed aside already, leaves none of its indexes', () => {
+    const bench = new Bench({ segmentBytes: 260 })
+    const before = bench.open()
+    for (let i = 0; i < 12; i++) append(before, batch(), 1)
+    bench.flush(before)
+    const hint = before.checkpoint()
+    bench.files.kill()
+    const [, second] = bench.files
+      .list(DIRECTORY)
+      .filter((name) => name.endsWith('.log'))
+      .sort()
+    const range = { baseOffset: 0, endOffset: Number((second as string).slice(0, 20)) }
+    const content = bench.files.contentOf(bench.path(FIRST))
+    bench.files.tamper(bench.path(rangeName(range, '.swap')), content)
+    bench.files.rename(bench.path(FIRST), bench.path(`${FIRST}.deleted`))
+    // Names that were removed before a loss of power may be there again.
+    const index = FIRST.replace('.log', '.timeindex')
+    bench.files.tamper(bench.path(index), new Uint8Array(12))
+    const log = bench.open(hint)
+    assert.equal(log.logEndOffset, before.logEndOffset)
+    assert(!bench.files.paths().includes(bench.path(index)))
+    assert.deepEqual(log.verify().problems, [])
+  })
+
   test('missing and damaged indexes, snapshots and epochs are rebuilt from the batches', () => {
     const bench = new Bench({ segmentBytes: 700, indexIntervalBytes: 100 })
     let log = bench.open()

@@ -44,6 +44,7 @@ export async function offsetCommit(
     memberId: body.memberId,
     instanceId: body.groupInstanceId,
     retentionMs: body.retentionTimeMs,
+    apiVersion: context.apiVersion,
     offsets,
   }
   const codes = await broker.groups.ask<readonly ErrorCode[]>(

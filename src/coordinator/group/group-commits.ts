@@ -28,7 +28,12 @@ export interface CommitRequest {
   readonly offsets: readonly OffsetToCommit[]
   /** Of versions 2 to 4; −1 for the broker's. */
   readonly retentionMs: number
+  /** Of a client's OffsetCommit. */
+  readonly apiVersion?: number
 }
+
+/** Of OffsetCommit, the first that members of the new protocol may use (KIP-848). */
+const CONSUMER_VERSION_MIN = 9
 
 export class GroupCommits {
   readonly #config: GroupConfig
@@ -49,7 +54,9 @@ export class GroupCommits {
     const isOutside = request.generationId < 0
     if (group === undefined) {
       if (request.groupId === '') return ErrorCode.INVALID_GROUP_ID
-      return isOutside ? ErrorCode.NONE : ErrorCode.ILLEGAL_GENERATION
+      if (isOutside) return ErrorCode.NONE
+      const isNew = (request.apiVersion ?? 0) >= CONSUMER_VERSION_MIN
+      return isNew ? ErrorCode.GROUP_ID_NOT_FOUND : ErrorCode.ILLEGAL_GENERATION
     }
     if (group.type === 'consumer') return consumerRefusal(group, request)
     return isOutside && group.state === 'Empty' ? ErrorCode.NONE : classicRefusal(group, request)
@@ -167,9 +174,11 @@ function classicRefusal(
 
 function consumerRefusal(
   group: ConsumerGroup,
-  { generationId, memberId }: CommitRequest,
+  { generationId, memberId, apiVersion = CONSUMER_VERSION_MIN }: CommitRequest,
 ): ErrorCode {
   if (generationId < 0 && group.isEmpty) return ErrorCode.NONE
+  const isClassic = group.members.get(memberId)?.isClassic ?? true
+  if (apiVersion < CONSUMER_VERSION_MIN && !isClassic) return ErrorCode.UNSUPPORTED_VERSION
   return consumerMemberError(group, { memberId, memberEpoch: generationId, mayBeOlder: true })
 }
 
