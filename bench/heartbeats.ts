@@ -6,18 +6,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { KafkaConnection } from '../src/client/kafka-connection.ts'
+import type { KafkaConnection } from '../src/client/kafka-connection.ts'
 import { ErrorCode } from '../src/errors/error-code.ts'
 import { ApiKey } from '../src/wire/kafka/api.ts'
 import { projectFolder, startBroker } from './lib/broker.ts'
-import {
-  cleanUpAtExit,
-  deleteFolder,
-  deleteGroup,
-  ownFolder,
-  ownGroup,
-  stopProcess,
-} from './lib/children.ts'
+import { deleteFolder, deleteGroup, ownFolder, ownGroup, stopProcess } from './lib/children.ts'
+import { awaitCoordinator, openConnection } from './lib/coordinator.ts'
 import {
   type GroupProtocol,
   type GroupTopic,
@@ -36,6 +30,7 @@ import {
   sampleProcess,
   useBetween,
 } from './lib/process-sample.ts'
+import { runBenchmark } from './lib/run-benchmark.ts'
 import { formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 
 const USAGE = `npm run bench -- heartbeats [--groups 10000] [--members 10] [--connections 1000]
@@ -114,7 +109,7 @@ async function start(target: Target, parent: string, options: Options): Promise<
 }
 
 async function createTopic(port: number, partitions: number): Promise<GroupTopic> {
-  const connection = await open(port)
+  const connection = await openConnection(port)
   const name = 'events'
   const one = { name, numPartitions: partitions, replicationFactor: 1 }
   const topics = [{ ...one, assignments: [], configs: [] }]
@@ -127,10 +122,6 @@ async function createTopic(port: number, partitions: number): Promise<GroupTopic
   return { name, id: topic.topicId, partitions }
 }
 
-function open(port: number): Promise<KafkaConnection> {
-  return KafkaConnection.open({ host: '127.0.0.1', port, clientId: 'bench', timeoutMs: 120_000 })
-}
-
 /** As many groups at a time as the connections have room for: who waits for a round blocks his. */
 async function joinAll(
   protocol: GroupProtocol,
@@ -138,7 +129,7 @@ async function joinAll(
 ): Promise<Uint8Array[]> {
   const { groups, members } = options
   const connections: KafkaConnection[] = []
-  for (let i = 0; i < options.connections; i++) connections.push(await open(port))
+  for (let i = 0; i < options.connections; i++) connections.push(await openConnection(port))
   const frames: Uint8Array[][] = []
   const places = options.connections / members
   let next = 0
@@ -165,8 +156,8 @@ async function measure(
     const { port, pid } = running
     const topic = await createTopic(port, options.members)
     // The topic of offsets is made, and every coordinator is there.
-    const warm = await open(port)
-    await firstCoordinator(warm)
+    const warm = await openConnection(port)
+    await awaitCoordinator(warm)
     warm.close()
     const residentBytesBefore = memoryOf(pid, 'VmRSS')
     const joinedFrom = sampleProcess(pid)
@@ -201,16 +192,6 @@ async function measure(
   } finally {
     await running.stop()
   }
-}
-
-async function firstCoordinator(connection: KafkaConnection): Promise<void> {
-  for (let attempt = 0; attempt < 300; attempt++) {
-    const asked = { keyType: 0, coordinatorKeys: ['group-0'] }
-    const { coordinators } = await connection.request(ApiKey.FIND_COORDINATOR, () => asked)
-    if (coordinators[0]?.errorCode === ErrorCode.NONE) return
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
-  throw new Error('no coordinator was found in 30 s')
 }
 
 function say(text: string): void {
@@ -327,11 +308,4 @@ async function main(): Promise<void> {
   process.stdout.write(report)
 }
 
-cleanUpAtExit()
-try {
-  await main()
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error
-  process.stderr.write(`${error.message}\n\n${USAGE}\n`)
-  process.exitCode = 2
-}
+await runBenchmark(USAGE, main)

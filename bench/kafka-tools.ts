@@ -8,11 +8,12 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { projectFolder } from './lib/broker.ts'
-import { cleanUpAtExit, track } from './lib/children.ts'
+import { track } from './lib/children.ts'
 import { installKafka, kafkaClassPath, kafkaVersion } from './lib/kafka-broker.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
-import { numberOption, UsageError } from './lib/number-option.ts'
+import { numberOption } from './lib/number-option.ts'
 import { sampleProcess, useBetween } from './lib/process-sample.ts'
+import { runBenchmark } from './lib/run-benchmark.ts'
 import { formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 import { parseConsumer, parseEndToEnd, parseProducer, type ToolResult } from './lib/tool-output.ts'
 import { profileFor } from './suite/profile.ts'
@@ -189,11 +190,4 @@ async function main(): Promise<void> {
   process.stdout.write(report)
 }
 
-cleanUpAtExit()
-try {
-  await main()
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error
-  process.stderr.write(`${error.message}\n\n${USAGE}\n`)
-  process.exitCode = 2
-}
+await runBenchmark(USAGE, main)

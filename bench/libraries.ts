@@ -10,10 +10,11 @@ import { Random } from '../src/base/random.ts'
 import { KafkaAdmin } from '../src/client/kafka-admin.ts'
 import type { WebEngine } from '../src/gateway/web/web-server.ts'
 import { projectFolder, type RunningBroker, startBroker } from './lib/broker.ts'
-import { cleanUpAtExit, deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
+import { deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
 import { numberOption, UsageError } from './lib/number-option.ts'
 import { sampleProcess, useBetween } from './lib/process-sample.ts'
+import { runBenchmark } from './lib/run-benchmark.ts'
 import { formatNumber, formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 
 const USAGE = `npm run bench -- libraries [--rounds 3] [--events 2000000] [--event-bytes 200]
@@ -245,11 +246,4 @@ async function main(): Promise<void> {
   process.stdout.write(`${text}\n`)
 }
 
-cleanUpAtExit()
-try {
-  await main()
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error
-  process.stderr.write(`${error.message}\n\n${USAGE}\n`)
-  process.exitCode = 2
-}
+await runBenchmark(USAGE, main)

@@ -7,17 +7,19 @@ import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { uuidToHex } from '../src/base/uuid.ts'
-import { KafkaConnection } from '../src/client/kafka-connection.ts'
+import type { KafkaConnection } from '../src/client/kafka-connection.ts'
 import { ErrorCode } from '../src/errors/error-code.ts'
 import { Latency } from '../src/load/latency.ts'
 import type { LatencySummary } from '../src/load/latency-summary.ts'
 import { BatchBuilder } from '../src/record/batch-builder.ts'
 import { ApiKey } from '../src/wire/kafka/api.ts'
 import { projectFolder, type RunningBroker, startBroker } from './lib/broker.ts'
-import { cleanUpAtExit, deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
+import { deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
+import { awaitCoordinator, openConnection } from './lib/coordinator.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
-import { numberOption, UsageError } from './lib/number-option.ts'
+import { numberOption } from './lib/number-option.ts'
 import { memoryOf } from './lib/process-sample.ts'
+import { runBenchmark } from './lib/run-benchmark.ts'
 import { formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 
 const USAGE = `npm run bench -- offsets-loading [--gb 1] [--groups 100] [--rounds 3] [--partitions 1000]
@@ -43,10 +45,6 @@ interface Round {
   readonly otherMs: number
   readonly producing: LatencySummary
   readonly residentBytesMax: number
-}
-
-function open(port: number): Promise<KafkaConnection> {
-  return KafkaConnection.open({ host: '127.0.0.1', port, clientId: 'bench', timeoutMs: 120_000 })
 }
 
 function start(folder: string): Promise<RunningBroker> {
@@ -107,16 +105,6 @@ function bytesIn(folder: string): number {
   return bytes
 }
 
-async function awaitCoordinator(connection: KafkaConnection): Promise<void> {
-  const asked = { keyType: 0, coordinatorKeys: ['group-0'] }
-  for (let attempt = 0; attempt < 300; attempt++) {
-    const { coordinators } = await connection.request(ApiKey.FIND_COORDINATOR, () => asked)
-    if (coordinators[0]?.errorCode === ErrorCode.NONE) return
-    await sleep(100)
-  }
-  throw new Error('no coordinator was found in 30 s')
-}
-
 interface Filled {
   readonly offsets: number
   readonly bytes: number
@@ -124,7 +112,7 @@ interface Filled {
 
 /** Commits of partition 0's groups, in turn, until its log is so large; one of partition 1's. */
 async function fill(broker: RunningBroker, folder: string, at: Options): Promise<Filled> {
-  const connection = await open(broker.kafkaPort)
+  const connection = await openConnection(broker.kafkaPort)
   const topic = { name: TOPIC, numPartitions: at.partitions, replicationFactor: 1 }
   await connection.request(ApiKey.CREATE_TOPICS, () => ({
     topics: [{ ...topic, assignments: [], configs: [] }],
@@ -157,7 +145,7 @@ async function offsetsFolder(connection: KafkaConnection, folder: string): Promi
 
 async function produceUntil(port: number, isOver: () => boolean): Promise<LatencySummary> {
   const latency = new Latency()
-  const connection = await open(port)
+  const connection = await openConnection(port)
   const value = new Uint8Array(EVENT_BYTES)
   const { topics } = await connection.request(ApiKey.METADATA, () => ({
     topics: [{ name: TOPIC }],
@@ -183,7 +171,7 @@ async function produceUntil(port: number, isOver: () => boolean): Promise<Latenc
 
 async function untilServed(port: number, groupId: string, partitions: number): Promise<number> {
   const startedMs = performance.now()
-  const connection = await open(port)
+  const connection = await openConnection(port)
   const topics = [
     { name: TOPIC, partitionIndexes: Array.from({ length: partitions }, (_, i) => i) },
   ]
@@ -306,11 +294,4 @@ async function main(): Promise<void> {
   process.stdout.write(report)
 }
 
-cleanUpAtExit()
-try {
-  await main()
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error
-  process.stderr.write(`${error.message}\n\n${USAGE}\n`)
-  process.exitCode = 2
-}
+await runBenchmark(USAGE, main)

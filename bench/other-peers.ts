@@ -7,14 +7,15 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { projectFolder } from './lib/broker.ts'
-import { cleanUpAtExit, sleep } from './lib/children.ts'
+import { sleep } from './lib/children.ts'
 import { installKafka, kafkaVersion } from './lib/kafka-broker.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
-import { numberOption, UsageError } from './lib/number-option.ts'
+import { numberOption } from './lib/number-option.ts'
 import { kafkaDialect, natsDialect, redisDialect } from './lib/peer-dialects.ts'
 import { AnswerLoad } from './lib/peer-load.ts'
 import { type Peer, startKafkaPeer, startMillracePeer, startNats, startRedis } from './lib/peers.ts'
 import { type ProcessUse, sampleProcess, useBetween } from './lib/process-sample.ts'
+import { runBenchmark } from './lib/run-benchmark.ts'
 import { formatNumber, formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 
 const USAGE =
@@ -141,11 +142,4 @@ async function main(): Promise<void> {
   process.stdout.write(report)
 }
 
-cleanUpAtExit()
-try {
-  await main()
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error
-  process.stderr.write(`${error.message}\n\n${USAGE}\n`)
-  process.exitCode = 2
-}
+await runBenchmark(USAGE, main)

@@ -6,16 +6,10 @@
  * Prints executions, blocks covered and findings; a finding says its seed, its input and how to run
  * it again. `--keep` adds inputs that reached something new to test/fuzz/corpus.
  */
-import { join } from 'node:path'
-import { main, preparePackages, prepareTypeScript, root, run } from './lib/prepare.mjs'
+import { main, preparePackages, prepareTypeScript, runBuilt } from './lib/prepare.mjs'
 
 await main(async () => {
   await preparePackages()
   await prepareTypeScript('build')
-  const { code } = await run(process.execPath, [
-    '--enable-source-maps',
-    join(root, 'build/test/fuzz/run-fuzz.js'),
-    ...process.argv.slice(2),
-  ])
-  process.exitCode = code ?? 1
+  await runBuilt('test/fuzz/run-fuzz.js')
 })

@@ -6,14 +6,12 @@
  * DIR is a checkout with its packages installed. What runs and why the rest does not stands in
  * test/suites/kafkajs.json; `--help` says the rest. Exits with 1 when an allowed test fails.
  */
-import { join } from 'node:path'
 import {
   main,
   prepareNative,
   preparePackages,
   prepareTypeScript,
-  root,
-  run,
+  runBuilt,
 } from './lib/prepare.mjs'
 
 await main(async () => {
@@ -21,10 +19,5 @@ await main(async () => {
   await prepareTypeScript('build')
   await prepareTypeScript('dist')
   await prepareNative()
-  const { code } = await run(process.execPath, [
-    '--enable-source-maps',
-    join(root, 'build/test/suites/kafkajs-run.js'),
-    ...process.argv.slice(2),
-  ])
-  process.exitCode = code ?? 1
+  await runBuilt('test/suites/kafkajs-run.js')
 })

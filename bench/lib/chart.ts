@@ -1,6 +1,7 @@
 /**
  * Bar charts as SVG text: one bar a value with its range. Readable on light and dark pages. Pure.
  */
+import { escaped } from './svg-text.ts'
 
 export interface Bar {
   readonly label: string
@@ -95,10 +96,6 @@ function range(from: number, to: number, y: number): string {
 
 function text(x: number, y: number, content: string, kind: string, anchor = 'start'): string {
   return `<text x="${round(x)}" y="${round(y)}" class="${kind}" text-anchor="${anchor}">${escaped(content)}</text>`
-}
-
-function escaped(content: string): string {
-  return content.replace(/[&<>"]/g, (one) => `&#${one.charCodeAt(0)};`)
 }
 
 function round(value: number): number {

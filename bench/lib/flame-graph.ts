@@ -2,6 +2,7 @@
  * Flame graphs as SVG text, of V8's CPU profiles: a box a function below those that called it, as
  * wide as the time that it and what it called took. Hovering shows names and shares. Pure.
  */
+import { escaped } from './svg-text.ts'
 
 /** What `--cpu-prof` writes, as far as it is used. */
 export interface CpuProfile {
@@ -181,14 +182,6 @@ function legend(y: number): string[] {
 
 function sumOf(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + Math.max(0, value), 0)
-}
-
-function escaped(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll('"', '&quot;')
 }
 
 const STYLE = [

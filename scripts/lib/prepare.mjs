@@ -64,6 +64,13 @@ export function run(command, args, { quiet = false, env = process.env, cwd = roo
   })
 }
 
+/** Runs a compiled program of `build/` with our arguments; its exit code becomes ours. */
+export async function runBuilt(file) {
+  const args = ['--enable-source-maps', join(root, 'build', file), ...process.argv.slice(2)]
+  const { code } = await run(process.execPath, args)
+  process.exitCode = code
+}
+
 /** A program of node_modules/.bin. */
 export function bin(name) {
   return join(root, 'node_modules', '.bin', process.platform === 'win32' ? `${name}.cmd` : name)

@@ -27,14 +27,20 @@ export interface AppendedBatch {
   recordErrors: readonly number[]
   /** The partition, for `Broker.explain`; −1 when there is none. */
   readonly handle: number
+  /** Of a batch that a shard was asked for; null for one that was refused before. */
+  readonly batch: BatchRange | null
 }
 
 const REFUSED = { baseOffset: -1, appendTimeMs: -1, logStartOffset: -1 }
 const NO_RECORDS: readonly number[] = []
 
 /** An append that was refused before it went anywhere. */
-export function refusedBatch(errorCode: number, handle = -1): AppendedBatch {
-  return { errorCode, ...REFUSED, recordErrors: NO_RECORDS, handle }
+export function refusedBatch(
+  errorCode: number,
+  handle = -1,
+  batch: BatchRange | null = null,
+): AppendedBatch {
+  return { errorCode, ...REFUSED, recordErrors: NO_RECORDS, handle, batch }
 }
 
 /** Where a batch lies in the memory of the request's frame. */
@@ -50,9 +56,7 @@ export class AppendJob implements AppendSink {
   readonly #frame: RequestFrame
   /** Batches whose bytes are in the log: their part of the frame has been given back. */
   readonly #written: boolean[] = []
-  /** Of those that a shard was asked for. */
-  readonly #batches: (BatchRange | undefined)[] = []
-  readonly #keyless = new KeylessBudget()
+  #keyless: KeylessBudget | null = null
   #waiting = 1
   #onDone: (() => void) | null = null
 
@@ -77,9 +81,9 @@ export class AppendJob implements AppendSink {
       return
     }
     const index = this.results.length
-    this.refuse(ErrorCode.UNKNOWN_SERVER_ERROR, handle) // Until it is answered.
-    this.#written[index] = false
-    this.#batches[index] = batch
+    // Until it is answered.
+    this.results.push(refusedBatch(ErrorCode.UNKNOWN_SERVER_ERROR, handle, batch))
+    this.#written.push(false)
     this.#waiting++
     frame.hold()
     const { keyChecks } = this.#broker
@@ -125,14 +129,14 @@ export class AppendJob implements AppendSink {
 
   onAppended(outcome: AppendOutcome, index: number): void {
     const { keyChecks } = this.#broker
-    const { handle } = this.results[index] as AppendedBatch
-    const batch = this.#batches[index]
+    const { handle, batch } = this.results[index] as AppendedBatch
     const isRefused = outcome.errorCode === ErrorCode.INVALID_RECORD && !this.#written[index]
-    if (batch === undefined || !isRefused || !keyChecks.isCompacted(handle)) {
+    if (!isRefused || batch === null || !keyChecks.isCompacted(handle)) {
       this.#finish(outcome, index, NO_RECORDS)
       return
     }
     const refused = { ...outcome } // The shard's proxy uses its own for the next answer.
+    this.#keyless ??= new KeylessBudget()
     void keyChecks
       .keyless(this.#frame.bytes, batch, this.#keyless)
       .then((keyless) => this.#finish(refused, index, keyless))

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import type { Effects } from '../coordinator/effects.ts'
+import type { Effects, EncodedRecord } from '../coordinator/effects.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Logger } from '../metrics/logger.ts'
@@ -35,11 +35,6 @@ export interface CoordinatorKind<M, R> {
   encode(record: R): EncodedRecord
   /** Null for a record that means nothing here. Throws DecodeError. */
   decode(key: Uint8Array, value: Uint8Array | null): R | null
-}
-
-export interface EncodedRecord {
-  readonly key: Uint8Array
-  readonly value: Uint8Array | null
 }
 
 /** What a step has left, until it is in the log. */
@@ -279,13 +274,16 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
     const { kind, slices } = this.#parts
     let records = 0
     let nextOffset = 0
+    let now = this.#now()
     for (let at = 0; at < bytes.length; ) {
       const batch = await decodeBatch(bytes, at, { recordsBytesMax: RECORDS_BYTES_MAX })
       if (!batch.header.isControl) {
         for (const { key, value } of batch) {
           const record = key === null ? null : kind.decode(key, value)
-          if (record !== null) machine.replay(record, this.#now())
-          if (++records % RECORDS_PER_LOOK === 0) await slices.breathe()
+          if (record !== null) machine.replay(record, now)
+          if (++records % RECORDS_PER_LOOK > 0) continue
+          await slices.breathe()
+          now = this.#now()
         }
       }
       nextOffset = batch.header.baseOffset + batch.header.lastOffsetDelta + 1

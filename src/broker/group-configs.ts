@@ -18,6 +18,7 @@ import {
   isGroupOption,
   validateGroupConfigs,
 } from '../config/group-options.ts'
+import { GROUP_ID_CHARS_MAX } from '../coordinator/group/group-limits.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { GroupConfigRecord } from '../metadata/records.ts'
@@ -92,11 +93,12 @@ export class GroupConfigs {
   #problemOf(before: GroupOverrides, plan: ConfigChanges): AlterRefusal | null {
     const after = new Map(before)
     for (const [name, value] of plan) {
-      // What an older version has set can be taken back, whatever it is.
-      if (value !== null) after.set(name, value)
-      else if (!after.delete(name) && !isGroupOption(name)) after.set(name, '')
+      if (value === null) after.delete(name)
+      else after.set(name, value)
     }
-    const problem = validateGroupConfigs(after, this.#config, plan.keys())
+    // What an older version has set can be taken back, whatever it is.
+    const judged = [...plan.keys()].filter((name) => after.has(name) || !before.has(name))
+    const problem = validateGroupConfigs(after, this.#config, judged)
     if (problem !== null) return { errorCode: ErrorCode.INVALID_CONFIG, errorMessage: problem }
     if (before.size > 0 || this.#store.image.groupConfigs.size < GROUPS_MAX) return null
     const errorMessage = `${GROUPS_MAX} groups have a configuration already: take some back`
@@ -104,9 +106,13 @@ export class GroupConfigs {
   }
 }
 
-/** There is nothing that is set for all groups: the broker's options are. */
 function refusalOf(groupId: string): AlterRefusal | null {
-  if (groupId !== '') return null
-  const errorMessage = 'Name a group: for all of them, set the options group.consumer.… of brokers'
-  return { errorCode: ErrorCode.INVALID_REQUEST, errorMessage }
+  const errorCode = ErrorCode.INVALID_REQUEST
+  if (groupId === '') {
+    // Nothing is set for all groups: the broker's options are.
+    const errorMessage = 'Name a group: for all, set the options group.consumer.… of brokers'
+    return { errorCode, errorMessage }
+  }
+  if (groupId.length <= GROUP_ID_CHARS_MAX) return null
+  return { errorCode, errorMessage: `A group's name has at most ${GROUP_ID_CHARS_MAX} characters` }
 }

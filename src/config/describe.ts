@@ -8,6 +8,7 @@ import {
   GROUP_OPTION_NAMES,
   type GroupOverrides,
   groupOption,
+  groupOptionMs,
   groupSynonym,
 } from './group-options.ts'
 import type { ConfigType, Option } from './option.ts'
@@ -90,7 +91,7 @@ export function describeGroupConfigs(
     synonyms.push(...setSynonym(synonym, broker), ...defaultSynonym(synonym))
     return {
       name,
-      value: own ?? broker.text(synonym),
+      value: String(groupOptionMs(name, overrides, broker)),
       readOnly: false,
       sensitive: false,
       source: synonyms[0]?.source ?? ConfigSource.DEFAULT_CONFIG,

@@ -46,11 +46,11 @@ export function validateGroupConfigs(
   changed: Iterable<string> = overrides.keys(),
 ): string | null {
   for (const name of changed) {
-    const text = overrides.get(name)
-    if (text === undefined) continue // It is taken back.
     if (!isGroupOption(name)) {
       return `Unknown group config name: ${name}${didYouMean(name, GROUP_OPTION_NAMES)}`
     }
+    const text = overrides.get(name)
+    if (text === undefined) continue // It is taken back.
     const parsed = groupOption(name).parse(text.trim())
     if (!parsed.ok) return `Invalid value ${text} for ${name}: expected ${parsed.expected}`
     const [min, max] = rangeOf(name, broker)
@@ -64,19 +64,25 @@ export function validateGroupConfigs(
   return `consumer.heartbeat.interval.ms (${heartbeatIntervalMs}) must be less than consumer.session.timeout.ms (${sessionTimeoutMs})`
 }
 
-/** What holds for a group; where the broker's range has become smaller, the nearest in it. */
+/** What holds for a group, in milliseconds. */
 export function consumerTimes(overrides: GroupOverrides, broker: BrokerConfig): ConsumerTimes {
-  const time = (name: GroupOptionName): number => {
-    const text = overrides.get(name)
-    const parsed = text === undefined ? undefined : groupOption(name).parse(text.trim())
-    if (parsed?.ok !== true) return broker.get(groupSynonym(name))
-    const [min, max] = rangeOf(name, broker)
-    return Math.min(max, Math.max(min, parsed.value as number))
-  }
   return {
-    sessionTimeoutMs: time('consumer.session.timeout.ms'),
-    heartbeatIntervalMs: time('consumer.heartbeat.interval.ms'),
+    sessionTimeoutMs: groupOptionMs('consumer.session.timeout.ms', overrides, broker),
+    heartbeatIntervalMs: groupOptionMs('consumer.heartbeat.interval.ms', overrides, broker),
   }
+}
+
+/** Of one option; where the broker's range has become smaller since, the nearest in it. */
+export function groupOptionMs(
+  name: GroupOptionName,
+  overrides: GroupOverrides,
+  broker: BrokerConfig,
+): number {
+  const text = overrides.get(name)
+  const parsed = text === undefined ? undefined : groupOption(name).parse(text.trim())
+  if (parsed?.ok !== true) return broker.get(groupSynonym(name))
+  const [min, max] = rangeOf(name, broker)
+  return Math.min(max, Math.max(min, parsed.value as number))
 }
 
 function rangeOf(name: GroupOptionName, broker: BrokerConfig): readonly [number, number] {

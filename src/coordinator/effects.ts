@@ -10,6 +10,12 @@ export interface Effects<R> {
   readonly answers: readonly (() => void)[]
 }
 
+/** A record as it is appended; a null value says that the key is no more. */
+export interface EncodedRecord {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | null
+}
+
 /** Collects the effects of one step. */
 export class EffectsBuilder<R> {
   #records: R[] = []

@@ -37,7 +37,7 @@ describe('a flame graph', () => {
       node(i + 1, `<f${i}>`, '', i + 1 < deep ? [i + 2] : []),
     )
     const svg = flameGraph({ nodes, samples: [deep], timeDeltas: [5] }, '<deep> & "wide"')
-    assert.match(svg, /&lt;deep&gt; &amp; &quot;wide&quot;/)
+    assert.match(svg, /&#60;deep&#62; &#38; &#34;wide&#34;/)
     assert.doesNotMatch(svg, /<f1>/)
   })
 

@@ -278,6 +278,7 @@ export class ConsumerClient {
       memberId: this.memberId,
       instanceId: this.instanceId,
       retentionMs: -1,
+      apiVersion: 9,
       offsets: [offset],
     }
     if (this.#random.chance(0.3)) this.#late.push(request)

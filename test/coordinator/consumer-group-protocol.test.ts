@@ -70,7 +70,7 @@ class Fixture {
     let result: ErrorCode = ErrorCode.UNKNOWN_SERVER_ERROR
     const { topicId } = this
     const offset = { topic: 't', topicId, partition, offset: 1, leaderEpoch: -1, metadata: null }
-    const member = { groupId: GROUP, generationId, memberId, instanceId: null }
+    const member = { groupId: GROUP, generationId, memberId, instanceId: null, apiVersion: 9 }
     this.world.step((coordinator) =>
       coordinator.commit(
         { ...member, retentionMs: -1, offsets: [offset] },

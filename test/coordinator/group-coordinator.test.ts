@@ -102,11 +102,11 @@ class Fixture {
 
   commitOffset(
     offset: number,
-    parts: { memberId?: string; generationId?: number; apiVersion?: number } = {},
+    parts: { groupId?: string; memberId?: string; generationId?: number; apiVersion?: number } = {},
   ): ErrorCode {
     let result: ErrorCode = ErrorCode.UNKNOWN_SERVER_ERROR
     const request = {
-      groupId: GROUP,
+      groupId: parts.groupId ?? GROUP,
       generationId: parts.generationId ?? -1,
       memberId: parts.memberId ?? '',
       instanceId: null,
@@ -368,6 +368,10 @@ describe('offsets', () => {
       new Fixture().commitOffset(1, { generationId: 1, apiVersion })
     assert.equal(code(8), ErrorCode.ILLEGAL_GENERATION)
     assert.equal(code(9), ErrorCode.GROUP_ID_NOT_FOUND)
+    const long = (chars: number): ErrorCode =>
+      new Fixture().commitOffset(1, { groupId: 'g'.repeat(chars) })
+    assert.equal(long(1000), ErrorCode.NONE)
+    assert.equal(long(1001), ErrorCode.INVALID_GROUP_ID)
     assert.equal(new Fixture().commitOffset(1, { memberId: 'its-own' }), ErrorCode.NONE)
   })
 

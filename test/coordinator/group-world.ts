@@ -1,12 +1,9 @@
 import assert from 'node:assert/strict'
 import type { Random } from '../../src/base/random.ts'
+import type { EncodedRecord } from '../../src/coordinator/effects.ts'
 import type { GroupConfig, GroupContext } from '../../src/coordinator/group/group-context.ts'
 import { GroupCoordinator } from '../../src/coordinator/group/group-coordinator.ts'
-import {
-  decodeGroupRecord,
-  type EncodedRecord,
-  encodeGroupRecord,
-} from '../../src/coordinator/group/record-schema.ts'
+import { decodeGroupRecord, encodeGroupRecord } from '../../src/coordinator/group/record-schema.ts'
 import { TopicRegexes } from '../../src/coordinator/group/topic-regexes.ts'
 import type { KnownTopic, TopicView } from '../../src/coordinator/group/topic-view.ts'
 

@@ -18,16 +18,14 @@ import {
   checkPythonAdmin,
 } from './clients/admin-checks.ts'
 import { type KafkaClient, skipUnless } from './clients/client.ts'
-import { confluentPython } from './clients/confluent-python.ts'
 import { dumpLog, dumpLogAvailable } from './clients/dump-log.ts'
 import { JavaClient } from './clients/java.ts'
+import { kafkaClients } from './clients/kafka-clients.ts'
 import { kafkaPython } from './clients/kafka-python.ts'
 import { kafkajsClient } from './clients/kafkajs.ts'
-import { kcat } from './clients/kcat.ts'
 import { checkTopic, writeTopic } from './clients/matrix.ts'
 import { millraceClient } from './clients/millrace.ts'
 import { millracePython, pythonAvailable } from './clients/millrace-python.ts'
-import { platformatic } from './clients/platformatic.ts'
 
 const SHARD_COUNTS = [1, 3]
 const PARTITIONS = 4
@@ -35,15 +33,8 @@ const TIMEOUT_MS = 300_000
 const seed = Number(process.env.MILLRACE_SEED ?? 1)
 
 const java = new JavaClient()
-const kafkaClients: readonly KafkaClient[] = [
-  java,
-  kcat,
-  kafkaPython,
-  confluentPython,
-  kafkajsClient,
-  platformatic,
-]
-const available = kafkaClients.map((client) => client.available())
+const fromKafka = kafkaClients(java)
+const available = fromKafka.map((client) => client.available())
 const skip = skipUnless(...available, pythonAvailable(), dumpLogAvailable())
 
 for (const shards of SHARD_COUNTS) {
@@ -66,7 +57,7 @@ async function death(broker: TestBroker): Promise<never> {
 async function runAll(t: TestContext, broker: TestBroker): Promise<void> {
   const { bootstrap, httpUrl } = broker
   const target = { bootstrap, prefix: 'admin' }
-  const clients = [...kafkaClients, millraceClient(httpUrl), millracePython(httpUrl)]
+  const clients = [...fromKafka, millraceClient(httpUrl), millracePython(httpUrl)]
   try {
     for (const writer of clients) await runWriter(t, writer, { bootstrap, readers: clients })
     await t.test('Java admin creates, grows, describes and deletes topics', () =>

@@ -301,6 +301,7 @@ describe('the options of groups', () => {
       [billing, HEARTBEAT, '15001', ErrorCode.INVALID_CONFIG, /5000 to 15000/],
       [billing, HEARTBEAT, 'often', ErrorCode.INVALID_CONFIG, /often/],
       [[GROUP, ''], HEARTBEAT, '6000', ErrorCode.INVALID_REQUEST, /Name a group/],
+      [[GROUP, 'g'.repeat(1001)], HEARTBEAT, '6000', ErrorCode.INVALID_REQUEST, /at most 1000/],
     ]
     for (const [resource, name, value, code, message] of cases) {
       const answer = await alter(resource, [[name, SET, value]])

@@ -14,7 +14,7 @@ import {
 import type { ConsumerGroup } from './consumer-group.ts'
 import { type ConsumerMember, LEFT_STATIC_EPOCH } from './consumer-member.ts'
 import type { GroupConfig } from './group-context.ts'
-import { CHAR_BYTES_MAX, MEMBER_BYTES_MAX } from './group-limits.ts'
+import { CHAR_BYTES_MAX, GROUP_ID_CHARS_MAX, isGroupId, MEMBER_BYTES_MAX } from './group-limits.ts'
 
 /**
  * ConsumerGroupHeartbeat as a message: what may be asked, and how it is answered. The rules are
@@ -51,7 +51,9 @@ export function requestError(
 
 function requestMessage(request: ConsumerGroupHeartbeatRequest, apiVersion: number): string | null {
   const { memberEpoch, memberId, instanceId } = request
-  if (request.groupId === '') return 'The group id must not be empty'
+  if (!isGroupId(request.groupId)) {
+    return `The group id must have 1 to ${GROUP_ID_CHARS_MAX} characters`
+  }
   if (instanceId === '') return 'The instance id must not be empty; it may be null'
   if (request.rackId === '') return 'The rack id must not be empty; it may be null'
   if (memberId === '' && (apiVersion >= OWN_ID_VERSION || memberEpoch !== JOIN_EPOCH)) {

@@ -5,6 +5,7 @@ import { memberError } from './classic-protocol.ts'
 import type { ConsumerGroup } from './consumer-group.ts'
 import { type Group, idleSinceMs } from './group.ts'
 import type { GroupConfig, Now } from './group-context.ts'
+import { isGroupId } from './group-limits.ts'
 import { type CommittedOffset, GroupOffsets } from './group-offsets.ts'
 import type { GroupRecord, ReadGroupRecord } from './record-schema.ts'
 import type { TopicView } from './topic-view.ts'
@@ -28,12 +29,13 @@ export interface CommitRequest {
   readonly offsets: readonly OffsetToCommit[]
   /** Of versions 2 to 4; −1 for the broker's. */
   readonly retentionMs: number
-  /** Of a client's OffsetCommit. */
+  /** Of a client's OffsetCommit; members that the broker plays are of the classic protocol. */
   readonly apiVersion?: number
 }
 
-/** Of OffsetCommit, the first that members of the new protocol may use (KIP-848). */
+/** Of OffsetCommit: the first that members of the new protocol may use (KIP-848). */
 const CONSUMER_VERSION_MIN = 9
+const CLASSIC_VERSION = CONSUMER_VERSION_MIN - 1
 
 export class GroupCommits {
   readonly #config: GroupConfig
@@ -53,9 +55,9 @@ export class GroupCommits {
     // The generation alone says so: consumers of the new protocol have an id from their start.
     const isOutside = request.generationId < 0
     if (group === undefined) {
-      if (request.groupId === '') return ErrorCode.INVALID_GROUP_ID
+      if (!isGroupId(request.groupId)) return ErrorCode.INVALID_GROUP_ID
       if (isOutside) return ErrorCode.NONE
-      const isNew = (request.apiVersion ?? 0) >= CONSUMER_VERSION_MIN
+      const isNew = (request.apiVersion ?? CLASSIC_VERSION) >= CONSUMER_VERSION_MIN
       return isNew ? ErrorCode.GROUP_ID_NOT_FOUND : ErrorCode.ILLEGAL_GENERATION
     }
     if (group.type === 'consumer') return consumerRefusal(group, request)
@@ -174,7 +176,7 @@ function classicRefusal(
 
 function consumerRefusal(
   group: ConsumerGroup,
-  { generationId, memberId, apiVersion = CONSUMER_VERSION_MIN }: CommitRequest,
+  { generationId, memberId, apiVersion = CLASSIC_VERSION }: CommitRequest,
 ): ErrorCode {
   if (generationId < 0 && group.isEmpty) return ErrorCode.NONE
   const isClassic = group.members.get(memberId)?.isClassic ?? true

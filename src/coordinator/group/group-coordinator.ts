@@ -28,7 +28,7 @@ import {
 import { type Group, isDeletable } from './group.ts'
 import { type CommitRequest, consumerMemberError, GroupCommits } from './group-commits.ts'
 import type { GroupConfig, GroupContext, Now } from './group-context.ts'
-import { GROUPS_MAX, INSTANCE_ID_CHARS_MAX } from './group-limits.ts'
+import { GROUPS_MAX, INSTANCE_ID_CHARS_MAX, isGroupId } from './group-limits.ts'
 import type { GroupOffsets } from './group-offsets.ts'
 import { classicGroupOf, consumerGroupOf, isToDowngrade, upgradeProblem } from './migration.ts'
 import type { GroupRecord, ReadGroupRecord } from './record-schema.ts'
@@ -121,7 +121,7 @@ export class GroupCoordinator {
   #joinRefusal(request: JoinGroupRequest): ErrorCode {
     const { groupId, memberId, groupInstanceId, sessionTimeoutMs } = request
     const { sessionTimeoutMsMin, sessionTimeoutMsMax } = this.#config
-    if (groupId === '') return ErrorCode.INVALID_GROUP_ID
+    if (!isGroupId(groupId)) return ErrorCode.INVALID_GROUP_ID
     // It becomes part of the member's id.
     if ((groupInstanceId?.length ?? 0) > INSTANCE_ID_CHARS_MAX) return ErrorCode.INVALID_REQUEST
     if (sessionTimeoutMs < sessionTimeoutMsMin || sessionTimeoutMs > sessionTimeoutMsMax) {

@@ -20,6 +20,14 @@ export const INSTANCE_ID_CHARS_MAX = 249
 /** Ids that a group has handed out and that were not joined with yet. */
 export const PENDING_JOINS_MAX = 10_000
 
+/** Of a group's name: it stands in every record of the group. Kafka has no such limit. */
+export const GROUP_ID_CHARS_MAX = 1000
+
+/** Whether a group may be called so. */
+export function isGroupId(groupId: string): boolean {
+  return groupId !== '' && groupId.length <= GROUP_ID_CHARS_MAX
+}
+
 /** Groups of one coordinator: somebody may name new ones for as long as they are let. */
 export const GROUPS_MAX = 50_000
 

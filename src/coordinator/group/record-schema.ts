@@ -8,6 +8,7 @@ import type {
   MessageSchema,
   VersionRange,
 } from '../../wire/kafka/schema/definition.ts'
+import type { EncodedRecord } from '../effects.ts'
 import { numbered } from '../numbered.ts'
 
 /**
@@ -258,11 +259,6 @@ const CODECS = DEFINITIONS.map((definition) => ({
 }))
 const BY_TYPE = new Map(CODECS.map((codecs) => [codecs.definition.type, codecs]))
 const BY_ID = new Map(CODECS.map((codecs) => [codecs.definition.id, codecs]))
-
-export interface EncodedRecord {
-  readonly key: Uint8Array
-  readonly value: Uint8Array | null
-}
 
 export function encodeGroupRecord(record: GroupRecord): EncodedRecord {
   const codecs = BY_TYPE.get(record.type)!

@@ -90,6 +90,18 @@ export interface ClientLimits {
   readonly acknowledges: boolean
 }
 
+/** Of a client that can do all of it. */
+export const NO_LIMITS: ClientLimits = {
+  compressions: COMPRESSIONS,
+  timestamps: true,
+  nullHeaders: true,
+  binaryHeaders: true,
+  nullRecords: true,
+  mixedEmpties: true,
+  headerOrder: true,
+  acknowledges: true,
+}
+
 export interface KafkaClient {
   readonly name: string
   readonly limits: ClientLimits

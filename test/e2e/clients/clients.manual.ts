@@ -17,28 +17,19 @@ import {
   checkKafkajsAdmin,
   checkPythonAdmin,
 } from './admin-checks.ts'
-import { COMPRESSIONS, type KafkaClient } from './client.ts'
-import { confluentPython } from './confluent-python.ts'
+import { COMPRESSIONS } from './client.ts'
 import { dumpLog } from './dump-log.ts'
 import { JavaClient } from './java.ts'
+import { kafkaClients } from './kafka-clients.ts'
 import { kafkaPython } from './kafka-python.ts'
 import { kafkajsClient } from './kafkajs.ts'
-import { kcat } from './kcat.ts'
 import { checkTopic, writeTopic } from './matrix.ts'
-import { platformatic } from './platformatic.ts'
 
 const PARTITIONS = 2
 
 async function main(bootstrap: string, directory: string | undefined): Promise<void> {
   const java = new JavaClient()
-  const clients: KafkaClient[] = [
-    java,
-    kcat,
-    kafkaPython,
-    confluentPython,
-    kafkajsClient,
-    platformatic,
-  ]
+  const clients = kafkaClients(java)
   try {
     for (const writer of clients) {
       const usable = writer.available()

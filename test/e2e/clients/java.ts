@@ -5,21 +5,8 @@
  */
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import {
-  COMPRESSIONS,
-  CONSUME_TIMEOUT_MS,
-  type ConsumeRequest,
-  type CreateTopicRequest,
-  decodeRecords,
-  encodeRecord,
-  INSTALL_HINT,
-  type KafkaClient,
-  type ProduceRequest,
-  type ReceivedRecord,
-  repositoryRoot,
-  type SentRecord,
-} from './client.ts'
-import { LineServer } from './line-server.ts'
+import { INSTALL_HINT, type KafkaClient, NO_LIMITS, repositoryRoot } from './client.ts'
+import { LineServer, served } from './line-server.ts'
 
 const NAME = 'java'
 const FOLDER = join(repositoryRoot, '.cache/java')
@@ -61,16 +48,7 @@ interface PartitionRequest {
 /** A virtual machine of its own for whoever makes one: close it. */
 export class JavaClient implements KafkaClient {
   readonly name = NAME
-  readonly limits = {
-    compressions: COMPRESSIONS,
-    timestamps: true,
-    nullHeaders: true,
-    binaryHeaders: true,
-    nullRecords: true,
-    mixedEmpties: true,
-    headerOrder: true,
-    acknowledges: true,
-  }
+  readonly limits = NO_LIMITS
   readonly #machine = new LineServer(NAME, 'java', [
     ...OPTIONS,
     LOG_LEVEL,
@@ -78,32 +56,17 @@ export class JavaClient implements KafkaClient {
     CLASS_PATH,
     'ClientServer',
   ])
+  readonly #served = served(this.#machine)
+  readonly produce = this.#served.produce
+  readonly consume = this.#served.consume
+  readonly createTopic = this.#served.createTopic
+  readonly deleteTopic = this.#served.deleteTopic
+  readonly listTopics = this.#served.listTopics
+  readonly close = this.#served.close
 
   available(): true | string {
     const compiled = existsSync(join(FOLDER, 'classes', 'ClientServer.class'))
     return compiled || `the Java client is not installed: ${INSTALL_HINT}`
-  }
-
-  async produce({ records, ...request }: ProduceRequest): Promise<readonly SentRecord[]> {
-    const encoded = { ...request, records: records.map(encodeRecord) }
-    return (await this.#machine.call('produce', encoded)) as SentRecord[]
-  }
-
-  async consume(request: ConsumeRequest): Promise<readonly ReceivedRecord[]> {
-    const timeoutMs = request.timeoutMs ?? CONSUME_TIMEOUT_MS
-    return decodeRecords(await this.#machine.call('consume', { ...request, timeoutMs }))
-  }
-
-  async createTopic(request: CreateTopicRequest): Promise<void> {
-    await this.#machine.call('createTopic', { configs: {}, ...request })
-  }
-
-  async deleteTopic(bootstrap: string, topic: string): Promise<void> {
-    await this.#machine.call('deleteTopic', { bootstrap, topic })
-  }
-
-  async listTopics(bootstrap: string): Promise<readonly string[]> {
-    return (await this.#machine.call('listTopics', { bootstrap })) as string[]
   }
 
   async describeTopic(bootstrap: string, topic: string): Promise<TopicDescription> {
@@ -143,9 +106,5 @@ export class JavaClient implements KafkaClient {
       offset: number
       timestamp: number
     }
-  }
-
-  close(): Promise<void> {
-    return this.#machine.close()
   }
 }

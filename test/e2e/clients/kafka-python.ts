@@ -7,16 +7,12 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import {
   COMPRESSIONS,
-  CONSUME_TIMEOUT_MS,
   DEBIAN_PYTHON,
-  decodeRecords,
-  encodeRecord,
   INSTALL_HINT,
   type KafkaClient,
   repositoryRoot,
-  type SentRecord,
 } from './client.ts'
-import { LineServer } from './line-server.ts'
+import { LineServer, served } from './line-server.ts'
 
 const NAME = 'kafka-python'
 const SCRIPT = join(repositoryRoot, 'test/e2e/clients/python/kafka_python_client.py')
@@ -62,27 +58,7 @@ export const kafkaPython: KafkaPythonClient = {
     return status === 0 || `python3-kafka or a codec is not installed: ${INSTALL_HINT}`
   },
 
-  async produce({ records, ...request }) {
-    const encoded = { ...request, records: records.map(encodeRecord) }
-    return (await server.call('produce', encoded)) as SentRecord[]
-  },
-
-  async consume(request) {
-    const timeoutMs = request.timeoutMs ?? CONSUME_TIMEOUT_MS
-    return decodeRecords(await server.call('consume', { ...request, timeoutMs }))
-  },
-
-  async createTopic(request) {
-    await server.call('createTopic', request)
-  },
-
-  async deleteTopic(bootstrap, topic) {
-    await server.call('deleteTopic', { bootstrap, topic })
-  },
-
-  async listTopics(bootstrap) {
-    return (await server.call('listTopics', { bootstrap })) as string[]
-  },
+  ...served(server),
 
   async listOffset(request) {
     return (await server.call('listOffset', request)) as number
@@ -97,6 +73,4 @@ export const kafkaPython: KafkaPythonClient = {
     const found = await server.call('describeConfigs', { bootstrap, topic })
     return found as Record<string, string | null>
   },
-
-  close: () => server.close(),
 }

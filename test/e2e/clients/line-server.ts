@@ -7,7 +7,15 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
-import { answerOf, PROGRAM_TIMEOUT_MS } from './client.ts'
+import {
+  answerOf,
+  CONSUME_TIMEOUT_MS,
+  decodeRecords,
+  encodeRecord,
+  type KafkaClient,
+  PROGRAM_TIMEOUT_MS,
+  type SentRecord,
+} from './client.ts'
 
 type Server = ChildProcessByStdio<Writable, Readable, Readable>
 
@@ -78,5 +86,36 @@ export class LineServer {
       fail(`${this.#name} ended with ${signal ?? status}: ${stderr}`)
     })
     return server
+  }
+}
+
+/** What a client does that has its work done by such a server. */
+export function served(
+  server: LineServer,
+): Required<Omit<KafkaClient, 'name' | 'limits' | 'available'>> {
+  return {
+    async produce({ records, ...request }) {
+      const encoded = { ...request, records: records.map(encodeRecord) }
+      return (await server.call('produce', encoded)) as SentRecord[]
+    },
+
+    async consume(request) {
+      const timeoutMs = request.timeoutMs ?? CONSUME_TIMEOUT_MS
+      return decodeRecords(await server.call('consume', { ...request, timeoutMs }))
+    },
+
+    async createTopic(request) {
+      await server.call('createTopic', { configs: {}, ...request })
+    },
+
+    async deleteTopic(bootstrap, topic) {
+      await server.call('deleteTopic', { bootstrap, topic })
+    },
+
+    async listTopics(bootstrap) {
+      return (await server.call('listTopics', { bootstrap })) as string[]
+    },
+
+    close: () => server.close(),
   }
 }

@@ -5,17 +5,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import {
-  COMPRESSIONS,
-  CONSUME_TIMEOUT_MS,
-  decodeRecords,
-  encodeRecord,
-  INSTALL_HINT,
-  type KafkaClient,
-  repositoryRoot,
-  type SentRecord,
-} from './client.ts'
-import { LineServer } from './line-server.ts'
+import { INSTALL_HINT, type KafkaClient, NO_LIMITS, repositoryRoot } from './client.ts'
+import { LineServer, served } from './line-server.ts'
 
 const NAME = 'platformatic'
 const MODULES = join(repositoryRoot, '.cache/node-clients/node_modules')
@@ -31,43 +22,12 @@ const server = new LineServer(NAME, platformaticNode, options)
 
 export const platformatic: KafkaClient = {
   name: NAME,
-  limits: {
-    compressions: COMPRESSIONS,
-    timestamps: true,
-    nullHeaders: true,
-    binaryHeaders: true,
-    nullRecords: true,
-    mixedEmpties: true,
-    headerOrder: true,
-    acknowledges: true,
-  },
+  limits: NO_LIMITS,
 
   available() {
     const found = existsSync(PACKAGE) && existsSync(platformaticNode)
     return found || `@platformatic/kafka or its Node is not installed: ${INSTALL_HINT}`
   },
 
-  async produce({ records, ...request }) {
-    const encoded = { ...request, records: records.map(encodeRecord) }
-    return (await server.call('produce', encoded)) as SentRecord[]
-  },
-
-  async consume(request) {
-    const timeoutMs = request.timeoutMs ?? CONSUME_TIMEOUT_MS
-    return decodeRecords(await server.call('consume', { ...request, timeoutMs }))
-  },
-
-  async createTopic(request) {
-    await server.call('createTopic', request)
-  },
-
-  async deleteTopic(bootstrap, topic) {
-    await server.call('deleteTopic', { bootstrap, topic })
-  },
-
-  async listTopics(bootstrap) {
-    return (await server.call('listTopics', { bootstrap })) as string[]
-  },
-
-  close: () => server.close(),
+  ...served(server),
 }
