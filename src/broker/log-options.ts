@@ -3,7 +3,7 @@ import type { TopicConfig } from '../config/topic-config.ts'
 import type { LogOptions } from '../storage/log-types.ts'
 
 /** Bytes of one partition that may be dirty in the page cache before the disk is told to start. */
-const WRITE_BEHIND_BYTES = 2 * 1024 * 1024
+const WRITE_BEHIND_BYTES = 512 * 1024
 
 /** What a partition's log needs of its topic's configuration. */
 export function logOptions(topic: TopicConfig, broker: BrokerConfig): LogOptions {

@@ -93,7 +93,7 @@ export const DEFAULT_LOG_OPTIONS: LogOptions = {
   deleteRetentionMs: 24 * 3600 * 1000,
   producerIdExpirationMs: 24 * 3600 * 1000,
   pageCacheWindowBytes: 64 * 1024 * 1024,
-  writeBehindBytes: 2 * 1024 * 1024,
+  writeBehindBytes: 512 * 1024,
 }
 
 /**

@@ -159,7 +159,7 @@ export class NativeFiles extends NodeFiles {
 const COMPLETIONS_MAX = 64
 const KIND_READ = 1
 const KIND_WRITEBACK = 2
-/** Ranges that the disk is being started on at a time; a range has `writeBehindBytes`, 2 MB. */
+/** Ranges that the disk is being started on at a time; a range has up to 2 MB. */
 const WRITEBACKS_MAX = 4
 
 /** Hands out pairs and forgets them; a handler may cause new ones. Returns how many it were. */

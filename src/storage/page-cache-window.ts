@@ -10,12 +10,22 @@ import { NO_FILE, type Segment } from './segment.ts'
  * A disk that is behind is not waited for until so many steps of a log have not been started: the
  * page cache takes a burst. One that stays too slow makes its producers wait, a step at a time.
  */
-export const STEPS_BEHIND_MAX = 64
+export const STEPS_BEHIND_MAX = 256
 
 /**
  * Steps that are dropped together: each time the kernel empties every core's list of new pages.
  */
-export const STEPS_PER_DROP = 8
+export const STEPS_PER_DROP = 32
+
+/**
+ * Steps at the end of a log that are not started. The kernel locks the pages that it hands to the
+ * disk, and those around them: a write that comes meanwhile to the last of them waits for
+ * milliseconds.
+ */
+export const TAIL_STEPS = 2
+
+/** What is due is started so many steps at a time at most. */
+export const STEPS_PER_START = 4
 
 export class PageCacheWindow {
   readonly #files: Files
@@ -54,18 +64,19 @@ export class PageCacheWindow {
   }
 
   /**
-   * A step at a time, also when more is due: behind what the device has queued waits the file
+   * A few steps at a time, also when more is due: behind what the device has queued waits the file
    * system's journal, and behind that wait writes. False when nothing was started.
    */
   #start(segment: Segment, stepBytes: number): boolean {
     const startedBefore = this.#startedTo
     for (;;) {
       const pending = segment.bytes - this.#startedTo
-      if (pending < stepBytes) break
+      const steps = Math.floor(pending / stepBytes) - TAIL_STEPS
+      if (steps < 1) break
       const mayWait = pending >= STEPS_BEHIND_MAX * stepBytes
-      const at = this.#startedTo
-      if (!this.#files.startWriteback(segment.file, at, stepBytes, mayWait)) break
-      this.#startedTo += stepBytes
+      const bytes = Math.min(steps, STEPS_PER_START) * stepBytes
+      if (!this.#files.startWriteback(segment.file, this.#startedTo, bytes, mayWait)) break
+      this.#startedTo += bytes
     }
     return this.#startedTo > startedBefore
   }

@@ -5,6 +5,8 @@ import {
   PageCacheWindow,
   STEPS_BEHIND_MAX,
   STEPS_PER_DROP,
+  STEPS_PER_START,
+  TAIL_STEPS,
 } from '../../src/storage/page-cache-window.ts'
 import { NO_FILE, Segment } from '../../src/storage/segment.ts'
 import { append, Bench, batch, concat, stage } from './support/fixture.ts'
@@ -93,19 +95,27 @@ describe('PageCacheWindow.advance', () => {
       window.advance(segment, 100, 300)
       assert.deepEqual(dropped, [], 'what is not written stays')
     }
-    assert.equal(asked.length, STEPS_BEHIND_MAX - 1)
-    for (const each of asked) assert.deepEqual(each, { from: 0, to: 100, mayWait: false })
+    const steps = STEPS_BEHIND_MAX - 1 - TAIL_STEPS
+    assert.deepEqual(
+      asked,
+      Array.from({ length: steps }, (_, i) => {
+        return { from: 0, to: Math.min(i + 1, STEPS_PER_START) * 100, mayWait: false }
+      }),
+    )
     asked.length = 0
+    const full = STEPS_PER_START * 100
     window.advance(segment, 100, 300)
     assert.deepEqual(asked, [
-      { from: 0, to: 100, mayWait: true },
-      { from: 100, to: 200, mayWait: false },
+      { from: 0, to: full, mayWait: true },
+      { from: full, to: 2 * full, mayWait: false },
     ])
     isBusy = false
     asked.length = 0
     window.advance(segment, 100, 300)
-    assert.equal(asked.length, STEPS_BEHIND_MAX - 1, 'the rest, a step at a time')
-    assert.deepEqual(asked.at(-1), { from: last - 100, to: last, mayWait: false })
+    assert.equal(asked[0]?.from, full, 'the rest, a few steps at a time')
+    for (const [i, { from }] of asked.entries()) assert.equal(from, asked[i - 1]?.to ?? full)
+    assert(asked.every(({ from, to, mayWait }) => to - from <= full && !mayWait))
+    assert.equal(asked.at(-1)?.to, last - TAIL_STEPS * 100, 'but not where writes go on')
   })
 
   test('starts and drops each byte once, in order, also across a roll', () => {
@@ -115,7 +125,9 @@ describe('PageCacheWindow.advance', () => {
     const first = segmentOf(files, 0, 0)
     for (first.bytes = 0; first.bytes < 1000; first.bytes += 100) window.advance(first, 100, 300)
     const second = segmentOf(files, 1, 0)
-    for (second.bytes = 50; second.bytes < 2000; second.bytes += 50) {
+    const steps = 2 * STEPS_PER_DROP + 3
+    const end = (steps + TAIL_STEPS) * 100
+    for (second.bytes = 50; second.bytes <= end; second.bytes += 50) {
       window.advance(second, 100, 300)
     }
     const endOf = (file: FileId, kind: Hint['kind']): number => {
@@ -128,7 +140,7 @@ describe('PageCacheWindow.advance', () => {
       return end
     }
     assert.deepEqual([endOf(first.file, 'write'), endOf(first.file, 'drop')], [1000, 1000])
-    assert.equal(endOf(second.file, 'write'), 1900)
+    assert.equal(endOf(second.file, 'write'), steps * 100)
     assert.equal(endOf(second.file, 'drop'), 2 * STEPS_PER_DROP * 100)
   })
 
@@ -139,17 +151,17 @@ describe('PageCacheWindow.advance', () => {
       const window = new PageCacheWindow(files)
       const first = segmentOf(files, 0, 0)
       window.advance(first, 100, 500)
-      first.bytes = 550
+      first.bytes = 750
       window.advance(first, 100, 500)
-      first.bytes = 600 // Less than a step more: still to be started when the segment is rolled.
+      first.bytes = 799 // Less than a step more: still to be started when the segment is rolled.
       if (closesEarly) closeFile(files, first)
       const second = segmentOf(files, 1, 50)
       window.advance(second, 100, 500)
       if (!closesEarly) closeFile(files, first)
-      second.bytes = 450
+      second.bytes = 650
       window.advance(second, 100, 500)
       // What is left of the first when it is rolled is started, unless it is closed already.
-      const firstEnd = closesEarly ? 500 : 600
+      const firstEnd = closesEarly ? 500 : 799
       assert.deepEqual(joined(hints), [
         ['write', 0, firstEnd],
         ['write', 0, 400],

@@ -7,6 +7,9 @@ use std::os::fd::{AsRawFd, RawFd};
 
 /// Starts written bytes towards the disk and drops what lies far behind, so that a growing file has
 /// a bounded part of the page cache.
+///
+/// The last `TAIL_STEPS` steps are not started: the kernel locks pages that it hands to the disk, and
+/// those around them, and a write to the last of them would wait.
 pub struct WriteBehind {
     /// Bytes after which what was written is started towards the disk; 0: never.
     step_bytes: u64,
@@ -15,6 +18,10 @@ pub struct WriteBehind {
     started_to: u64,
     dropped_to: u64,
 }
+
+const TAIL_STEPS: u64 = 2;
+/// Steps that are dropped together: each time the kernel empties every core's list of new pages.
+const STEPS_PER_DROP: u64 = 32;
 
 impl WriteBehind {
     pub fn new(step_bytes: u64, window_bytes: u64) -> WriteBehind {
@@ -29,16 +36,18 @@ impl WriteBehind {
     /// The file has grown to `end` bytes.
     pub fn grown(&mut self, fd: RawFd, end: u64) {
         let step = self.step_bytes;
-        if step == 0 || end - self.started_to < step {
+        let due = end.saturating_sub(TAIL_STEPS * step);
+        if step == 0 || due < self.started_to + step {
             return;
         }
         // Hints: what the system refuses changes nothing but the size of the page cache.
         let from = self.started_to;
-        let length = (end - from) as i64;
-        unsafe { libc::sync_file_range(fd, from as i64, length, libc::SYNC_FILE_RANGE_WRITE) };
-        self.started_to = end;
-        let drop_to = end.saturating_sub(self.window_bytes);
-        if drop_to >= self.dropped_to + step {
+        let length = due - due % step - from;
+        let bytes = length as i64;
+        unsafe { libc::sync_file_range(fd, from as i64, bytes, libc::SYNC_FILE_RANGE_WRITE) };
+        self.started_to = from + length;
+        let drop_to = self.started_to.saturating_sub(self.window_bytes);
+        if drop_to >= self.dropped_to + STEPS_PER_DROP * step {
             let from = self.dropped_to as i64;
             let length = drop_to as i64 - from;
             unsafe { libc::posix_fadvise(fd, from, length, libc::POSIX_FADV_DONTNEED) };

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 limit-server --listen HOST:PORT --data-dir DIR [--partitions 8] [--writers 0|1]
-  [--no-crc] [--no-write] [--write-behind-bytes 2097152] [--window-bytes 67108864]
+  [--no-crc] [--no-write] [--write-behind-bytes 524288] [--window-bytes 67108864]
   [--read-copy] [--max-seconds 300]
 
   --read-copy answers fetches by pread and send instead of sendfile.
@@ -62,7 +62,7 @@ impl Options {
             writers: args.number("writers", 0, 0, 1)?,
             check_crc: !args.flag("no-crc"),
             write: !args.flag("no-write"),
-            write_behind_bytes: args.number("write-behind-bytes", 2 << 20, 0, 1 << 40)?,
+            write_behind_bytes: args.number("write-behind-bytes", 1 << 19, 0, 1 << 40)?,
             window_bytes: args.number("window-bytes", 64 << 20, 0, 1 << 40)?,
             read_copy: args.flag("read-copy"),
             seconds_max: args.number("max-seconds", 300, 1, 86_400)?,
