@@ -30,7 +30,7 @@ export interface Cell {
   readonly topicConfigs?: readonly string[]
   /** Tail consumers beside the producers, each reading every partition. */
   readonly consumers?: number
-  /** Instead of the suite's. */
+  /** Instead of the suite's, unless it is quick. */
   readonly seconds?: number
   /** Instead of the suite's. */
   readonly rounds?: number
@@ -110,6 +110,7 @@ const C = row('c', 'open loop', 'P99 < 10 ms, P99.9 < 25 ms', [
     targets: BROKERS,
     connections: 16,
     rate: { eventsPerSecond: 5_000_000 },
+    seconds: 60,
     ...BATCH_256K_OF_100,
   },
   {
@@ -118,6 +119,7 @@ const C = row('c', 'open loop', 'P99 < 10 ms, P99.9 < 25 ms', [
     targets: BROKERS,
     connections: 16,
     rate: { eventsPerSecond: 1_000_000 },
+    seconds: 60,
     ...BATCH_256K,
   },
 ])

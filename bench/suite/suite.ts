@@ -58,6 +58,9 @@ function scaled(cell: Cell, profile: Profile): Cell {
 function targetsOf(cell: Cell, options: SuiteOptions): TargetName[] {
   const targets = cell.targets.filter((name) => {
     if (name === 'kafka') return options.withKafka
+    if (name === 'limit' && options.isQuick && cell.targets.includes('limit-two-threads')) {
+      return false
+    }
     return name.startsWith('limit') ? options.withLimit : true
   })
   if (options.before !== undefined) targets.splice(1, 0, 'before')
@@ -119,7 +122,9 @@ async function main(options: SuiteOptions): Promise<boolean> {
     cpus: options.profile.targetCpus ?? undefined,
     kafkaThreads: options.profile.kafkaThreads,
   })
-  progress.begin(open.map(({ cell }) => cell.seconds ?? options.seconds))
+  const secondsOf = (cell: Cell): number =>
+    options.isQuick ? options.seconds : (cell.seconds ?? options.seconds)
+  progress.begin(open.map(({ cell }) => secondsOf(cell)))
   const run = ({ cell, target, round }: Planned, seconds: number): Promise<CellRun> =>
     runCell(targets, {
       cell,
@@ -148,7 +153,7 @@ async function main(options: SuiteOptions): Promise<boolean> {
         await run({ ...one, cell: closed }, JVM_WARM_UP_SECONDS)
         isWarm = true
       }
-      const done = await run(one, one.cell.seconds ?? options.seconds)
+      const done = await run(one, secondsOf(one.cell))
       store.add(done)
       progress.done(done, one.cell)
     }
