@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync, statfsSync } from 'node:fs'
 import { cpus, loadavg, release, totalmem } from 'node:os'
 import { projectFolder } from './broker.ts'
+import { sleep } from './children.ts'
 
 export interface Machine {
   readonly cpu: string
@@ -37,6 +38,41 @@ export function fileSystemOf(path: string, mounts: string): string {
 export function freeDiskBytes(path: string): number {
   const stats = statfsSync(path)
   return stats.bavail * stats.bsize
+}
+
+const QUIET_MS = 500
+/** Writes and discards of that time that are somebody's log lines. */
+const QUIET_OPERATIONS = 5
+const QUIET_MS_MAX = 15_000
+
+/**
+ * Waits until the disks have done nothing for half a second: a file system that was told to discard
+ * what it frees (`mount -o discard`) goes on doing so for seconds after a deletion, and whoever
+ * writes then waits. Gives up after 15 s; does nothing where the kernel does not tell.
+ */
+export async function quietDisks(): Promise<void> {
+  const deadlineMs = performance.now() + QUIET_MS_MAX
+  let before = diskOperations()
+  while (before !== null && performance.now() < deadlineMs) {
+    await sleep(QUIET_MS)
+    const now = diskOperations()
+    if (now !== null && now - before < QUIET_OPERATIONS) return
+    before = now
+  }
+}
+
+/** Writes and discards that the disks have done so far; null where nobody tells. */
+function diskOperations(): number | null {
+  let sum = 0
+  try {
+    for (const line of readFileSync('/proc/diskstats', 'utf8').trim().split('\n')) {
+      const fields = line.trim().split(/\s+/)
+      sum += Number(fields[7] ?? 0) + Number(fields[14] ?? 0)
+    }
+  } catch {
+    return null
+  }
+  return sum
 }
 
 export function describeMachine(dataParent: string): Machine {

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { KafkaAdmin } from '../../src/client/kafka-admin.ts'
 import { sleep, tailOf } from '../lib/children.ts'
 import { type FetchLoadResult, type LoadResult, runFetchLoad, runLoad } from '../lib/limits.ts'
-import { freeDiskBytes } from '../lib/machine.ts'
+import { freeDiskBytes, quietDisks } from '../lib/machine.ts'
 import {
   memoryOf,
   type ProcessSample,
@@ -52,6 +52,8 @@ export interface CellRun {
 
 /** Free space that a run must leave. */
 const DISK_MARGIN_BYTES = 4e9
+/** What a log with `retention.bytes` may have on the disk meanwhile, all partitions together. */
+const RETAINED_BYTES_MAX = 16e9
 const DELETE_TIMEOUT_MS = 90_000
 /** The one topic that a limit program knows. */
 const LIMIT_TOPIC = 'limits'
@@ -60,7 +62,8 @@ let runs = 0
 
 export async function runCell(targets: Targets, plan: RunPlan): Promise<CellRun> {
   const { cell, dataParent } = plan
-  if (freeDiskBytes(dataParent) < plan.bytesMax + DISK_MARGIN_BYTES) {
+  const bytesMax = isRetained(cell) ? RETAINED_BYTES_MAX : plan.bytesMax
+  if (freeDiskBytes(dataParent) < bytesMax + DISK_MARGIN_BYTES) {
     const has = Math.floor(freeDiskBytes(dataParent) / 1e9)
     throw new Error(`${dataParent} has ${has} GB free: too little; lower --max-gb`)
   }
@@ -77,7 +80,7 @@ export async function runCell(targets: Targets, plan: RunPlan): Promise<CellRun>
     else await targets.stop(plan.target)
     // What is still on its way to the disk must not be the next run's burden.
     spawnSync('sync', ['-f', dataParent])
-    await sleep(500)
+    await quietDisks()
   }
 }
 
@@ -124,7 +127,7 @@ function loadArguments(plan: RunPlan, topic: string, rate: number | undefined): 
   args.push('--event-bytes', String(cell.eventBytes))
   args.push('--events-per-request', String(cell.eventsPerRequest))
   args.push('--warm-up', String(plan.warmUpSeconds), '--duration', String(plan.seconds))
-  args.push('--max-bytes', String(Math.floor(plan.bytesMax)))
+  if (!isRetained(cell)) args.push('--max-bytes', String(Math.floor(plan.bytesMax)))
   if (rate !== undefined) args.push('--rate', String(rate))
   return args
 }
@@ -148,10 +151,14 @@ function startConsumers(
   })
 }
 
+/** Whether old segments are deleted meanwhile, so that the log does not grow. */
+function isRetained(cell: Cell): boolean {
+  return cell.topicConfigs?.some((one) => one.startsWith('retention.')) ?? false
+}
+
 /** Log files must hold exactly what was acknowledged, where nothing deletes them meanwhile. */
 function diskProblem(target: RunningTarget, cell: Cell, load: LoadResult): string | null {
-  const isDeleted = cell.topicConfigs?.some((one) => one.startsWith('retention.')) ?? false
-  if (isDeleted || !target.isBroker) return null
+  if (isRetained(cell) || !target.isBroker) return null
   const events = load.byPartition.reduce((sum, one) => sum + one.acknowledgedEvents, 0)
   const expected = (events / load.eventsPerRequest) * load.batchBytes
   const found = logBytes(target.dataDir)
