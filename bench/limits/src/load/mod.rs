@@ -101,6 +101,8 @@ fn run(options: &Options) -> Result<bool, String> {
         .map(|(start, acknowledged)| start + *acknowledged as i64)
         .collect();
     let deadline = time::now_ns() + 10_000_000_000;
+    // A broker closes what has been idle for as long as a long run: ten minutes.
+    let mut control = Control::connect(&options.kafka)?;
     let mut end_offsets = control.end_offsets(&options.topic, options.partitions)?;
     while end_offsets != expected && time::now_ns() < deadline {
         std::thread::sleep(std::time::Duration::from_millis(20));
