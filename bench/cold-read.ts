@@ -33,6 +33,8 @@ const TOPIC = 'old'
 const PARTITIONS = 8
 const MEMORY_BYTES = 4 * 2 ** 30
 const TIMEOUT_MS = 600_000
+/** Of the files, of which the plain reader may find so much in the page cache. */
+const CACHED_SHARE_MAX = 0.01
 const LABELS = { millrace: 'Millrace', kafka: 'Apache Kafka' } as const
 
 type BrokerName = keyof typeof LABELS
@@ -120,6 +122,9 @@ async function runOnce(target: RunningTarget, parent: string): Promise<Run> {
   forget(files, parent)
   const { load, cpu } = await readAll(target)
   const reader = readPlainly(files)
+  if (reader.cachedBytesAtStart > CACHED_SHARE_MAX * load.bytes) {
+    throw new Error(`${reader.cachedBytesAtStart} bytes were still in the page cache`)
+  }
   return {
     target: target.name as BrokerName,
     gbPerSecond: load.bytesPerSecond / 1e9,

@@ -1,9 +1,12 @@
 /**
- * Runs the simulation of the log and its shards for longer than `npm test` does:
+ * Runs the simulations for longer than `npm test` does:
  *
- *   node scripts/simulate.mjs --seeds 100000 --from 5000 [--minutes 30]
+ *   npm run simulate -- --seeds 100000 --from 5000 [--minutes 30] [--twice]
+ *       [--what broker|raft|replication]
  *
- * Prints each seed that breaks an invariant, and at the end how often each fault struck. A failing
+ * broker (the default) is one broker's log and shards on a disk that fails, raft a quorum,
+ * replication a cluster's partitions. Prints each seed that breaks an invariant, and at the end how
+ * often each fault struck, seeds a minute, and the time of a cluster that was simulated. A failing
  * seed runs alone, line by line, with MILLRACE_JOURNAL=1 … --seeds 1 --from SEED.
  */
 import { main, preparePackages, prepareTypeScript, runBuilt } from './lib/prepare.mjs'

@@ -52,27 +52,32 @@ const QUIET_MS_MAX = 15_000
  */
 export async function quietDisks(): Promise<void> {
   const deadlineMs = performance.now() + QUIET_MS_MAX
-  let before = diskOperations()
+  let before = diskActivity()
   while (before !== null && performance.now() < deadlineMs) {
     await sleep(QUIET_MS)
-    const now = diskOperations()
-    if (now !== null && now - before < QUIET_OPERATIONS) return
+    const now = diskActivity()
+    const isQuiet = now !== null && !now.isAtWork && now.done - before.done < QUIET_OPERATIONS
+    if (isQuiet) return
     before = now
   }
 }
 
-/** Writes and discards that the disks have done so far; null where nobody tells. */
-function diskOperations(): number | null {
-  let sum = 0
+/** What the disks have done and what they are at; null where nobody tells. */
+function diskActivity(): { readonly done: number; readonly isAtWork: boolean } | null {
+  let done = 0
+  let isAtWork = false
   try {
     for (const line of readFileSync('/proc/diskstats', 'utf8').trim().split('\n')) {
       const fields = line.trim().split(/\s+/)
-      sum += Number(fields[7] ?? 0) + Number(fields[14] ?? 0)
+      // Partitions, and devices that are made of others, would count the same thing again.
+      if (!/^(nvme\d+n\d+|[shv]d[a-z]+|xvd[a-z]+|mmcblk\d+)$/.test(fields[2] ?? '')) continue
+      done += Number(fields[7] ?? 0) + Number(fields[14] ?? 0)
+      isAtWork ||= Number(fields[11] ?? 0) > 0
     }
   } catch {
     return null
   }
-  return sum
+  return { done, isAtWork }
 }
 
 export function describeMachine(dataParent: string): Machine {

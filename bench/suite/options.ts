@@ -46,7 +46,7 @@ What to measure
   --suite NAME           ${Object.keys(SUITES).join(' or ')}; default headline
   --rows LIST            rows instead of the suite's: ${ROWS.map(({ name }) => name).join(',')}
   --cells LIST           only these cells of the rows, such as a-64k
-  --quick                3 rounds of 10 s after 2 s, one limit program, one warm JVM; the headline
+  --quick                3 rounds of 12 s after 2 s, one limit program, one warm JVM; the headline
                          takes about 30 minutes
   --rounds N --seconds S --warm-up S       default 5, 15, 3
   --no-kafka, --no-limit leave out Apache Kafka, the limit programs
@@ -92,7 +92,7 @@ export function parseSuiteOptions(argv: readonly string[]): SuiteOptions {
     cells,
     isQuick: quick,
     rounds: number(values.rounds ?? (quick ? '3' : '5'), 'rounds', 1, 100, true),
-    seconds: number(values.seconds ?? (quick ? '10' : '15'), 'seconds', 0.5, 3600),
+    seconds: number(values.seconds ?? (quick ? '12' : '15'), 'seconds', 0.5, 3600),
     warmUpSeconds: number(values['warm-up'] ?? (quick ? '2' : '3'), 'warm-up', 0, 600),
     memoryBytes: memory(values.memory ?? '4G'),
     cgroupParent: values['cgroup-parent'],

@@ -93,6 +93,8 @@ async function measure(target: RunningTarget, topic: string, plan: RunPlan): Pro
   const samples: ProcessSample[] = []
   const timeoutMs = (plan.warmUpSeconds + plan.seconds + 60) * 1000
   const fetching = cell.consumers === undefined ? null : startConsumers(target, topic, plan)
+  // Awaited below; until then nobody may be told that it failed.
+  fetching?.catch(() => undefined)
   const isWebSocket = cell.door === 'websocket'
   const args = loadArguments(plan, topic, rate)
   if (isWebSocket) args.push('--websocket', '--kafka', `127.0.0.1:${target.port}`)

@@ -13,6 +13,8 @@ export interface Conditions {
   readonly seconds: number
   readonly memoryBytes: number | null
   readonly profile: string
+  /** Of the build and of the way of measuring, whatever else makes runs differ. */
+  readonly how: object
 }
 
 export class RunStore {

@@ -103,6 +103,15 @@ async function main(options: SuiteOptions): Promise<boolean> {
     seconds: options.seconds,
     memoryBytes,
     profile: options.profile.name,
+    how: {
+      isQuick: options.isQuick,
+      warmUpSeconds: options.warmUpSeconds,
+      settings: options.settings,
+      nodeArgs: options.nodeArgs,
+      main: options.main ?? null,
+      before: options.before ?? null,
+      shards: options.profile.shards,
+    },
   }
   const store = new RunStore(resolve(options.out), conditions, options.resume)
   const planned = plannedRuns(options)

@@ -27,14 +27,21 @@ export const TAIL_STEPS = 2
 /** What is due is started so many steps at a time at most. */
 export const STEPS_PER_START = 4
 
+/** So many small segments may lie in the window; the oldest goes before its time. */
+const PREVIOUS_MAX = 64
+
+interface PreviousSegment {
+  readonly segment: Segment
+  droppedTo: number
+}
+
 export class PageCacheWindow {
   readonly #files: Files
   #segment: Segment | null = null
-  /** The segment before it, while part of it lies in the window. */
-  #previous: Segment | null = null
+  /** Segments before it of which part lies in the window, oldest first. */
+  #previous: PreviousSegment[] = []
   #startedTo = 0
   #droppedTo = 0
-  #previousDroppedTo = 0
 
   constructor(files: Files) {
     this.#files = files
@@ -54,7 +61,8 @@ export class PageCacheWindow {
 
   /** Bytes that were written and not dropped: what this log leaves in the page cache. */
   get keptBytes(): number {
-    const previous = this.#previous === null ? 0 : this.#previous.bytes - this.#previousDroppedTo
+    let previous = 0
+    for (const { segment, droppedTo } of this.#previous) previous += segment.bytes - droppedTo
     return previous + (this.#segment === null ? 0 : this.#segment.bytes - this.#droppedTo)
   }
 
@@ -83,7 +91,7 @@ export class PageCacheWindow {
 
   reset(): void {
     this.#segment = null
-    this.#previous = null
+    this.#previous = []
   }
 
   #move(segment: Segment): void {
@@ -93,8 +101,8 @@ export class PageCacheWindow {
       const rest = before.bytes - this.#startedTo
       this.#files.startWriteback(before.file, this.#startedTo, rest, false)
     }
-    this.#previous = before
-    this.#previousDroppedTo = this.#droppedTo
+    if (before !== null) this.#previous.push({ segment: before, droppedTo: this.#droppedTo })
+    if (this.#previous.length > PREVIOUS_MAX) this.#drop(this.#previous.shift(), Infinity)
     this.#segment = segment
     this.#startedTo = 0
     this.#droppedTo = 0
@@ -102,15 +110,26 @@ export class PageCacheWindow {
     if (before === null) this.#startedTo = this.#droppedTo = segment.bytes
   }
 
+  /** `bytes` of the newest segment have been started. */
   #dropPrevious(bytes: number, windowBytes: number): void {
-    const previous = this.#previous
-    if (previous === null) return
-    const dropTo = Math.min(previous.bytes, previous.bytes + bytes - windowBytes)
-    if (previous.file !== NO_FILE && dropTo > this.#previousDroppedTo) {
-      const bytesToDrop = dropTo - this.#previousDroppedTo
-      this.#files.dropCached(previous.file, this.#previousDroppedTo, bytesToDrop)
-      this.#previousDroppedTo = dropTo
+    let after = bytes
+    for (let i = this.#previous.length - 1; i >= 0; i--) {
+      const each = this.#previous[i] as PreviousSegment
+      this.#drop(each, each.segment.bytes + after - windowBytes)
+      after += each.segment.bytes
     }
-    if (previous.file === NO_FILE || dropTo === previous.bytes) this.#previous = null
+    this.#previous = this.#previous.filter(
+      ({ segment, droppedTo }) => segment.file !== NO_FILE && droppedTo < segment.bytes,
+    )
+  }
+
+  /** A file that was closed is left to the kernel. */
+  #drop(previous: PreviousSegment | undefined, to: number): void {
+    if (previous === undefined || previous.segment.file === NO_FILE) return
+    const { segment, droppedTo } = previous
+    const dropTo = Math.min(segment.bytes, to)
+    if (dropTo <= droppedTo) return
+    this.#files.dropCached(segment.file, droppedTo, dropTo - droppedTo)
+    previous.droppedTo = dropTo
   }
 }

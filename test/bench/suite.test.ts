@@ -84,7 +84,7 @@ test('a run that does not count is in no number', () => {
 test('the store goes on where it stopped, with a last line that was cut, under equal conditions', () => {
   const folder = mkdtempSync(join(tmpdir(), 'millrace-store-'))
   try {
-    const conditions = { commit: 'abc', seconds: 1, memoryBytes: null, profile: 'p' }
+    const conditions = { commit: 'abc', seconds: 1, memoryBytes: null, profile: 'p', how: {} }
     const cell = cells[0] as Cell
     const first = new RunStore(folder, conditions, false)
     first.add(cellRun(cell.name, 'millrace'))

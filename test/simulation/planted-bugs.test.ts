@@ -12,18 +12,24 @@ import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { packageRoot } from '../support/package-root.ts'
 import { PLANTS, type Plant } from './plants.ts'
+import { RAFT_PLANTS } from './raft/raft-plants.ts'
+import { REPLICATION_PLANTS } from './replication/replication-plants.ts'
 
 /** Seeds that a plant may need at most. */
-const SEEDS_MAX = 600
+const SEEDS_MAX = 1000
 const TIMEOUT_MS = 120_000
 const FOLDERS = [
   'src/base',
   'src/errors',
+  'src/metadata',
   'src/metrics',
+  'src/raft',
   'src/record',
+  'src/replication',
   'src/ring',
   'src/shard',
   'src/storage',
+  'src/wire',
   'test/simulation',
 ]
 
@@ -48,16 +54,24 @@ before(() => {
 after(() => rmSync(copy, { recursive: true, force: true }))
 
 test('simulation, finds nothing, in a copy without a plant', async () => {
-  assert.deepEqual(await run(20), { seeds: 20, failures: [] })
+  assert.deepEqual(await run('broker', 20), { seeds: 20, failures: [] })
+  assert.deepEqual(await run('raft', 20), { seeds: 20, failures: [] })
+  assert.deepEqual(await run('replication', 20), { seeds: 20, failures: [] })
 })
 
-for (const plant of PLANTS) {
-  test(`simulation, finds the bug, planted: ${plant.name}`, async (context) => {
-    const { seeds, failures } = await withPlant(plant, () => run(SEEDS_MAX))
-    const [failure] = failures
-    assert(failure !== undefined, `${seeds} seeds did not find it`)
-    context.diagnostic(`found by seed ${failure.seed}: ${failure.invariant}`)
-  })
+for (const [what, plants] of [
+  ['broker', PLANTS],
+  ['raft', RAFT_PLANTS],
+  ['replication', REPLICATION_PLANTS],
+] as const) {
+  for (const plant of plants) {
+    test(`simulation of ${what}, finds the bug, planted: ${plant.name}`, async (context) => {
+      const { seeds, failures } = await withPlant(plant, () => run(what, SEEDS_MAX))
+      const [failure] = failures
+      assert(failure !== undefined, `${seeds} seeds did not find it`)
+      context.diagnostic(`found by seed ${failure.seed}: ${failure.invariant}`)
+    })
+  }
 }
 
 async function withPlant<T>({ changes }: Plant, use: () => Promise<T>): Promise<T> {
@@ -80,9 +94,9 @@ async function withPlant<T>({ changes }: Plant, use: () => Promise<T>): Promise<
 }
 
 /** Runs seeds from 1 on in a process of its own, up to the first that fails. */
-function run(seeds: number): Promise<Outcome> {
+function run(what: 'broker' | 'raft' | 'replication', seeds: number): Promise<Outcome> {
   const program = join(copy, 'test/simulation/run-seeds.js')
-  const args = [program, '--seeds', String(seeds), '--json', '--stop']
+  const args = [program, '--what', what, '--seeds', String(seeds), '--json', '--stop']
   return new Promise((resolve, reject) => {
     execFile(process.execPath, args, { timeout: TIMEOUT_MS }, (error, stdout, stderr) => {
       // It exits with 1 when a seed failed.

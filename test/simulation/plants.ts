@@ -11,7 +11,7 @@ export interface Plant {
   }[]
 }
 
-function plant(name: string, file: string, find: string, replace: string): Plant {
+export function plant(name: string, file: string, find: string, replace: string): Plant {
   return { name, changes: [{ file, find, replace }] }
 }
 

@@ -144,6 +144,22 @@ describe('PageCacheWindow.advance', () => {
     assert.equal(endOf(second.file, 'drop'), 2 * STEPS_PER_DROP * 100)
   })
 
+  test('drops what leaves the window, however small the segments are', () => {
+    for (const count of [10, 200]) {
+      const files = new MemoryFiles()
+      const hints = watchHints(files)
+      const window = new PageCacheWindow(files)
+      const segments = Array.from({ length: count }, (_, i) => segmentOf(files, i, 1000))
+      for (const segment of segments) window.advance(segment, 100, 3000)
+      const dropped = new Map<FileId, number>()
+      for (const { kind, file, to } of hints) if (kind === 'drop') dropped.set(file, to)
+      // The first one was there before; the last four are in the window.
+      const whole = segments.filter(({ file }) => dropped.get(file) === 1000)
+      assert(whole.length >= count - 5 && whole.length < count, `${whole.length} of ${count}`)
+      assert(window.keptBytes <= 4000)
+    }
+  })
+
   test('leaves the segment before alone, when it was closed at the roll or after it', () => {
     for (const closesEarly of [true, false]) {
       const files = new MemoryFiles()

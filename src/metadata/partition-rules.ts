@@ -1,0 +1,193 @@
+/**
+ * Who leads a partition and who is in sync, as the controller decides it: pure functions from one
+ * state of a partition to the next. Every node derives the same from the same record, so a broker
+ * that is lost is one record and not one for each of its partitions; for that the rules have a
+ * version, which such a record carries.
+ *
+ *   ISR   in-sync replicas: have everything below the high watermark, and hold it back
+ *   ELR   eligible leader replicas (KIP-966): left the ISR while it was smaller than
+ *         min.insync.replicas. The watermark has not moved since, so they still have all of it
+ *
+ * A change of leader, also to none, is a new leader epoch; any change is a new partition epoch. A
+ * replica whose broker came back without having been stopped in order may have lost what it had: it
+ * is in neither set until it has caught up (KIP-966, KAFKA-15586), and if it led, it leads in a new
+ * epoch (KAFKA-18106).
+ */
+import { assert } from '../base/assert.ts'
+
+export const PARTITION_RULES_VERSION = 1
+export const NO_LEADER = -1
+
+export interface PartitionState {
+  /** Broker ids, the preferred leader first. */
+  readonly replicas: readonly number[]
+  readonly inSyncReplicas: readonly number[]
+  readonly eligibleReplicas: readonly number[]
+  /** Who led before nobody did; NO_LEADER while somebody leads. */
+  readonly lastKnownLeader: number
+  /** In the ISR, or NO_LEADER. */
+  readonly leader: number
+  readonly leaderEpoch: number
+  readonly partitionEpoch: number
+}
+
+export interface PartitionContext {
+  readonly minInSyncReplicas: number
+  /** Registered, not fenced, not shutting down. */
+  readonly isActive: (brokerId: number) => boolean
+  readonly allowsUncleanElection: boolean
+}
+
+/** A partition that is made: the first active replica leads. Null when none is active. */
+export function newPartition(
+  replicas: readonly number[],
+  context: PartitionContext,
+): PartitionState | null {
+  const inSyncReplicas = replicas.filter(context.isActive)
+  if (inSyncReplicas.length === 0) return null
+  return {
+    replicas,
+    inSyncReplicas,
+    eligibleReplicas: [],
+    lastKnownLeader: NO_LEADER,
+    leader: inSyncReplicas[0] as number,
+    leaderEpoch: 0,
+    partitionEpoch: 0,
+  }
+}
+
+/** The broker is fenced: it leads nothing, is in no ISR. The same object when nothing changes. */
+export function brokerLost(
+  partition: PartitionState,
+  brokerId: number,
+  context: PartitionContext,
+): PartitionState {
+  if (!partition.inSyncReplicas.includes(brokerId)) return partition
+  const staying = partition.inSyncReplicas.filter((id) => id !== brokerId)
+  return settled(partition, elect(withIsr(partition, staying, context), context))
+}
+
+/**
+ * The broker has registered anew without having been stopped in order: what it had may be gone.
+ */
+export function brokerRestartedUnclean(
+  partition: PartitionState,
+  brokerId: number,
+  context: PartitionContext,
+): PartitionState {
+  const { inSyncReplicas, eligibleReplicas, leader } = partition
+  if (!inSyncReplicas.includes(brokerId) && !eligibleReplicas.includes(brokerId)) return partition
+  const others = (ids: readonly number[]): number[] => ids.filter((id) => id !== brokerId)
+  const isDeposed = leader === brokerId
+  const without: PartitionState = {
+    ...partition,
+    inSyncReplicas: others(inSyncReplicas),
+    eligibleReplicas: others(eligibleReplicas),
+    lastKnownLeader: isDeposed ? leader : partition.lastKnownLeader,
+    leader: isDeposed ? NO_LEADER : leader,
+  }
+  return settled(partition, elect(without, context), isDeposed)
+}
+
+/**
+ * `min.insync.replicas` is another one. With a lower one the leader moves the watermark on without
+ * those that were eligible, so they are not any more; with a higher one nothing is wrong with being
+ * as strict.
+ */
+export function minInSyncReplicasChanged(partition: PartitionState): PartitionState {
+  // Without a leader the watermark stands still, whatever the minimum is.
+  if (partition.leader === NO_LEADER) return partition
+  return settled(partition, { ...partition, eligibleReplicas: [] })
+}
+
+/** The broker may lead again; partitions that wait for it get a leader. */
+export function brokerReturned(
+  partition: PartitionState,
+  context: PartitionContext,
+): PartitionState {
+  return settled(partition, elect(partition, context))
+}
+
+/** What the leader proposed and the controller has found to be right (AlterPartition). */
+export function inSyncReplicasAltered(
+  partition: PartitionState,
+  inSyncReplicas: readonly number[],
+  context: PartitionContext,
+): PartitionState {
+  assert(inSyncReplicas.includes(partition.leader), 'a leader is in sync with itself')
+  assert(inSyncReplicas.every((id) => partition.replicas.includes(id)))
+  const ordered = partition.replicas.filter((id) => inSyncReplicas.includes(id))
+  return settled(partition, withIsr(partition, ordered, context))
+}
+
+/** The leader moves to the first replica, if that is in sync and active. */
+export function preferredLeaderElected(
+  partition: PartitionState,
+  context: PartitionContext,
+): PartitionState {
+  const preferred = partition.replicas[0] as number
+  const may = partition.inSyncReplicas.includes(preferred) && context.isActive(preferred)
+  if (partition.leader === NO_LEADER || !may) return partition
+  return settled(partition, { ...partition, leader: preferred })
+}
+
+// —— inside: neither of these touches an epoch ——
+
+/** Members that leave while too few stay remain eligible; enough of them make that needless. */
+function withIsr(
+  partition: PartitionState,
+  inSyncReplicas: readonly number[],
+  context: PartitionContext,
+): PartitionState {
+  const min = Math.min(context.minInSyncReplicas, partition.replicas.length)
+  const hasAll = [...partition.inSyncReplicas, ...partition.eligibleReplicas]
+  const eligibleReplicas =
+    inSyncReplicas.length >= min
+      ? []
+      : partition.replicas.filter((id) => hasAll.includes(id) && !inSyncReplicas.includes(id))
+  const leader = inSyncReplicas.includes(partition.leader) ? partition.leader : NO_LEADER
+  return { ...partition, inSyncReplicas, eligibleReplicas, leader }
+}
+
+/** Gives a partition without a leader one, if there is somebody who may. */
+function elect(partition: PartitionState, context: PartitionContext): PartitionState {
+  if (partition.leader !== NO_LEADER) return partition
+  const { replicas, inSyncReplicas, eligibleReplicas, lastKnownLeader } = partition
+  const find = (ids: readonly number[]): number | undefined =>
+    replicas.find((id) => ids.includes(id) && context.isActive(id))
+  const inSync = find(inSyncReplicas)
+  if (inSync !== undefined) return { ...partition, leader: inSync }
+  // One that is eligible has all. It is in sync from now on.
+  const eligible = find(eligibleReplicas)
+  if (eligible !== undefined) {
+    return withIsr({ ...partition, leader: eligible }, [...inSyncReplicas, eligible], context)
+  }
+  // Nobody is known to have all: whoever led last has the most.
+  const isLost = inSyncReplicas.length === 0 && eligibleReplicas.length === 0
+  const last = isLost ? find([lastKnownLeader]) : undefined
+  const any = last ?? (context.allowsUncleanElection ? find(replicas) : undefined)
+  if (any === undefined) return partition
+  return { ...partition, leader: any, inSyncReplicas: [any], eligibleReplicas: [] }
+}
+
+/** With the epochs that the change makes; `isDeposed`: the leader starts anew, whoever it is. */
+function settled(before: PartitionState, after: PartitionState, isDeposed = false): PartitionState {
+  const isNewLeader = isDeposed || after.leader !== before.leader
+  const isSame =
+    !isNewLeader &&
+    isEqual(before.inSyncReplicas, after.inSyncReplicas) &&
+    isEqual(before.eligibleReplicas, after.eligibleReplicas)
+  if (isSame) return before
+  const hasNone = after.leader === NO_LEADER
+  const last = before.leader === NO_LEADER ? before.lastKnownLeader : before.leader
+  return {
+    ...after,
+    lastKnownLeader: hasNone ? last : NO_LEADER,
+    leaderEpoch: before.leaderEpoch + (isNewLeader ? 1 : 0),
+    partitionEpoch: before.partitionEpoch + 1,
+  }
+}
+
+function isEqual(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((id, i) => id === b[i])
+}
