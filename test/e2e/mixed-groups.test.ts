@@ -212,7 +212,11 @@ function isDivided(members: readonly Member[]): boolean {
 }
 
 async function committed(group: string): Promise<Map<number, number>> {
-  const { offsets } = await rest.take(Group, { method: 'GET', path: `/consumer-groups/${group}` })
+  const path = `/consumer-groups/${group}`
+  // After a start the coordinator loads its groups, and says so meanwhile.
+  const isLoaded = async (): Promise<boolean> => (await rest.ask('GET', path)).status !== 503
+  await until('the coordinator has loaded', isLoaded)
+  const { offsets } = await rest.take(Group, { method: 'GET', path })
   return new Map(
     offsets.map(({ partition, committedOffset }) => [partition, committedOffset ?? -1]),
   )
