@@ -34,7 +34,7 @@ export interface LoadOptions extends TargetOptions {
   readonly keys: number
   readonly compression: ProduceSettings['compression']
   readonly acks: '0' | '1' | 'all'
-  readonly rate: number | null
+  readonly rate: number | 'max'
   readonly payloadFile?: string
   readonly seed: number
   readonly pacing: 'auto' | 'sleep' | 'spin'
@@ -93,7 +93,7 @@ export function loadOptions(command: Command): Command {
     )
     .addOption(
       new Option('--rate <events/s>', 'on a fixed schedule (open loop), or as many as go')
-        .default(null, 'max')
+        .default('max')
         .argParser(rate),
     )
     .option('--event-bytes <bytes>', "an event's value", whole(0, BYTES_MAX), 1024)
@@ -150,7 +150,7 @@ export function produceSettings(
     producers: options.producers ?? connections,
     inFlight: options.inFlight ?? (isClient ? LIBRARY_IN_FLIGHT : 1),
     acks: acks === 'all' ? -1 : acks === '1' ? 1 : 0,
-    rate: options.rate,
+    rate: options.rate === 'max' ? null : options.rate,
     payloadFile: options.payloadFile ?? null,
     seed: options.seed,
     pacing: options.pacing === 'auto' ? machinePacing : options.pacing,
@@ -198,8 +198,8 @@ function seconds(min: number): (text: string) => number {
   }
 }
 
-function rate(text: string): number | null {
-  if (text === 'max') return null
+function rate(text: string): number | 'max' {
+  if (text === 'max') return text
   const value = /^\d{1,9}(\.\d{1,6})?$/.test(text) ? Number(text) : Number.NaN
   if (Number.isNaN(value) || value <= 0 || value > RATE_MAX) {
     throw new InvalidArgumentError(`Expected events a second, up to ${RATE_MAX}, or max.`)

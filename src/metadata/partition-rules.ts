@@ -1,8 +1,7 @@
 /**
  * Who leads a partition and who is in sync, as the controller decides it: pure functions from one
- * state of a partition to the next. Every node derives the same from the same record, so a broker
- * that is lost is one record and not one for each of its partitions; for that the rules have a
- * version, which such a record carries.
+ * state of a partition to the next. Every node derives the same from the same event, so that a
+ * broker that is lost can be one record and not one for each of its partitions.
  *
  *   ISR   in-sync replicas: have everything below the high watermark, and hold it back
  *   ELR   eligible leader replicas (KIP-966): left the ISR while it was smaller than
@@ -15,7 +14,6 @@
  */
 import { assert } from '../base/assert.ts'
 
-export const PARTITION_RULES_VERSION = 1
 export const NO_LEADER = -1
 
 export interface PartitionState {

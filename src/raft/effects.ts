@@ -27,15 +27,19 @@ export interface SnapshotRead {
   readonly position: number
 }
 
-/** A part of a snapshot to be stored: then call `onSnapshotStored`. */
-export interface SnapshotStore {
-  readonly leader: ReplicaKey
+export interface SnapshotPart {
+  /** The quorum's, when it was asked for. */
   readonly epoch: number
   readonly snapshot: SnapshotId
   readonly position: number
   readonly bytes: Uint8Array
   readonly isLast: boolean
   readonly voters: readonly ReplicaKey[]
+}
+
+/** A part of a snapshot to be stored: then call `onSnapshotStored`. */
+export interface SnapshotStore extends SnapshotPart {
+  readonly leader: ReplicaKey
 }
 
 export interface RaftEffects {

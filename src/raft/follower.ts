@@ -3,6 +3,7 @@
  * where they do not, and answers how far both are the same on its disk (Raft §5.3). Voters and
  * observers do the same.
  */
+import type { SnapshotPart } from './effects.ts'
 import type { Entry } from './entry.ts'
 import type { AppendRequest, SnapshotId, SnapshotRequest } from './messages.ts'
 import type { RaftState } from './raft-state.ts'
@@ -91,7 +92,7 @@ export class Follower {
   }
 
   /** The part is durable; with the last one the snapshot takes the place of the log. */
-  onSnapshotStored(part: Omit<SnapshotRequest, 'type' | 'from' | 'to'>): void {
+  onSnapshotStored(part: SnapshotPart): void {
     const isExpected =
       this.#isStoring &&
       part.snapshot.endOffset === this.#snapshotEndOffset &&

@@ -12,7 +12,7 @@
  * An entry is acknowledged with its commit: `committedOffset` has passed it.
  */
 import { assert, unreachable } from '../base/assert.ts'
-import type { RaftEffects, SnapshotStore } from './effects.ts'
+import type { RaftEffects, SnapshotPart, SnapshotStore } from './effects.ts'
 import type { Entry } from './entry.ts'
 import { Follower } from './follower.ts'
 import { Leader, type Refusal } from './leader.ts'
@@ -186,20 +186,9 @@ export class RaftNode {
   }
 
   /** A part of a snapshot that was to be read; sends it. */
-  onSnapshotRead(
-    to: ReplicaKey,
-    part: {
-      readonly epoch: number
-      readonly snapshot: SnapshotId
-      readonly position: number
-      readonly bytes: Uint8Array
-      readonly isLast: boolean
-      readonly voters: readonly ReplicaKey[]
-    },
-  ): void {
-    const { epoch, ...rest } = part
+  onSnapshotRead(to: ReplicaKey, { epoch, ...part }: SnapshotPart): void {
     if (epoch !== this.#state.epoch || this.#leader === null) return
-    this.#state.send(to, { type: 'snapshot-request', ...rest })
+    this.#state.send(to, { type: 'snapshot-request', ...part })
   }
 
   /** A part of a snapshot is durable; the last one makes it this replica's state. */

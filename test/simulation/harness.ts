@@ -4,7 +4,6 @@
  * same seed and code give the same trace. Single-threaded; promises only where main itself uses
  * them (control requests), and those are drained at fixed points.
  */
-import { AssertionError } from '../../src/base/assert.ts'
 import { Random } from '../../src/base/random.ts'
 import { BrokerError } from '../../src/errors/broker-error.ts'
 import type { PartitionLog } from '../../src/storage/log.ts'
@@ -16,17 +15,8 @@ import { SimClock, SimProcess } from './process.ts'
 import { Producer } from './producer.ts'
 import { checkProducerState } from './producer-check.ts'
 import { SimCrash, SimDisk } from './sim-disk.ts'
-import { require_, Violation } from './violation.ts'
+import { asViolation, require_, type SeedResult, Violation } from './violation.ts'
 import { Workload } from './workload.ts'
-
-export interface SeedResult {
-  readonly seed: number
-  readonly violation: Violation | null
-  /** Equal for equal runs. */
-  readonly trace: number
-  readonly steps: number
-  readonly counters: Readonly<Record<string, number>>
-}
 
 /** Steps within which everything must be answered once the faults are off. */
 const SETTLE_STEPS_MAX = 4000
@@ -43,13 +33,6 @@ export async function runSeed(seed: number): Promise<SeedResult> {
   }
   const { trace, counters } = simulation.disk
   return { seed, violation, trace, steps: simulation.steps, counters }
-}
-
-function asViolation(error: unknown): Violation {
-  if (error instanceof Violation) return error
-  if (!(error instanceof Error)) throw error
-  const name = error instanceof AssertionError ? 'no assertion fails' : 'nothing is thrown'
-  return new Violation(name, `${error.stack}`)
 }
 
 class Simulation {

@@ -12,6 +12,7 @@ import {
   fromBase64,
   INSTALL_HINT,
   type KafkaClient,
+  NO_LIMITS,
   type RecordToSend,
   repositoryRoot,
   runProgram,
@@ -60,17 +61,7 @@ export function millracePython(httpUrl: string): KafkaClient {
 
   return {
     name: NAME,
-    limits: {
-      compressions: ['none'],
-      readsCompressions: ['none', 'gzip'],
-      timestamps: true,
-      nullHeaders: true,
-      binaryHeaders: true,
-      nullRecords: true,
-      mixedEmpties: true,
-      headerOrder: true,
-      acknowledges: true,
-    },
+    limits: { ...NO_LIMITS, compressions: ['none'], readsCompressions: ['none', 'gzip'] },
 
     available: pythonAvailable,
 

@@ -4,7 +4,6 @@
  * must go on (liveness); then all are healed and must agree. Deterministic: the same seed and code
  * give the same trace.
  */
-import { AssertionError } from '../../../src/base/assert.ts'
 import { Random } from '../../../src/base/random.ts'
 import type { Uuid } from '../../../src/base/uuid.ts'
 import type { RaftMessage } from '../../../src/raft/messages.ts'
@@ -12,27 +11,17 @@ import { isSameReplica, type ReplicaKey } from '../../../src/raft/replica-key.ts
 import { EventClock } from '../event-clock.ts'
 import { journal } from '../journal.ts'
 import { Links } from '../links.ts'
-import { require_, Violation } from '../violation.ts'
+import { asViolation, type ClusterSeedResult, require_, type Violation } from '../violation.ts'
 import { RaftChecker } from './raft-checker.ts'
 import { hashOf, RaftHost } from './raft-host.ts'
 import { drawRaftPlan, type RaftPlan } from './raft-plan.ts'
-
-export interface RaftSeedResult {
-  readonly seed: number
-  readonly violation: Violation | null
-  /** Equal for equal runs. */
-  readonly trace: number
-  readonly steps: number
-  readonly simulatedMs: number
-  readonly counters: Readonly<Record<string, number>>
-}
 
 /** Within which a core that is healed has a leader and commits. */
 const LIVENESS_MS = 20_000
 const STEPS_MAX = 2_000_000
 const TICK_MS = 50
 
-export function runRaftSeed(seed: number): RaftSeedResult {
+export function runRaftSeed(seed: number): ClusterSeedResult {
   const simulation = new RaftSimulation(seed)
   let violation: Violation | null = null
   try {
@@ -42,13 +31,6 @@ export function runRaftSeed(seed: number): RaftSeedResult {
   }
   const { trace, steps, clock, counters } = simulation
   return { seed, violation, trace, steps, simulatedMs: clock.nowMs, counters }
-}
-
-function asViolation(error: unknown): Violation {
-  if (error instanceof Violation) return error
-  if (!(error instanceof Error)) throw error
-  const name = error instanceof AssertionError ? 'no assertion fails' : 'nothing is thrown'
-  return new Violation(name, `${error.stack}`)
 }
 
 class RaftSimulation {
@@ -210,7 +192,8 @@ class RaftSimulation {
   // —— what clients and operators do ——
 
   #work(): void {
-    const { plan, random } = { plan: this.#plan, random: this.#random }
+    const plan = this.#plan
+    const random = this.#random
     const happens = (chance: number): boolean => random.chance((chance * TICK_MS) / 1000)
     const leaders = this.#hosts.filter((host) => host.node?.role === 'leader')
     if (happens(plan.proposals)) for (const leader of leaders) this.#propose(leader)
@@ -277,7 +260,9 @@ class RaftSimulation {
     const random = this.#random
     const sets = this.#voterSets()
     const core = new Set(this.#hosts)
-    for (const host of [...this.#hosts].sort(() => random.fraction() - 0.5)) {
+    const untried = [...this.#hosts]
+    while (untried.length > 0) {
+      const [host] = untried.splice(random.below(untried.length), 1) as [RaftHost]
       core.delete(host)
       const isEnough = sets.every((set) => {
         const alive = set.filter((key) => [...core].some((one) => isSame(key, one)))

@@ -4,12 +4,11 @@
  * healed, every partition must take writes again, and every replica must have the same.
  * Deterministic: the same seed and code give the same trace.
  */
-import { AssertionError } from '../../../src/base/assert.ts'
 import { Random } from '../../../src/base/random.ts'
 import type { PartitionState } from '../../../src/metadata/partition-rules.ts'
 import { EventClock } from '../event-clock.ts'
 import { Links } from '../links.ts'
-import { require_, Violation } from '../violation.ts'
+import { asViolation, type ClusterSeedResult, require_, type Violation } from '../violation.ts'
 import { ReplicationChecker } from './replication-checker.ts'
 import { type Cluster, CONTROLLER_ID } from './replication-cluster.ts'
 import { drawReplicationPlan, type ReplicationPlan } from './replication-plan.ts'
@@ -17,23 +16,13 @@ import { SimBroker } from './sim-broker.ts'
 import { describe, SimController } from './sim-controller.ts'
 import type { SimReplica } from './sim-replica.ts'
 
-export interface ReplicationSeedResult {
-  readonly seed: number
-  readonly violation: Violation | null
-  /** Equal for equal runs. */
-  readonly trace: number
-  readonly steps: number
-  readonly simulatedMs: number
-  readonly counters: Readonly<Record<string, number>>
-}
-
 const TICK_MS = 25
 const SETTLE_MS = 1500
 /** Within which a cluster that is healed works again. */
 const LIVENESS_MS = 30_000
 const STEPS_MAX = 3_000_000
 
-export function runReplicationSeed(seed: number): ReplicationSeedResult {
+export function runReplicationSeed(seed: number): ClusterSeedResult {
   const simulation = new ReplicationSimulation(seed)
   let violation: Violation | null = null
   try {
@@ -43,13 +32,6 @@ export function runReplicationSeed(seed: number): ReplicationSeedResult {
   }
   const { trace, steps, clock, counters } = simulation
   return { seed, violation, trace, steps, simulatedMs: clock.nowMs, counters }
-}
-
-function asViolation(error: unknown): Violation {
-  if (error instanceof Violation) return error
-  if (!(error instanceof Error)) throw error
-  const name = error instanceof AssertionError ? 'no assertion fails' : 'nothing is thrown'
-  return new Violation(name, `${error.stack}`)
 }
 
 class ReplicationSimulation implements Cluster {
