@@ -13,6 +13,8 @@ function onError({ log: { message } }) {
   if (/^Crash:|not aware of this member/.test(message)) sayAssigned(topic, [])
 }
 
+const COMMIT_AGAIN_MS = 50
+
 const kafka = new kafkajs.Kafka({
   brokers: [bootstrap],
   logLevel: kafkajs.logLevel.ERROR,
@@ -28,6 +30,22 @@ consumer.on('consumer.group_join', ({ payload }) => {
 })
 consumer.on('consumer.rebalancing', () => sayAssigned(topic, []))
 
+/**
+ * Again while the coordinator loads: what has been resolved is not read again, so a commit of the
+ * last records that is given up would never be made.
+ */
+async function commit(once) {
+  for (;;) {
+    try {
+      return await once()
+    } catch (error) {
+      say({ error: error.type ?? error.name })
+      if (error.type !== 'GROUP_LOAD_IN_PROGRESS') throw error
+      await new Promise((resolve) => setTimeout(resolve, COMMIT_AGAIN_MS))
+    }
+  }
+}
+
 await consumer.connect()
 await consumer.subscribe({ topics: [topic], fromBeginning: true })
 await consumer.run({
@@ -41,14 +59,11 @@ await consumer.run({
     }
     const from = Number(messages[0].offset)
     const to = Number(messages.at(-1).offset) + 1
-    try {
+    await commit(() => {
       // Not `consumer.commitOffsets`: a member that is unknown by now would end, and not join.
       const partitions = [{ partition, offset: String(to) }]
-      await commitOffsetsIfNecessary({ topics: [{ topic, partitions }] })
-    } catch (error) {
-      say({ error: error.type ?? error.name })
-      throw error
-    }
+      return commitOffsetsIfNecessary({ topics: [{ topic, partitions }] })
+    })
     say({ committed: [[partition, from, to]] })
   },
 })
