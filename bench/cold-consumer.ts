@@ -9,7 +9,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadNative } from '../src/base/native.ts'
-import { projectFolder, type RunningBroker, startBroker } from './lib/broker.ts'
+import { projectFolder, type RunningBroker, reportPrefix, startBroker } from './lib/broker.ts'
 import { cleanUpAtExit, deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
 import { Fetcher } from './lib/fetcher.ts'
 import { buildLimits, type LoadResult, runLoad } from './lib/limits.ts'
@@ -65,7 +65,7 @@ function options(): Options {
       readers: { type: 'string', default: '4' },
       'fetch-bytes': { type: 'string', default: '1048576' },
       'read-mb': { type: 'string', default: '150' },
-      out: { type: 'string', default: join(projectFolder(), '.cache', 'bench', 'cold-consumer') },
+      out: { type: 'string', default: reportPrefix('cold-consumer') },
     },
   })
   return {

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadNative } from '../src/base/native.ts'
 import { KafkaAdmin } from '../src/client/kafka-admin.ts'
-import { projectFolder } from './lib/broker.ts'
+import { projectFolder, reportPrefix } from './lib/broker.ts'
 import { sleep } from './lib/children.ts'
 import { installKafka, kafkaVersion } from './lib/kafka-broker.ts'
 import {
@@ -158,7 +158,7 @@ async function main(): Promise<void> {
       gb: { type: 'string', default: '10' },
       rounds: { type: 'string', default: '3' },
       'no-kafka': { type: 'boolean', default: false },
-      out: { type: 'string', default: join(projectFolder(), '.cache', 'bench', 'cold-read') },
+      out: { type: 'string', default: reportPrefix('cold-read') },
       help: { type: 'boolean', default: false },
     },
   })

@@ -11,7 +11,7 @@ import type { Uuid } from '../src/base/uuid.ts'
 import { KafkaConnection } from '../src/client/kafka-connection.ts'
 import { BatchBuilder } from '../src/record/batch-builder.ts'
 import { ApiKey } from '../src/wire/kafka/api-key.ts'
-import { projectFolder, type RunningBroker, startBroker } from './lib/broker.ts'
+import { projectFolder, type RunningBroker, reportPrefix, startBroker } from './lib/broker.ts'
 import { cleanUpAtExit, deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
 import { buildLimits, type LoadResult, runLoad } from './lib/limits.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
@@ -53,7 +53,7 @@ function options(): Options {
       rounds: { type: 'string', default: '3' },
       'segment-mb': { type: 'string', default: '256' },
       set: { type: 'string', multiple: true, default: [] },
-      out: { type: 'string', default: join(projectFolder(), '.cache', 'bench', 'compaction') },
+      out: { type: 'string', default: reportPrefix('compaction') },
     },
   })
   return {

@@ -7,7 +7,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { runProduce } from '../src/load/run-produce.ts'
-import { projectFolder, startBroker } from './lib/broker.ts'
+import { projectFolder, reportPrefix, startBroker } from './lib/broker.ts'
 import { cleanUpAtExit, deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
 import {
@@ -110,7 +110,7 @@ async function runOnce(
         url: `ws://127.0.0.1:${httpPort}/ws`,
         producers: workload.connections,
         dataDirs: [join(folder, 'data')],
-        brokerPid: pid,
+        brokerPids: [pid],
         warmUpMs: at.warmUp * 1000,
         durationMs: at.seconds * 1000,
       },
@@ -184,7 +184,7 @@ async function main(): Promise<void> {
       rounds: { type: 'string', default: '2' },
       seconds: { type: 'string', default: '5' },
       'warm-up': { type: 'string', default: '2' },
-      out: { type: 'string', default: join(projectFolder(), '.cache', 'bench', 'doors') },
+      out: { type: 'string', default: reportPrefix('doors') },
     },
   })
   if (values.help === true) {

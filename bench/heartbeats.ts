@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util'
 import type { KafkaConnection } from '../src/client/kafka-connection.ts'
 import { ErrorCode } from '../src/errors/error-code.ts'
 import { ApiKey } from '../src/wire/kafka/api.ts'
-import { projectFolder, startBroker } from './lib/broker.ts'
+import { projectFolder, reportPrefix, startBroker } from './lib/broker.ts'
 import { deleteFolder, deleteGroup, ownFolder, ownGroup, stopProcess } from './lib/children.ts'
 import { awaitCoordinator, openConnection } from './lib/coordinator.ts'
 import {
@@ -257,7 +257,7 @@ async function main(): Promise<void> {
       only: { type: 'string' },
       'node-arg': { type: 'string', multiple: true, default: [] },
       'memory-gb': text('4'),
-      out: text(join(projectFolder(), '.cache', 'bench', 'heartbeats')),
+      out: text(reportPrefix('heartbeats')),
     },
   })
   if (values.help === true) {

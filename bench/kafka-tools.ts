@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { projectFolder } from './lib/broker.ts'
+import { projectFolder, reportPrefix } from './lib/broker.ts'
 import { track } from './lib/children.ts'
 import { installKafka, kafkaClassPath, kafkaVersion } from './lib/kafka-broker.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
@@ -118,7 +118,7 @@ async function main(): Promise<void> {
       'record-size': text('1000'),
       pings: text('10000'),
       'memory-gb': text('4'),
-      out: text(join(projectFolder(), '.cache', 'bench', 'kafka-tools')),
+      out: text(reportPrefix('kafka-tools')),
     },
   })
   if (values.help === true) {

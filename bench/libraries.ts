@@ -9,7 +9,7 @@ import { parseArgs } from 'node:util'
 import { Random } from '../src/base/random.ts'
 import { KafkaAdmin } from '../src/client/kafka-admin.ts'
 import type { WebEngine } from '../src/gateway/web/web-server.ts'
-import { projectFolder, type RunningBroker, startBroker } from './lib/broker.ts'
+import { projectFolder, type RunningBroker, reportPrefix, startBroker } from './lib/broker.ts'
 import { deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
 import { numberOption, UsageError } from './lib/number-option.ts'
@@ -159,7 +159,7 @@ async function main(): Promise<void> {
       events: { type: 'string', default: '2000000' },
       'event-bytes': { type: 'string', default: '200' },
       compression: { type: 'string', default: 'none' },
-      out: { type: 'string', default: join(projectFolder(), '.cache', 'bench', 'libraries') },
+      out: { type: 'string', default: reportPrefix('libraries') },
     },
   })
   if (values.help === true) {

@@ -13,7 +13,7 @@ import { Latency } from '../src/load/latency.ts'
 import type { LatencySummary } from '../src/load/latency-summary.ts'
 import { BatchBuilder } from '../src/record/batch-builder.ts'
 import { ApiKey } from '../src/wire/kafka/api.ts'
-import { projectFolder, type RunningBroker, startBroker } from './lib/broker.ts'
+import { projectFolder, type RunningBroker, reportPrefix, startBroker } from './lib/broker.ts'
 import { deleteFolder, ownFolder, sleep, stopProcess } from './lib/children.ts'
 import { awaitCoordinator, openConnection } from './lib/coordinator.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
@@ -242,7 +242,7 @@ async function main(): Promise<void> {
       groups: text('100'),
       partitions: text('1000'),
       rounds: text('3'),
-      out: text(join(projectFolder(), '.cache', 'bench', 'offsets-loading')),
+      out: text(reportPrefix('offsets-loading')),
     },
   })
   if (values.help === true) {

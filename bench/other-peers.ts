@@ -6,7 +6,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { projectFolder } from './lib/broker.ts'
+import { projectFolder, reportPrefix } from './lib/broker.ts'
 import { sleep } from './lib/children.ts'
 import { installKafka, kafkaVersion } from './lib/kafka-broker.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
@@ -97,7 +97,7 @@ async function main(): Promise<void> {
       seconds: text('8'),
       connections: text('32'),
       'event-bytes': text('200'),
-      out: text(join(projectFolder(), '.cache', 'bench', 'other-peers')),
+      out: text(reportPrefix('other-peers')),
     },
   })
   if (values.help === true) {

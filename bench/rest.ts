@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import autocannon from 'autocannon'
-import { projectFolder, startBroker } from './lib/broker.ts'
+import { projectFolder, reportPrefix, startBroker } from './lib/broker.ts'
 import {
   accepts,
   cleanUpAtExit,
@@ -215,7 +215,7 @@ async function main(): Promise<void> {
       seconds: { type: 'string' },
       'warm-up': { type: 'string' },
       connections: { type: 'string', default: '32' },
-      out: { type: 'string', default: join(projectFolder(), '.cache', 'bench', 'rest') },
+      out: { type: 'string', default: reportPrefix('rest') },
     },
   })
   if (values.help === true) {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the end-to-end tests drive: kcat, kafka-python with its codecs, confluent-kafka,
-# Chromium and Prometheus (Debian packages), Kafka's Java client and tools (Maven, into .cache/java),
-# @platformatic/kafka with the Node that it needs (npm, into .cache/node-clients). kafkajs comes with
-# the project's own packages.
+# Chromium, Prometheus, and what makes networks and disks that fail (Debian packages), Kafka's Java
+# client and tools (Maven, into .cache/java), @platformatic/kafka with the Node that it needs (npm,
+# into .cache/node-clients). kafkajs comes with the project's own packages.
 # Says what it does; does nothing when everything is there. Needs root (or sudo) only to install a
 # missing Debian package, and Maven and a JDK of 17 or newer for the Java part.
 set -euo pipefail
@@ -10,7 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly packages=(
   kcat python3-kafka python3-snappy python3-lz4 python3-zstandard python3-confluent-kafka lz4 zstd
-  chromium prometheus
+  chromium prometheus iproute2 nftables e2fsprogs
 )
 readonly java_tests=test/e2e/clients/java
 readonly cache=.cache/java

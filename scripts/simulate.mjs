@@ -2,12 +2,13 @@
  * Runs the simulations for longer than `npm test` does:
  *
  *   npm run simulate -- --seeds 100000 --from 5000 [--minutes 30] [--twice]
- *       [--what broker|raft|replication]
+ *       [--what broker|raft|replication|cluster]
  *
  * broker (the default) is one broker's log and shards on a disk that fails, raft a quorum,
- * replication a cluster's partitions. Prints each seed that breaks an invariant, and at the end how
- * often each fault struck, seeds a minute, and the time of a cluster that was simulated. A failing
- * seed runs alone, line by line, with MILLRACE_JOURNAL=1 … --seeds 1 --from SEED.
+ * replication a cluster's partitions, cluster whole brokers with clients. Prints each seed that
+ * breaks an invariant, and at the end how often each fault struck, seeds a minute, and the time of
+ * a cluster that was simulated. A failing seed runs alone, line by line, with
+ * MILLRACE_JOURNAL=1 … --seeds 1 --from SEED.
  */
 import { main, preparePackages, prepareTypeScript, runBuilt } from './lib/prepare.mjs'
 

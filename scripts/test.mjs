@@ -1,13 +1,13 @@
 /**
- * `npm test`: makes what is missing or stale, then checks everything in the order in which failures
- * are cheapest to find: format and lint, types, import rules, Rust, the clients that tests need,
- * the tests. The first step that fails ends the run. The runner's own count comes last.
+ * `npm test`: makes what is missing or stale, then checks everything: format and lint, types and
+ * import rules, beside them Rust and the clients that tests need, then the tests. The first step
+ * that fails ends the run. The runner's own count comes last.
  *
- * `npm test -- wire/kafka crash` runs only the test files whose path contains one of the words.
+ * `npm test -- raft crash` runs only the test files whose path contains one of the words.
  */
-import { existsSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { prepareBrowserBundle } from './lib/browser-bundle.mjs'
 import {
   bin,
@@ -27,6 +27,16 @@ import {
 /** A file of tests that is not done by then hangs. */
 const FILE_TIMEOUT_MS = 15 * 60_000
 
+/** Folders of `test` whose files run in one process: what they test has no state outside. */
+const TOGETHER = [
+  ...['base', 'bench', 'broker', 'broker/cluster', 'broker/handlers', 'cli', 'client', 'cluster'],
+  ...['config', 'coordinator', 'gateway', 'gateway/rest', 'gateway/websocket', 'load', 'metadata'],
+  ...['metrics', 'native', 'raft', 'record', 'replication', 'ring', 'scripts', 'shard', 'storage'],
+  ...['suites', 'wire'],
+]
+/** Sorts before all others: the runner takes files by their names. */
+const GROUPS = 'build/test/_together'
+
 const words = process.argv.slice(2)
 const inCi = Boolean(process.env.CI)
 
@@ -45,7 +55,9 @@ async function checkRust() {
   if (!existsSync(join(cwd, 'Cargo.toml')) || !onPath('cargo')) return
   const rustfmt = await run('cargo', ['fmt', '--version'], { quiet: true, cwd })
   if (rustfmt.code === 0) await check('cargo fmt', 'cargo', ['fmt', '--check'], { cwd })
-  await check('cargo test', 'cargo', ['test', '--quiet'], { cwd })
+  // Beside the release's build, which locks its folder. Nobody debugs what it makes.
+  const env = { ...process.env, CARGO_PROFILE_DEV_DEBUG: '0', CARGO_TARGET_DIR: 'target/tests' }
+  await check('cargo test', 'cargo', ['test', '--quiet'], { cwd, env })
 }
 
 /** The clients that the end-to-end tests drive: CI installs them, people are told how. */
@@ -70,15 +82,37 @@ async function checkClients() {
   }
   if (!onPath('chromium')) missing.push('chromium')
   if (!onPath('prometheus')) missing.push('prometheus')
+  if (process.platform === 'linux' && !onPath('nft')) missing.push('nftables')
   if (missing.length > 0) {
     say(`not installed: ${missing.join(', ')}. Tests that drive these clients need them;`)
     say('  scripts/install-test-clients.sh installs them')
   }
 }
 
+/**
+ * One file that imports all of a folder, for each of `TOGETHER`, in the place of those: a process
+ * for each of a hundred small files takes longer to start than to test. They begin the run.
+ */
+function grouped(files) {
+  const groups = new Map(TOGETHER.map((name) => [join('build/test', name), []]))
+  const alone = files.filter((file) => !groups.get(dirname(file))?.push(file))
+  rmSync(join(root, GROUPS), { recursive: true, force: true })
+  mkdirSync(join(root, GROUPS))
+  const made = [...groups].map(([folder, members]) => {
+    const name = relative('build/test', folder).replaceAll('/', '-')
+    const path = join(GROUPS, `${name}.test.js`)
+    const imports = members.map((file) => `import '${relative(GROUPS, file)}'\n`)
+    writeFileSync(join(root, path), imports.join(''))
+    return path
+  })
+  return [...made, ...alone]
+}
+
 function selectTests() {
-  const files = filesBelow('build/test', (name) => name.endsWith('.test.js'))
-  if (words.length === 0) return files
+  const files = filesBelow('build/test', (name) => name.endsWith('.test.js')).filter((path) => {
+    return !path.startsWith(GROUPS)
+  })
+  if (words.length === 0) return grouped(files)
   const selected = files.filter((path) => words.some((word) => path.includes(word)))
   if (selected.length === 0) {
     throw new StepError(`no test file's path contains ${words.join(' or ')}`)
@@ -88,7 +122,8 @@ function selectTests() {
 
 async function runTests() {
   const files = selectTests()
-  const concurrency = Math.min(8, Math.max(2, availableParallelism()))
+  // One more than cores: tests of real processes wait a third of their time.
+  const concurrency = Math.min(8, availableParallelism() + 1)
   say(`running ${files.length} test files, ${concurrency} at a time`)
   const { code, signal } = await run(process.execPath, [
     '--test',
@@ -104,16 +139,26 @@ async function runTests() {
   }
 }
 
-await main(async () => {
-  await preparePackages()
+/** Formatting, types, import rules; what the compiler leaves is what everything else runs. */
+async function checkSources() {
   if (words.length === 0) await check('biome', bin('biome'), ['check', '.'])
   await prepareTypeScript('build')
   await prepareTypeScript('dist')
   await prepareBrowserBundle()
   if (words.length === 0) await check('tidy', process.execPath, ['build/scripts/tidy.js'])
-  const addon = await prepareNative({ retry: true })
-  if (addon === 'failed') throw new StepError('the addon does not build (see above)')
-  if (words.length === 0) await checkRust()
-  await checkClients()
+}
+
+await main(async () => {
+  await preparePackages()
+  // Some of it downloads, some of it has one thread. A failure waits for the others: what they
+  // were about to install is whole.
+  const done = await Promise.allSettled([
+    prepareNative({ retry: true }),
+    checkSources(),
+    checkClients(),
+    words.length === 0 ? checkRust() : null,
+  ])
+  for (const step of done) if (step.status === 'rejected') throw step.reason
+  if (done[0].value === 'failed') throw new StepError('the addon does not build (see above)')
   await runTests()
 })

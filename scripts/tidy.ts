@@ -34,7 +34,7 @@ const RULES: Rules = {
     security: { allowed: ['record', 'config'] },
     'schema-registry': { allowed: ['record', 'config'] },
     coordinator: { allowed: ['record', 'metadata', 'wire'] },
-    cluster: { allowed: ['wire', 'raft', 'metrics'] },
+    cluster: { allowed: ['wire', 'raft', 'record', 'metrics'] },
     shard: { allowed: ['ring', 'storage', 'replication', 'record', 'metrics'] },
     broker: {
       allowed: [
@@ -55,8 +55,10 @@ const RULES: Rules = {
       ],
     },
     gateway: {
-      allowed: ['broker', 'wire', 'security', 'metrics', 'config', 'ring'],
-      because: 'it is configured, and receives frames straight into extents of an arena',
+      allowed: ['broker', 'client', 'wire', 'security', 'metrics', 'config', 'ring'],
+      because:
+        'it is configured, receives frames straight into extents of an arena, and is a client of ' +
+        'other brokers for its own clients',
     },
     client: { allowed: ['wire', 'record'] },
     load: { allowed: ['client', 'wire', 'record', 'metrics'] },

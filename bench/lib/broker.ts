@@ -4,7 +4,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { request } from 'node:http'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { freePort, hasEnded, sleep, startProcess, stopProcess, tailOf } from './children.ts'
 import type { MemoryGroup } from './memory-group.ts'
@@ -20,6 +20,16 @@ export function projectFolder(): string {
   return folder
 }
 
+/**
+ * Where a benchmark leaves its report when nothing is said: from the current folder, because a
+ * report repeats its options, and a machine's paths do not belong in it.
+ */
+export function reportPrefix(name: string): string {
+  return relative(process.cwd(), join(projectFolder(), '.cache', 'bench', name))
+}
+
+const LOOPBACK = '127.0.0.1'
+
 export interface BrokerOptions {
   /** The compiled command line; undefined: `dist/main.js`. */
   readonly main?: string | undefined
@@ -31,6 +41,12 @@ export interface BrokerOptions {
   readonly nodeArgs: readonly string[]
   readonly group?: MemoryGroup | undefined
   readonly cpus?: string | undefined
+  /** Left out: any free one. */
+  readonly kafkaPort?: number | undefined
+  /** Of Kafka and HTTP; default: loopback. */
+  readonly host?: string | undefined
+  /** Begins the command line, such as `nsenter …`; it must become the broker's process. */
+  readonly runWith?: readonly string[] | undefined
   readonly readyTimeoutMs: number
 }
 
@@ -46,18 +62,21 @@ export interface RunningBroker {
 export async function startBroker(options: BrokerOptions): Promise<RunningBroker> {
   const main = options.main ?? join(projectFolder(), 'dist', 'main.js')
   if (!existsSync(main)) throw new Error(`${main} is missing: run npm run build first`)
-  const kafkaPort = await freePort()
+  const kafkaPort = options.kafkaPort ?? (await freePort())
   const httpPort = await freePort()
+  const host = options.host ?? LOOPBACK
   const args = [...options.nodeArgs, main, 'start', '--data-dir', options.dataDir]
-  args.push('--kafka', `127.0.0.1:${kafkaPort}`, '--http', `127.0.0.1:${httpPort}`)
+  args.push('--kafka', `${host}:${kafkaPort}`, '--http', `${host}:${httpPort}`)
+  if (host !== LOOPBACK) args.push('--insecure')
   args.push('--shards', String(options.shards))
   // Some loads stamp their records with a fixed, long past time.
   args.push('--set', 'log.retention.ms=-1')
   for (const setting of options.settings) args.push('--set', setting)
   const startedMs = performance.now()
-  const child = startProcess({ command: process.execPath, args, ...options })
+  const [command, ...all] = [...(options.runWith ?? []), process.execPath, ...args]
+  const child = startProcess({ command: command as string, args: all, ...options })
   try {
-    await waitUntilReady(child, httpPort, startedMs + options.readyTimeoutMs)
+    await waitUntilReady(child, { host, port: httpPort }, startedMs + options.readyTimeoutMs)
   } catch (error) {
     await stopProcess(child, 1000)
     const log = tailOf(options.logFile)
@@ -69,20 +88,20 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
 
 async function waitUntilReady(
   child: ChildProcess,
-  port: number,
+  place: { readonly host: string; readonly port: number },
   deadlineMs: number,
 ): Promise<void> {
-  while (!(await isReady(port))) {
+  while (!(await isReady(place))) {
     if (hasEnded(child)) throw new Error(`it ended with code ${child.exitCode}`)
     if (performance.now() > deadlineMs) throw new Error('it took too long')
     await sleep(5)
   }
 }
 
-function isReady(port: number): Promise<boolean> {
+function isReady(place: { readonly host: string; readonly port: number }): Promise<boolean> {
   return new Promise((resolve) => {
     const asked = request(
-      { host: '127.0.0.1', port, path: '/health/ready', timeout: 1000, agent: false },
+      { ...place, path: '/health/ready', timeout: 1000, agent: false },
       (response) => {
         response.resume()
         resolve(response.statusCode === 200)

@@ -38,8 +38,19 @@ export interface KafkaOptions {
   readonly folder: string
   /** More `name=value` lines; they win. */
   readonly settings: readonly string[]
+  /** Left out: alone, on free ports. */
+  readonly node?: KafkaNode | undefined
   readonly group?: MemoryGroup | undefined
   readonly cpus?: string | undefined
+}
+
+/** A node of several. */
+export interface KafkaNode {
+  readonly id: number
+  readonly port: number
+  readonly controllerPort: number
+  /** ID@HOST:PORT, comma-separated. */
+  readonly voters: string
 }
 
 export interface RunningKafka {
@@ -79,11 +90,11 @@ export function kafkaVersion(): string {
 }
 
 /** What differs from Kafka's defaults: addresses, one replica, and threads for `cores` cores. */
-export function kafkaSettings(at: { port: number; controllerPort: number; dataDir: string }) {
+export function kafkaSettings(at: KafkaNode & { dataDir: string }) {
   return [
     'process.roles=broker,controller',
-    'node.id=1',
-    `controller.quorum.voters=1@127.0.0.1:${at.controllerPort}`,
+    `node.id=${at.id}`,
+    `controller.quorum.voters=${at.voters}`,
     `listeners=PLAINTEXT://127.0.0.1:${at.port},CONTROLLER://127.0.0.1:${at.controllerPort}`,
     `advertised.listeners=PLAINTEXT://127.0.0.1:${at.port}`,
     'controller.listener.names=CONTROLLER',
@@ -95,18 +106,24 @@ export function kafkaSettings(at: { port: number; controllerPort: number; dataDi
   ]
 }
 
-export async function startKafka(options: KafkaOptions): Promise<RunningKafka> {
-  const port = await freePort()
+async function loneNode(): Promise<KafkaNode> {
   const controllerPort = await freePort()
+  const voters = `1@127.0.0.1:${controllerPort}`
+  return { id: 1, port: await freePort(), controllerPort, voters }
+}
+
+export async function startKafka(options: KafkaOptions): Promise<RunningKafka> {
+  const node = options.node ?? (await loneNode())
+  const { port } = node
   const dataDir = join(options.folder, 'data')
   mkdirSync(dataDir, { recursive: true })
   const file = join(options.folder, 'server.properties')
-  const lines = [...kafkaSettings({ port, controllerPort, dataDir }), ...options.settings]
+  const lines = [...kafkaSettings({ ...node, dataDir }), ...options.settings]
   writeFileSync(file, `${lines.join('\n')}\n`)
   const classPath = kafkaClassPath()
   const quiet = '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn'
   const format = ['-cp', classPath, quiet, 'kafka.tools.StorageTool', 'format']
-  format.push('-t', CLUSTER_ID, '-c', file)
+  format.push('-t', CLUSTER_ID, '-c', file, '--ignore-formatted')
   const formatted = spawnSync('java', format, { encoding: 'utf8' })
   if (formatted.error !== undefined) {
     throw new Error('Apache Kafka needs Java 17 or newer', { cause: formatted.error })

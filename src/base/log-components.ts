@@ -2,6 +2,7 @@
 export const LOG_COMPONENTS = [
   'broker',
   'groups',
+  'cluster',
   'storage',
   'metadata',
   'kafka',

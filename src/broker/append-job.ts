@@ -6,7 +6,9 @@ import {
   LENGTH_PREFIX_BYTES,
   TRANSACTIONAL_BIT,
 } from '../record/batch-layout.ts'
+import { APPEND_ALL } from '../shard/messages-layout.ts'
 import type { AppendOutcome, AppendSink } from '../shard/shard-proxy.ts'
+import type { Expiring } from './append-deadlines.ts'
 import type { Broker } from './broker.ts'
 import { KeylessBudget } from './key-checks.ts'
 import type { RequestFrame } from './request-frame.ts'
@@ -15,6 +17,9 @@ import type { RequestFrame } from './request-frame.ts'
  * The appends of one request, whatever door it came through: each batch goes to its partition's
  * shard as it lies in the request's extent, and `onDone` runs when all of them have been answered.
  * Runs on main.
+ *
+ * What waits for followers (acks = all, more than one replica) waits until its deadline at most: it
+ * may still be appended then, and the shard's answer that comes later is nobody's.
  */
 export interface AppendedBatch {
   errorCode: number
@@ -49,30 +54,57 @@ export interface BatchRange {
   readonly length: number
 }
 
-export class AppendJob implements AppendSink {
+/** What a client wants to be told, and how long it waits. */
+export interface AppendTerms {
+  /** 0 and 1: the leader has written it; −1: all in-sync replicas have it. */
+  readonly acks: number
+  readonly timeoutMs: number
+}
+
+/** Of doors whose clients say neither. */
+export const ALL_IN_SYNC: AppendTerms = { acks: -1, timeoutMs: 30_000 }
+
+// What is known of an append.
+/** Its bytes are in the log: their part of the frame has been given back. */
+const WRITTEN = 1
+/** Its result stands. */
+const ANSWERED = 2
+/** It waits for followers. */
+const EXPIRES = 4
+
+export class AppendJob implements AppendSink, Expiring {
   /** In the order of `append` and `refuse`; complete when the job is done. */
   readonly results: AppendedBatch[] = []
   readonly #broker: Broker
   readonly #frame: RequestFrame
-  /** Batches whose bytes are in the log: their part of the frame has been given back. */
-  readonly #written: boolean[] = []
+  readonly #terms: AppendTerms
+  /** By index of the result. */
+  readonly #states: number[] = []
+  /** Of `start`, where anything waits for followers. */
+  deadlineMs = Infinity
+  #hasExpiring = false
   #keyless: KeylessBudget | null = null
   #waiting = 1
   #onDone: (() => void) | null = null
 
-  constructor(broker: Broker, frame: RequestFrame) {
+  constructor(broker: Broker, frame: RequestFrame, terms = ALL_IN_SYNC) {
     this.#broker = broker
     this.#frame = frame
+    this.#terms = terms
   }
 
   refuse(errorCode: number, handle = -1): void {
-    this.#written.push(true)
+    this.#states.push(WRITTEN | ANSWERED)
     this.results.push(refusedBatch(errorCode, handle))
   }
 
   /** Sends a batch to its shard; one that breaks the protocol is refused instead. */
   append(handle: number, batch: BatchRange | null): void {
     const frame = this.#frame
+    if (!this.#broker.leads(handle)) {
+      this.refuse(ErrorCode.NOT_LEADER_OR_FOLLOWER, handle)
+      return
+    }
     const refusal = this.#broker.groups.owns(handle)
       ? ErrorCode.INVALID_TOPIC_EXCEPTION // Its records are the coordinators' own.
       : checkBatch(frame.bytes, batch)
@@ -83,7 +115,7 @@ export class AppendJob implements AppendSink {
     const index = this.results.length
     // Until it is answered.
     this.results.push(refusedBatch(ErrorCode.UNKNOWN_SERVER_ERROR, handle, batch))
-    this.#written.push(false)
+    this.#states.push(this.#expires(handle) ? EXPIRES : 0)
     this.#waiting++
     frame.hold()
     const { keyChecks } = this.#broker
@@ -92,45 +124,70 @@ export class AppendJob implements AppendSink {
       return
     }
     keyChecks.check(handle, frame.bytes, batch, (code) => {
-      if (code !== ErrorCode.NONE) this.onAppended({ ...REFUSED, errorCode: code }, index)
-      else {
+      const isLate = ((this.#states[index] as number) & ANSWERED) !== 0
+      if (code !== ErrorCode.NONE || isLate) {
+        this.onAppended({ ...REFUSED, errorCode: code }, index)
+      } else {
         this.#send(handle, batch, index)
         this.#broker.shardOf(handle).flush()
       }
     })
   }
 
+  /** Standalone brokers have no such partition. */
+  #expires(handle: number): boolean {
+    if (this.#terms.acks !== -1) return false
+    if (this.#broker.image.partitions.replicas(handle).length === 1) return false
+    this.#hasExpiring = true
+    return true
+  }
+
   #send(handle: number, batch: BatchRange, index: number): void {
     const frame = this.#frame
-    this.#broker.shardOf(handle).append(
-      {
-        handle,
-        offset: batch.offset,
-        length: batch.length,
-        extentOffset: frame.offset,
-        generation: frame.generation,
-        leaderEpoch: this.#broker.leaderEpoch(handle),
-      },
-      this,
-      index,
-    )
+    const request = {
+      handle,
+      offset: batch.offset,
+      length: batch.length,
+      extentOffset: frame.offset,
+      generation: frame.generation,
+      leaderEpoch: this.#broker.leaderEpoch(handle),
+      flags: this.#terms.acks === -1 ? APPEND_ALL : 0,
+    }
+    this.#broker.shardOf(handle).append(request, this, index)
   }
 
   /** Nothing more is appended. `onDone` runs once, at once when nothing waits. */
   start(onDone: () => void): void {
     this.#onDone = onDone
+    if (this.#hasExpiring) {
+      this.deadlineMs = this.#broker.clock.monotonicMs() + this.#terms.timeoutMs
+      this.#broker.appendDeadlines.add(this)
+    }
     this.#settle()
   }
 
+  /** Answers what still waits for followers. */
+  expire(): void {
+    for (const [index, state] of this.#states.entries()) {
+      if ((state & (EXPIRES | ANSWERED)) !== EXPIRES) continue
+      this.#states[index] = state | ANSWERED
+      const result = this.results[index] as AppendedBatch
+      result.errorCode = ErrorCode.REQUEST_TIMED_OUT
+      this.#settle()
+    }
+  }
+
   onWritten(index: number): void {
-    this.#written[index] = true
+    this.#states[index]! |= WRITTEN
     this.#frame.release()
   }
 
   onAppended(outcome: AppendOutcome, index: number): void {
     const { keyChecks } = this.#broker
     const { handle, batch } = this.results[index] as AppendedBatch
-    const isRefused = outcome.errorCode === ErrorCode.INVALID_RECORD && !this.#written[index]
+    const state = this.#states[index] as number
+    const isRefused =
+      outcome.errorCode === ErrorCode.INVALID_RECORD && (state & (WRITTEN | ANSWERED)) === 0
     if (!isRefused || batch === null || !keyChecks.isCompacted(handle)) {
       this.#finish(outcome, index, NO_RECORDS)
       return
@@ -143,7 +200,10 @@ export class AppendJob implements AppendSink {
   }
 
   #finish(outcome: AppendOutcome, index: number, recordErrors: readonly number[]): void {
-    if (!this.#written[index]) this.#frame.release()
+    const state = this.#states[index] as number
+    if ((state & WRITTEN) === 0) this.#frame.release()
+    if ((state & ANSWERED) !== 0) return // It came too late.
+    this.#states[index] = state | ANSWERED
     const result = this.results[index] as AppendedBatch
     result.errorCode = outcome.errorCode
     result.baseOffset = outcome.baseOffset
@@ -155,7 +215,9 @@ export class AppendJob implements AppendSink {
 
   #settle(): void {
     this.#waiting--
-    if (this.#waiting === 0) this.#onDone?.()
+    if (this.#waiting > 0) return
+    if (this.#hasExpiring) this.#broker.appendDeadlines.remove(this)
+    this.#onDone?.()
   }
 }
 

@@ -73,7 +73,7 @@ function writeCluster(broker: Broker, exposition: Exposition, stats: readonly Sh
   exposition.single('millrace_partitions', partitions)
   exposition.single('millrace_offline_partitions', offline)
   writeDirectories(broker, exposition)
-  exposition.single('kafka_brokers', 1)
+  exposition.single('kafka_brokers', broker.config.cluster?.isBroker === false ? 0 : 1)
   exposition.begin('kafka_broker_info')
   for (const { host, port } of broker.endpoints.values()) {
     exposition.put(1, labelText({ address: `${host}:${port}`, id: node }))

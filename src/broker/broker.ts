@@ -12,14 +12,21 @@ import type { ShardHub } from '../shard/shard-hub.ts'
 import type { ShardProxy } from '../shard/shard-proxy.ts'
 import type { Tier } from '../shard/shard-thread.ts'
 import { AnswerRoom } from './answer-room.ts'
+import { AppendDeadlines } from './append-deadlines.ts'
+import type { ClusterAdmin } from './cluster-admin.ts'
+import { type ClusterNode, clusterNode, clusterNodes } from './cluster-nodes.ts'
 import { ConfigService } from './config-service.ts'
 import type { DirectoryStates } from './directory-states.ts'
+import type { Elsewhere } from './elsewhere.ts'
 import { FetchSessionCache, fetchSessionPartitionsMax } from './fetch-session.ts'
 import { GroupService } from './group-service.ts'
 import { KeyChecks } from './key-checks.ts'
+import type { CurrentLeader } from './leader-hints.ts'
+import { LocalPartitions, type PartitionOpener } from './local-partitions.ts'
 import type { MetadataStore } from './metadata-store.ts'
 import { PartitionPlacement } from './partition-placement.ts'
 import { ProducerIds } from './producer-ids.ts'
+import { LocalPlacer, type ReplicaPlacer, replicationFactorOf } from './replica-placer.ts'
 import { TopicService } from './topic-service.ts'
 
 /**
@@ -39,6 +46,9 @@ export interface BrokerParts {
   readonly directories: ReadonlyMap<Uuid, string>
   readonly directoryStates: DirectoryStates
   readonly metadataPath: string
+  /** Who chooses replicas and tells shards of partitions; absent for a broker that is alone. */
+  readonly placer?: ReplicaPlacer
+  readonly opener?: PartitionOpener
 }
 
 export type { Topic }
@@ -66,6 +76,8 @@ export class Broker {
   /** The log directory that holds the metadata log. */
   readonly metadataPath: string
   readonly placement: PartitionPlacement
+  readonly placer: ReplicaPlacer
+  readonly opener: PartitionOpener
   readonly topics: TopicService
   readonly configs: ConfigService
   readonly producerIds: ProducerIds
@@ -78,6 +90,17 @@ export class Broker {
   recovery = { partitions: 0, ms: 0 }
   readonly groups: GroupService
   readonly keyChecks: KeyChecks
+  readonly appendDeadlines: AppendDeadlines
+  /** Where this broker stands. */
+  readonly rack: string | null
+  /** Consumers are told to read from a replica in their rack (KIP-392). */
+  readonly readsFromRack: boolean
+  /** For doors whose clients know this broker only; null before there is such a door. */
+  elsewhere: Elsewhere | null = null
+  /** Null for a broker that is alone. */
+  clusterAdmin: ClusterAdmin | null = null
+  /** The broker that clients take for the controller: any will do, each passes things on. */
+  controllerId: () => number = () => this.nodeId
   /** By listener name; filled when the listeners are bound (port 0 becomes a real one). */
   readonly endpoints = new Map<string, AdvertisedEndpoint>()
 
@@ -98,6 +121,11 @@ export class Broker {
       directories: parts.directories,
       conditionOf: (path) => parts.directoryStates.conditionOf(path),
     })
+    this.placer = parts.placer ?? new LocalPlacer(this.placement)
+    this.opener = parts.opener ?? new LocalPartitions(this)
+    this.rack = parts.config.get('broker.rack')
+    this.readsFromRack = parts.config.get('replica.selector.class') !== null
+    this.appendDeadlines = new AppendDeadlines(() => parts.clock.monotonicMs())
     this.topics = new TopicService(this)
     this.configs = new ConfigService(this)
     this.groups = new GroupService(this)
@@ -119,6 +147,11 @@ export class Broker {
   /** The largest request: configured, and at most an eighth of the memory of all requests. */
   get requestBytesMax(): number {
     return requestBytesMax(this.config)
+  }
+
+  /** The largest message of another node: what clients may send does not bound it. */
+  get clusterRequestBytesMax(): number {
+    return this.config.get('millrace.arena.ingress.bytes') / REQUEST_SHARE
   }
 
   /** The most that one partition gives to a response, save for a single larger batch. */
@@ -150,6 +183,48 @@ export class Broker {
     return epoch < current ? ErrorCode.FENCED_LEADER_EPOCH : ErrorCode.UNKNOWN_LEADER_EPOCH
   }
 
+  // —— who leads, and where that is ——
+
+  /** False for a partition that is none any more. */
+  leads(handle: number): boolean {
+    return this.image.partitions.leader(handle) === this.nodeId
+  }
+
+  /** Null for a partition that is none any more. */
+  currentLeader(handle: number): CurrentLeader | null {
+    const { partitions } = this.image
+    if (!partitions.has(handle)) return null
+    return { leaderId: partitions.leader(handle), leaderEpoch: partitions.leaderEpoch(handle) }
+  }
+
+  hasReplica(handle: number): boolean {
+    return this.image.partitions.replicas(handle).includes(this.nodeId)
+  }
+
+  /**
+   * What keeps this broker from answering as a partition's leader a client that believes in `epoch`
+   * (−1: in none). A stale epoch is named first, also by a follower, as in Kafka.
+   */
+  checkLeader(handle: number, epoch: number): ErrorCode {
+    const isLeader = this.leads(handle)
+    if (!isLeader && !this.hasReplica(handle)) return ErrorCode.NOT_LEADER_OR_FOLLOWER
+    const epochError = this.checkLeaderEpoch(handle, epoch)
+    if (epochError !== ErrorCode.NONE) return epochError
+    return isLeader ? ErrorCode.NONE : ErrorCode.NOT_LEADER_OR_FOLLOWER
+  }
+
+  /** The brokers that the clients of a listener can use, by ascending id. */
+  nodes(listenerName: string, withFenced = false): ClusterNode[] {
+    return clusterNodes(this, listenerName, withFenced)
+  }
+
+  /** Null for one that the clients of a listener cannot use. */
+  node(nodeId: number, listenerName: string): ClusterNode | null {
+    return clusterNode(this, nodeId, listenerName)
+  }
+
+  // —— a partition, here ——
+
   /** What an error means, for a client; of a partition of the image, −1 for none. */
   explain(errorCode: number, handle: number): string | null {
     if (errorCode === ErrorCode.NONE) return null
@@ -163,7 +238,9 @@ export class Broker {
 
   /** The path of the log directory that holds a partition of the image. */
   logDirectory(handle: number): string {
-    return this.placement.pathOf(this.image.partitions.directory(handle))
+    const { partitions } = this.image
+    const id = partitions.directoryOn(handle, this.nodeId) ?? partitions.directory(handle)
+    return this.placement.pathOf(id)
   }
 
   /** The shard that owns a partition of the image. */
@@ -176,7 +253,11 @@ export class Broker {
   }
 
   topicConfig(topic: Topic): TopicConfig {
-    return resolveTopicConfig(topic.configs, this.config)
+    return resolveTopicConfig(topic.configs, this.config, this.replicationFactor(topic))
+  }
+
+  replicationFactor(topic: Topic): number {
+    return replicationFactorOf(this.image, topic)
   }
 
   endpoint(listenerName: string): AdvertisedEndpoint {
@@ -185,8 +266,11 @@ export class Broker {
   }
 }
 
+/** Of the memory of all requests, for one. */
+const REQUEST_SHARE = 8
+
 /** Known before there is a broker, to whoever opens a door for one. */
 export function requestBytesMax(config: BrokerConfig): number {
   const arena = config.get('millrace.arena.ingress.bytes')
-  return Math.min(config.get('socket.request.max.bytes'), arena / 8)
+  return Math.min(config.get('socket.request.max.bytes'), arena / REQUEST_SHARE)
 }

@@ -26,6 +26,7 @@ import type { BrokerConfigRecord } from '../metadata/records.ts'
 import type { Loggers } from '../metrics/logger.ts'
 import { GroupConfigs } from './group-configs.ts'
 import type { MetadataStore } from './metadata-store.ts'
+import { replicationFactorOf } from './replica-placer.ts'
 import type { TopicService } from './topic-service.ts'
 
 /**
@@ -60,6 +61,7 @@ export class ConfigService {
   readonly #parts: ConfigServiceParts
   readonly groups: GroupConfigs
   readonly #changedCallbacks: ((name: BrokerOptionName) => void)[] = []
+  readonly #heldBy = new Map<string, Map<string, string>>()
 
   constructor(parts: ConfigServiceParts) {
     this.#parts = parts
@@ -71,15 +73,29 @@ export class ConfigService {
     this.#changedCallbacks.push(callback)
   }
 
-  /** Makes what the metadata says of this broker hold; once, before partitions are opened. */
-  start(): void {
+  /**
+   * Makes what the metadata says of this broker hold: before partitions are opened, and whenever
+   * another broker may have changed it.
+   */
+  follow(): void {
     for (const broker of [ALL_BROKERS, this.#ownName]) {
-      for (const [name, text] of this.#image.brokerConfigs.get(broker) ?? []) {
+      const set = this.#image.brokerConfigs.get(broker) ?? new Map<string, string>()
+      for (const name of [...this.#held(broker).keys()]) {
+        if (!set.has(name)) this.#apply(broker, name, null)
+      }
+      for (const [name, text] of set) {
         // An older or a newer version may have written what this one does not accept.
         if (problemOf(name, text) === null) this.#apply(broker, name, text)
         else this.#warn(name)
       }
     }
+  }
+
+  /** What holds because the metadata says so, by option. */
+  #held(broker: string): Map<string, string> {
+    const held = this.#heldBy.get(broker) ?? new Map<string, string>()
+    this.#heldBy.set(broker, held)
+    return held
   }
 
   describe(resource: ConfigResource): readonly ConfigEntry[] | AlterRefusal {
@@ -88,7 +104,7 @@ export class ConfigService {
       const topic = this.#image.topicsByName.get(resource.name)
       return topic === undefined
         ? unknownTopic(resource.name)
-        : describeTopicConfigs(topic.configs, config)
+        : describeTopicConfigs(topic.configs, config, replicationFactorOf(this.#image, topic))
     }
     if (resource.kind === 'group') return this.groups.describe(resource.name)
     const stranger = this.#strangerOf(resource)
@@ -208,6 +224,8 @@ export class ConfigService {
   #apply(broker: string, name: string, text: string | null): void {
     if (!isBrokerOption(name)) return
     const { config } = this.#parts
+    if (text === null) this.#held(broker).delete(name)
+    else this.#held(broker).set(name, text)
     const before = config.text(name)
     const source = broker === ALL_BROKERS ? 'cluster' : 'broker'
     config.setDynamic(source, name, text?.trim() ?? null)

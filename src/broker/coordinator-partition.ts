@@ -16,6 +16,10 @@ import type { Slices } from './slices.ts'
  * steps in one batch, and its answers are given when they are below the high watermark, in order.
  * When an append fails, nobody knows what is in the log: the machine is thrown away, everybody who
  * waits is told to come back, and a new one is fed with the log. Runs on main.
+ *
+ * The log is read to its end, and the machine serves once all of that is below the high watermark:
+ * what the leader before has written and nobody acknowledged either counts for everybody or is gone
+ * before anyone is told of it. One of these lives for one leadership.
  */
 export interface Time {
   readonly monotonicMs: number
@@ -53,6 +57,8 @@ export interface CoordinatorPartitionParts<M, R> {
   readonly logger: Logger
   /** Shared by all partitions, so that many that load at once do not hold the thread together. */
   readonly slices: Slices
+  /** For so long who asks waits for the log to be read, and is told to come back then. */
+  readonly loadPatienceMs: number
 }
 
 /** A step of a machine that answers once, now or in a later step. */
@@ -67,6 +73,9 @@ const BATCH_BYTES = 512 * 1024
 const RECORD_OVERHEAD_BYTES = 32
 /** Until the arena is asked again for memory that it had not. */
 const MEMORY_PAUSE_MS = 5
+/** Until it is asked again whether followers have what was replayed. */
+const WATERMARK_PAUSE_MS_MIN = 5
+const WATERMARK_PAUSE_MS_MAX = 200
 /** Replaying looks after so many records whether it is time to let others run. */
 const RECORDS_PER_LOOK = 64
 const RELOAD_MS = 1000
@@ -114,12 +123,13 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
 
   /**
    * Runs a step. Resolves to what it answers, or to what `failure` makes of COORDINATOR_LOAD_IN_
-   * PROGRESS, NOT_COORDINATOR or COORDINATOR_NOT_AVAILABLE, which all mean: ask again.
+   * PROGRESS, NOT_COORDINATOR or COORDINATOR_NOT_AVAILABLE, which all mean: ask again. Who comes
+   * while the log is read waits a while: a short log is read before a client would ask again.
    */
   ask<T>(step: Step<M, T>, failure: (code: ErrorCode) => T): Promise<T> {
     const machine = this.#machine
     if (this.#isStopped) return Promise.resolve(failure(ErrorCode.NOT_COORDINATOR))
-    if (machine === null) return Promise.resolve(failure(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS))
+    if (machine === null) return this.#askWhenLoaded(step, failure)
     return new Promise((resolve) => {
       const fail = (code: ErrorCode): void => resolve(failure(code))
       this.#asking.add(fail)
@@ -131,6 +141,24 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
         resolve(answer)
       })
       this.#collect(machine)
+    })
+  }
+
+  #askWhenLoaded<T>(step: Step<M, T>, failure: (code: ErrorCode) => T): Promise<T> {
+    return new Promise((resolve) => {
+      const fail = (code: ErrorCode): void => {
+        clearTimeout(timer)
+        this.#asking.delete(fail)
+        resolve(failure(code))
+      }
+      const early = (): void => fail(ErrorCode.COORDINATOR_LOAD_IN_PROGRESS)
+      const timer = setTimeout(early, this.#parts.loadPatienceMs)
+      this.#asking.add(fail)
+      void this.#loading?.then(() => {
+        if (!this.#asking.delete(fail)) return
+        clearTimeout(timer)
+        resolve(this.ask(step, failure))
+      })
     })
   }
 
@@ -235,7 +263,7 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
       const startedMs = clock.monotonicMs()
       const machine = kind.create()
       try {
-        const records = await this.#replay(machine)
+        const records = await this.#replay(machine, epoch)
         if (epoch !== this.#epoch || this.#isStopped) return
         machine.onLoaded(this.#now())
         this.#machine = machine
@@ -254,16 +282,29 @@ export class CoordinatorPartition<M extends CoordinatorMachine<R>, R> {
     }
   }
 
-  async #replay(machine: M): Promise<number> {
+  async #replay(machine: M, epoch: number): Promise<number> {
     const { log, slices } = this.#parts
     let offset = await log.logStartOffset()
     let records = 0
     for (;;) {
       const bytes = await log.read(offset, READ_BYTES)
-      if (bytes.length === 0) return records
+      if (bytes.length === 0) {
+        await this.#whenBelowHighWatermark(offset, epoch)
+        return records
+      }
       const done = await slices.run(() => this.#replayBatches(machine, bytes))
       records += done.records
       offset = done.nextOffset
+    }
+  }
+
+  /** Nobody appends meanwhile: the end of the log is that of when this broker began to lead. */
+  async #whenBelowHighWatermark(endOffset: number, epoch: number): Promise<void> {
+    let ms = WATERMARK_PAUSE_MS_MIN
+    while ((await this.#parts.log.highWatermark()) < endOffset) {
+      if (epoch !== this.#epoch || this.#isStopped) return
+      await pause(ms)
+      ms = Math.min(2 * ms, WATERMARK_PAUSE_MS_MAX)
     }
   }
 

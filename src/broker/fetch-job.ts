@@ -3,6 +3,7 @@ import { ErrorCode } from '../errors/error-code.ts'
 import { batchBytes, batchLastOffset } from '../record/batch.ts'
 import { BATCH_HEADER_BYTES } from '../record/batch-layout.ts'
 import {
+  READ_FROM_FOLLOWER,
   READ_MIN_ONE_BATCH,
   READ_NO_MEMORY,
   READ_TOO_SMALL,
@@ -10,6 +11,7 @@ import {
   READ_WATCHING,
 } from '../shard/messages-layout.ts'
 import type { ReadOutcome, ReadSink, ShardProxy } from '../shard/shard-proxy.ts'
+import type { SendTurns } from './send-turns.ts'
 
 /**
  * One Fetch under way: reads its partitions in their order within a budget of bytes, and waits for
@@ -17,15 +19,29 @@ import type { ReadOutcome, ReadSink, ShardProxy } from '../shard/shard-proxy.ts'
  * extents until the response has left.
  *
  * The first partition that has anything gives at least one whole batch, even above the budget
- * (KIP-74). A wait ends by data, by time, or with the connection.
+ * (KIP-74). A wait ends by data, by time, or with the connection. With `turns`, of which its caller
+ * has the turn when it runs, it lets others have it while it waits with nothing in hand.
  */
 export interface FetchTarget {
-  /** −1 when the partition is unknown: `errorCode` says why. */
+  /** −1 when the partition is unknown. */
   readonly handle: number
+  /** Null when nothing is read: `errorCode` says why. */
   readonly shard: ShardProxy | null
   readonly fetchOffset: number
   readonly bytesMax: number
   readonly errorCode: number
+  /** This broker follows the partition: it gives what is below the high watermark that it knows. */
+  readonly isFollowerRead?: boolean
+  /**
+   * The consumer is to read from that replica instead (KIP-392): it is told, with where the log
+   * stands, and given nothing. −1 and absent: no.
+   */
+  readonly preferredReplica?: number
+}
+
+/** Nothing is read of a partition for which this says why; −1 is the handle of none. */
+export function refusedTarget(errorCode: number, handle = -1): FetchTarget {
+  return { handle, shard: null, fetchOffset: -1, bytesMax: 0, errorCode }
 }
 
 export interface FetchResult {
@@ -65,6 +81,7 @@ export class FetchJob implements ReadSink {
   readonly #deadlineMs: number
   readonly #patienceMs: number
   readonly #now: () => number
+  readonly #turns: SendTurns | null
   readonly #watches: { shard: ShardProxy; token: number }[] = []
   readonly #tokens: number[]
   /** Next partition to read in this pass. */
@@ -73,7 +90,8 @@ export class FetchJob implements ReadSink {
   /** Budget that reads under way may still use up. */
   #reservedBytes = 0
   #bytes = 0
-  #hasError = false
+  /** An error, or another replica to read from: the client is told at once. */
+  #hasNews = false
   #sawTooSmall = -1
   #sawNoMemory = false
   #isWaiting = false
@@ -82,17 +100,31 @@ export class FetchJob implements ReadSink {
   #timer: NodeJS.Timeout | null = null
   #rereadMs = REREAD_MS_MIN
   #isDone = false
+  #hasTurn = true
   #resolve: (() => void) | null = null
 
-  constructor(targets: readonly FetchTarget[], limits: FetchLimits, now: () => number) {
+  constructor(
+    targets: readonly FetchTarget[],
+    limits: FetchLimits,
+    now: () => number,
+    turns: SendTurns | null = null,
+  ) {
     this.#targets = targets
     this.#limits = limits
     this.#now = now
+    this.#turns = turns
     this.#deadlineMs = now() + limits.waitMsMax
     this.#patienceMs = now() + Math.max(limits.waitMsMax, NO_MEMORY_PATIENCE_MS)
     this.results = targets.map((target) => emptyResult(target.errorCode))
     this.#tokens = new Array(targets.length).fill(0)
-    this.#hasError = targets.some((target) => target.errorCode !== ErrorCode.NONE)
+    this.#hasNews = targets.some(
+      (target) => target.errorCode !== ErrorCode.NONE || isRedirected(target),
+    )
+  }
+
+  /** When it is done: whether the turn is still its caller's. Without it, it has read nothing. */
+  get hasTurn(): boolean {
+    return this.#hasTurn
   }
 
   /** Resolves when the response can be built. */
@@ -129,8 +161,9 @@ export class FetchJob implements ReadSink {
     result.highWatermark = outcome.highWatermark
     result.lastStableOffset = outcome.lastStableOffset
     result.logStartOffset = outcome.logStartOffset
-    if (outcome.errorCode !== ErrorCode.NONE) this.#hasError = true
-    if ((outcome.flags & READ_TOO_SMALL) !== 0 && this.#sawTooSmall < 0) this.#sawTooSmall = index
+    if (outcome.errorCode !== ErrorCode.NONE) this.#hasNews = true
+    const isTooSmall = (outcome.flags & READ_TOO_SMALL) !== 0 && !isRedirected(target)
+    if (isTooSmall && this.#sawTooSmall < 0) this.#sawTooSmall = index
     if ((outcome.flags & READ_NO_MEMORY) !== 0) this.#sawNoMemory = true
     if ((outcome.flags & READ_WATCHING) !== 0) {
       this.#watches.push({ shard: target.shard!, token: this.#tokens[index]! })
@@ -148,7 +181,7 @@ export class FetchJob implements ReadSink {
   }
 
   onWake(): void {
-    if (this.#isWaiting) this.#startPass()
+    if (this.#isWaiting) this.#wake()
     else this.#wasWoken = true // The pass goes on first; what it read is older than this.
   }
 
@@ -178,9 +211,15 @@ export class FetchJob implements ReadSink {
       handle: target.handle,
       fetchOffset: target.fetchOffset,
       bytesMax: Math.min(target.bytesMax, how.bytesMax),
-      flags: (how.isFirst ? READ_MIN_ONE_BATCH : 0) | (this.#mayWait ? READ_WATCH : 0),
+      flags: this.#flagsOf(target, how.isFirst),
     }
     this.#tokens[index] = target.shard!.read(request, this, index)
+  }
+
+  #flagsOf(target: FetchTarget, isFirst: boolean): number {
+    if (isRedirected(target)) return 0
+    const ofFollower = target.isFollowerRead === true ? READ_FROM_FOLLOWER : 0
+    return ofFollower | (isFirst ? READ_MIN_ONE_BATCH : 0) | (this.#mayWait ? READ_WATCH : 0)
   }
 
   get #mayWait(): boolean {
@@ -197,8 +236,7 @@ export class FetchJob implements ReadSink {
       return
     }
     const now = this.#now()
-    const isEnough =
-      this.#hasError || this.#isDone || this.#bytesReadable() >= this.#limits.bytesMin
+    const isEnough = this.#hasNews || this.#isDone || this.#bytesReadable() >= this.#limits.bytesMin
     if (this.#bytes === 0 && this.#sawNoMemory && !this.#isDone && now < this.#patienceMs) {
       this.#wait(NO_MEMORY_RETRY_MS)
     } else if (isEnough || now >= this.#deadlineMs) {
@@ -237,8 +275,23 @@ export class FetchJob implements ReadSink {
       this.#timer = null
       const isOver = this.#now() >= this.#deadlineMs && !this.#sawNoMemory
       if (isOver && this.#bytes === 0) this.#finish()
-      else this.#startPass()
+      else this.#wake()
     }, ms)
+    if (this.#turns === null || this.#bytes > 0) return
+    this.#hasTurn = false
+    this.#turns.leave()
+  }
+
+  /** Another pass, once the turn is this one's again. */
+  #wake(): void {
+    const entered = this.#hasTurn ? null : (this.#turns?.enter() ?? null)
+    this.#hasTurn = true
+    if (entered === null) {
+      this.#startPass()
+      return
+    }
+    this.#stopWaiting()
+    void entered.then(() => this.#startPass())
   }
 
   #startPass(): void {
@@ -276,6 +329,10 @@ export class FetchJob implements ReadSink {
   #flush(index: number): void {
     this.#targets[index]!.shard!.flush()
   }
+}
+
+function isRedirected({ preferredReplica = -1 }: FetchTarget): boolean {
+  return preferredReplica >= 0
 }
 
 /** The offset behind the last of these whole batches; Infinity when there is none. */

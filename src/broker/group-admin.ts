@@ -8,6 +8,7 @@ import type { DescribeGroupsResponseInit } from '../wire/kafka/schema/15-describ
 import type { ListGroupsResponseInit } from '../wire/kafka/schema/16-list-groups.ts'
 import type { ConsumerGroupDescribeResponseInit } from '../wire/kafka/schema/69-consumer-group-describe.ts'
 import type { Broker } from './broker.ts'
+import { type Elsewhere, elsewhere } from './elsewhere.ts'
 import { describeGroups } from './handlers/15-describe-groups.ts'
 import { listGroups as listKafka } from './handlers/16-list-groups.ts'
 import { deleteGroups } from './handlers/42-delete-groups.ts'
@@ -59,6 +60,9 @@ export interface CommittedAt extends TopicPartition {
 
 /** From this version of DescribeGroups on, a group that is not there is an error. */
 const DESCRIBE_VERSION = 6
+/** Timestamps of ListOffsets that stand for the ends of a log. */
+const AT_END = -1
+const AT_START = -2
 
 export async function listGroups(broker: Broker): Promise<GroupSummary[]> {
   if (!hasGroups(broker)) return []
@@ -172,13 +176,28 @@ export async function committedOffsets(broker: Broker, groupId: string): Promise
   return answer
 }
 
-/** Null for a partition that is not there. */
+/** Null for a partition that is not there, or that another broker leads. */
 export async function logBounds(broker: Broker, at: TopicPartition): Promise<LogBounds | null> {
   const handle = broker.topicByName(at.topic)?.handles[at.partition]
   if (handle === undefined) return null
+  const leader = elsewhere(broker, handle)
+  if (leader !== null) return boundsElsewhere(leader, handle)
   const reply = await broker.control(handle, { kind: 'offsets', handle })
   if (reply.kind !== 'offsets') return null
   return { logStartOffset: reply.logStartOffset, highWatermark: reply.highWatermark }
+}
+
+/** Null when they cannot be had. */
+export async function boundsElsewhere(
+  leader: Elsewhere,
+  handle: number,
+): Promise<LogBounds | null> {
+  const [start, end] = await Promise.all([
+    leader.offsetAt(handle, AT_START),
+    leader.offsetAt(handle, AT_END),
+  ])
+  if (start.errorCode !== ErrorCode.NONE || end.errorCode !== ErrorCode.NONE) return null
+  return { logStartOffset: start.offset, highWatermark: end.offset }
 }
 
 /**

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { assert } from '../base/assert.ts'
 import type { Clock } from '../base/clock.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import type { GroupConfig } from '../coordinator/group/group-context.ts'
@@ -26,8 +27,11 @@ import type { TopicService } from './topic-service.ts'
 
 /**
  * The groups that this broker coordinates: which partition of `__consumer_offsets` a group belongs
- * to, and its coordinator there. The topic is made when the first client asks for a coordinator.
- * Runs on main.
+ * to, and its coordinator there, as long as this broker leads it. The topic is made when the first
+ * client asks for a coordinator. Runs on main.
+ *
+ * A coordinator belongs to one leader epoch: it appends with that, so that a log that somebody else
+ * leads by now takes nothing of it, and another epoch is another coordinator, fed with the log.
  */
 export interface GroupServiceParts {
   readonly config: BrokerConfig
@@ -36,15 +40,26 @@ export interface GroupServiceParts {
   readonly loggers: Loggers
   readonly arena: Arena
   readonly topics: TopicService
+  /** Another one may take its place: ask for it when it is needed. */
   readonly image: MetadataImage
   topicByName(name: string): Topic | undefined
   shardOf(handle: number): ShardProxy
   leaderEpoch(handle: number): number
+  leads(handle: number): boolean
 }
 
 type Partition = CoordinatorPartition<GroupCoordinator, GroupRecord | ReadGroupRecord>
 
+/** The coordinator of one partition, while this broker leads it. */
+interface Led {
+  readonly handle: number
+  readonly leaderEpoch: number
+  readonly partition: Partition
+}
+
 const MINUTE_MS = 60_000
+/** Replicas of the topic's partitions where nobody says how many, and there are as many brokers. */
+const REPLICAS = 3
 const SEGMENT_BYTES = '104857600'
 /** For the header of a batch, and more. */
 const BATCH_OVERHEAD_BYTES = 1024
@@ -52,13 +67,18 @@ const BATCH_OVERHEAD_BYTES = 1024
 const LOAD_SLICE_MS = 2
 /** How long the first client waits until the new topic's logs have been looked at. */
 const LOAD_PATIENCE_MS = 1000
+/** The same for requests of a group: what came behind one on its connection waits as well. */
+const ASK_PATIENCE_MS = 500
 
 export class GroupService {
   readonly #parts: GroupServiceParts
-  /** By partition number; empty until there is the topic. */
-  #partitions: Partition[] = []
-  readonly #handles = new Set<number>()
+  /** By partition number, null for those that others lead; empty until there is the topic. */
+  #partitions: (Led | null)[] = []
+  /** Partition number by handle, of all of them. */
+  readonly #numbers = new Map<number, number>()
   #topicId = ''
+  /** What all coordinators share. */
+  #context: CoordinatorContext | null = null
   #expiry: NodeJS.Timeout | null = null
   /** Of loading. */
   readonly #slices: Slices
@@ -68,10 +88,9 @@ export class GroupService {
     this.#slices = new Slices(() => parts.clock.monotonicMs(), LOAD_SLICE_MS)
   }
 
-  /** Begins to load what the topic holds, where there is one. */
+  /** Begins to load what this broker leads of the topic, where there is one. */
   start(): void {
-    const topic = this.#parts.topicByName(CONSUMER_OFFSETS)
-    if (topic !== undefined) this.#open(topic)
+    this.#open()
     const everyMs = this.#parts.config.get('offsets.retention.check.interval.ms')
     this.#expiry = setInterval(() => this.#expire(), everyMs)
     this.#expiry.unref()
@@ -80,7 +99,25 @@ export class GroupService {
 
   stop(): void {
     if (this.#expiry !== null) clearInterval(this.#expiry)
-    for (const partition of this.#partitions) partition.stop()
+    for (const partition of this.#all()) partition.stop()
+  }
+
+  /**
+   * The image has changed, and with it perhaps who leads these partitions: coordinators begin to
+   * load, or stop, and whoever waits for them is told to look for another. To be called when the
+   * shards have been told: theirs is what a coordinator reads. What one call leaves out the next
+   * one makes good, and nobody is served by a coordinator of another epoch meanwhile. In a broker
+   * that is alone nothing changes after the start.
+   */
+  leadershipChanged(handles: readonly number[]): void {
+    if (this.#partitions.length === 0) {
+      this.#open()
+      return
+    }
+    for (const led of this.#partitions) {
+      if (led !== null && !this.#isCurrent(led)) this.#follow(led.handle)
+    }
+    for (const handle of handles) if (this.#numbers.has(handle)) this.#follow(handle)
   }
 
   /** Makes sure that there is a topic; NONE when there is one. */
@@ -89,6 +126,7 @@ export class GroupService {
     const { topics, config } = this.#parts
     const outcome = await topics.autoCreate(CONSUMER_OFFSETS, {
       partitions: config.get('offsets.topic.num.partitions'),
+      replicationFactor: this.#replicationFactor(),
       configs: new Map([
         ['cleanup.policy', 'compact'],
         ['compression.type', 'producer'],
@@ -97,10 +135,9 @@ export class GroupService {
       ]),
       isInternal: true,
     })
-    const topic = this.#parts.topicByName(CONSUMER_OFFSETS)
-    if (topic === undefined) return outcome.errorCode
-    if (this.#partitions.length === 0) this.#open(topic)
-    const loaded = Promise.all(this.#partitions.map((partition) => partition.load()))
+    if (this.#parts.topicByName(CONSUMER_OFFSETS) === undefined) return outcome.errorCode
+    if (this.#partitions.length === 0) this.#open()
+    const loaded = Promise.all(this.#partitions.map((led) => led?.partition.load()))
     // A log that cannot be read holds nobody up: groups of that partition are told to come back.
     await Promise.race([loaded, new Promise((resolve) => setTimeout(resolve, LOAD_PATIENCE_MS))])
     return ErrorCode.NONE
@@ -108,12 +145,12 @@ export class GroupService {
 
   /** True for a partition that only coordinators write. */
   owns(handle: number): boolean {
-    return this.#handles.has(handle)
+    return this.#numbers.has(handle)
   }
 
   /** Those whose log has been read: for looking at, not for answers. */
   coordinators(): GroupCoordinator[] {
-    return this.#partitions.flatMap(({ machine }) => (machine === null ? [] : [machine]))
+    return this.#partitions.flatMap((led) => led?.partition.machine ?? [])
   }
 
   /** Runs a step of the group's coordinator; see CoordinatorPartition.ask for `failure`. */
@@ -122,14 +159,26 @@ export class GroupService {
     step: Step<GroupCoordinator, T>,
     failure: (code: ErrorCode) => T,
   ): Promise<T> {
-    const partition = this.#partitions[this.partitionOf(groupId)]
-    if (partition === undefined) return Promise.resolve(failure(ErrorCode.NOT_COORDINATOR))
-    return partition.ask(step, failure)
+    const led = this.#partitions[this.partitionOf(groupId)] ?? null
+    if (led === null || !this.#isCurrent(led)) {
+      return Promise.resolve(failure(ErrorCode.NOT_COORDINATOR))
+    }
+    return led.partition.ask(step, failure)
   }
 
-  /** The same for all coordinators. */
+  /** The same for all coordinators that are here. */
   askAll<T>(step: Step<GroupCoordinator, T>, failure: (code: ErrorCode) => T): Promise<T[]> {
-    return Promise.all(this.#partitions.map((partition) => partition.ask(step, failure)))
+    const current = this.#partitions.flatMap((led) => {
+      return led !== null && this.#isCurrent(led) ? [led.partition] : []
+    })
+    return Promise.all(current.map((partition) => partition.ask(step, failure)))
+  }
+
+  /** The broker that coordinates a group; −1 while there is none. */
+  coordinatorOf(groupId: string): number {
+    const topic = this.#parts.topicByName(CONSUMER_OFFSETS)
+    const handle = topic?.handles[this.partitionOf(groupId)]
+    return handle === undefined ? -1 : this.#parts.image.partitions.leader(handle)
   }
 
   /** Kafka's: the hash of a Java string. */
@@ -140,54 +189,105 @@ export class GroupService {
     return positive % Math.max(1, this.#partitions.length)
   }
 
-  #open(topic: Topic): void {
-    const parts = this.#parts
-    const config = groupConfig(parts.config, parts.configs.groups)
-    const topics = topicView(parts.image)
-    const regexes = new TopicRegexes()
+  #open(): void {
+    const topic = this.#parts.topicByName(CONSUMER_OFFSETS)
+    if (topic === undefined) return
+    this.#context ??= contextOf(this.#parts)
     this.#topicId = topic.id
-    for (const handle of topic.handles) this.#handles.add(handle)
-    this.#partitions = topic.handles.map((handle, number) => {
-      const log = new InternalLog({
+    this.#partitions = topic.handles.map(() => null)
+    for (const [number, handle] of topic.handles.entries()) {
+      this.#numbers.set(handle, number)
+      this.#follow(handle)
+    }
+  }
+
+  /** Still of the leadership that it belongs to, as the image has it. */
+  #isCurrent({ handle, leaderEpoch }: Led): boolean {
+    return this.#parts.leads(handle) && this.#parts.leaderEpoch(handle) === leaderEpoch
+  }
+
+  /** Comes to what the image says of one partition. */
+  #follow(handle: number): void {
+    const number = this.#numbers.get(handle) as number
+    const led = this.#partitions[number] ?? null
+    if (led !== null && this.#isCurrent(led)) return
+    led?.partition.stop()
+    this.#partitions[number] = null
+    if (!this.#parts.leads(handle)) return
+    const leaderEpoch = this.#parts.leaderEpoch(handle)
+    const partition = this.#load(number, { handle, leaderEpoch })
+    this.#partitions[number] = { handle, leaderEpoch, partition }
+  }
+
+  #load(number: number, at: { handle: number; leaderEpoch: number }): Partition {
+    const parts = this.#parts
+    const context = this.#context
+    assert(context !== null)
+    const partition = new CoordinatorPartition({
+      log: new InternalLog({
         name: `${CONSUMER_OFFSETS}-${number}`,
-        handle,
-        shard: parts.shardOf(handle),
+        handle: at.handle,
+        shard: parts.shardOf(at.handle),
         arena: parts.arena,
-        leaderEpoch: () => parts.leaderEpoch(handle),
-      })
-      return new CoordinatorPartition({
-        log,
-        batchBytesMax: GROUP_BATCH_BYTES_MAX,
-        clock: parts.clock,
-        logger: parts.loggers('groups'),
-        slices: this.#slices,
-        kind: {
-          create: () => new GroupCoordinator({ config, newId: randomUUID, topics, regexes }),
-          encode: encodeGroupRecord,
-          decode: decodeGroupRecord,
-        },
-      })
+        leaderEpoch: () => at.leaderEpoch,
+        readsToLogEnd: true,
+      }),
+      batchBytesMax: GROUP_BATCH_BYTES_MAX,
+      clock: parts.clock,
+      logger: parts.loggers('groups'),
+      slices: this.#slices,
+      loadPatienceMs: ASK_PATIENCE_MS,
+      kind: {
+        create: () => new GroupCoordinator(context),
+        encode: encodeGroupRecord,
+        decode: decodeGroupRecord,
+      },
     })
-    for (const partition of this.#partitions) void partition.load()
+    void partition.load()
+    return partition
+  }
+
+  /** Those whose partition this broker leads. */
+  #all(): Partition[] {
+    return this.#partitions.flatMap((led) => led?.partition ?? [])
+  }
+
+  #replicationFactor(): number {
+    const { config, image } = this.#parts
+    // Not those that are there at this moment: what is made with fewer replicas keeps them.
+    const brokers = Math.max(image.brokers.size, config.cluster?.controllers.length ?? 1)
+    return config.get('offsets.topic.replication.factor') ?? Math.min(REPLICAS, brokers)
   }
 
   #onTopicDeleted(topic: Topic): void {
     if (topic.id === this.#topicId) {
-      for (const partition of this.#partitions) partition.stop()
+      for (const partition of this.#all()) partition.stop()
       this.#partitions = []
-      this.#handles.clear()
+      this.#numbers.clear()
+      this.#open() // Another one may have been made meanwhile.
       return
     }
     const names = new Set([topic.name])
-    for (const partition of this.#partitions) {
+    for (const partition of this.#all()) {
       partition.tell((coordinator) => coordinator.onTopicsDeleted(names))
     }
   }
 
   #expire(): void {
-    for (const partition of this.#partitions) {
+    for (const partition of this.#all()) {
       partition.tell((coordinator, now) => coordinator.expire(now))
     }
+  }
+}
+
+type CoordinatorContext = ConstructorParameters<typeof GroupCoordinator>[0]
+
+function contextOf(parts: GroupServiceParts): CoordinatorContext {
+  return {
+    config: groupConfig(parts.config, parts.configs.groups),
+    newId: randomUUID,
+    topics: topicView(parts),
+    regexes: new TopicRegexes(),
   }
 }
 
@@ -208,17 +308,17 @@ function groupConfig(config: BrokerConfig, configs: GroupConfigs): GroupConfig {
   }
 }
 
-function topicView(image: MetadataImage): TopicView {
+function topicView(parts: { readonly image: MetadataImage }): TopicView {
   const known = (topic: Topic | undefined): KnownTopic | undefined =>
     topic && { id: topic.id, name: topic.name, partitions: topic.handles.length }
   return {
     get version() {
-      return image.topicsVersion
+      return parts.image.topicsVersion
     },
-    byName: (name) => known(image.topicsByName.get(name)),
-    byId: (id) => known(image.topicsById.get(id)),
+    byName: (name) => known(parts.image.topicsByName.get(name)),
+    byId: (id) => known(parts.image.topicsById.get(id)),
     *names() {
-      for (const name of image.topicsByName.keys()) if (!isInternalTopic(name)) yield name
+      for (const name of parts.image.topicsByName.keys()) if (!isInternalTopic(name)) yield name
     },
   }
 }

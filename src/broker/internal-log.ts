@@ -2,7 +2,13 @@ import { copyOf } from '../base/bytes.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Arena } from '../ring/arena.ts'
-import { READ_MIN_ONE_BATCH, READ_NO_MEMORY, READ_TO_LOG_END } from '../shard/messages-layout.ts'
+import type { PartitionOffsets } from '../shard/control.ts'
+import {
+  APPEND_ALL,
+  READ_MIN_ONE_BATCH,
+  READ_NO_MEMORY,
+  READ_TO_LOG_END,
+} from '../shard/messages-layout.ts'
 import type { AppendOutcome, ReadOutcome, ShardProxy } from '../shard/shard-proxy.ts'
 
 /**
@@ -60,16 +66,25 @@ export class InternalLog {
       const extent = { offset, length, extentOffset: offset, generation }
       const onAppended = (outcome: AppendOutcome): void => resolve(outcome.errorCode)
       const sink = { onAppended, onWritten: () => undefined }
-      shard.append({ handle, ...extent, leaderEpoch: leaderEpoch() }, sink, 0)
+      shard.append({ handle, ...extent, leaderEpoch: leaderEpoch(), flags: APPEND_ALL }, sink, 0)
       shard.flush()
     })
   }
 
   /** The first offset that can be read: records before it have been deleted. */
   async logStartOffset(): Promise<number> {
+    return (await this.#offsets()).logStartOffset
+  }
+
+  /** Exclusive: what lies above it may yet be lost with this broker. */
+  async highWatermark(): Promise<number> {
+    return (await this.#offsets()).highWatermark
+  }
+
+  async #offsets(): Promise<PartitionOffsets> {
     const { handle, shard, name } = this.#parts
     const reply = await shard.control({ kind: 'offsets', handle })
-    if (reply.kind === 'offsets') return reply.logStartOffset
+    if (reply.kind === 'offsets') return reply
     const code = reply.kind === 'failed' ? reply.errorCode : ErrorCode.UNKNOWN_SERVER_ERROR
     throw new BrokerError(code as ErrorCode, `read ${name}`)
   }

@@ -21,6 +21,9 @@ export interface LogDirectories {
   readonly paths: ReadonlyMap<Uuid, string>
   /** The directory that holds the metadata log, wherever it stands in `log.dirs`. */
   readonly metadataPath: string
+  readonly metadataId: Uuid
+  /** The last stop left nothing to recover. */
+  readonly wasClosedInOrder: boolean
   /** By path, of those in `paths`; given back to a disk that is full. */
   readonly reserves: ReadonlyMap<string, DiskReserve>
   /** Directories that cannot be used, by path, with the reason. */
@@ -44,7 +47,14 @@ const LOCK = '.lock'
 export function openLogDirectories(
   files: Files,
   paths: readonly string[],
-  parts: { nodeId: number; onWarning: (message: string) => void },
+  parts: {
+    nodeId: number
+    /** What the directories must belong to; null: whatever they say. */
+    clusterId?: Uuid | null
+    /** Of directories that are new; null: a random one. */
+    newClusterId?: Uuid | null
+    onWarning: (message: string) => void
+  },
 ): LogDirectories {
   const { nodeId } = parts
   const locks: number[] = []
@@ -88,7 +98,12 @@ export function openLogDirectories(
   const metaOf = (directoryId: Uuid): Meta => {
     return { nodeId, clusterId: cluster, directoryId, metadataId: metadataId as Uuid }
   }
-  const cluster = clusterId ?? randomUuid()
+  const asked = parts.clusterId ?? null
+  if (asked !== null && clusterId !== null && asked !== clusterId) {
+    const fix = 'leave --cluster-id out, or use other directories'
+    throw refused(`start: its directories belong to cluster ${clusterId}, not to ${asked}; ${fix}`)
+  }
+  const cluster = clusterId ?? asked ?? parts.newClusterId ?? randomUuid()
   for (const { path, meta } of metas) {
     const id = meta?.directoryId ?? randomUuid()
     if (byId.has(id)) throw refused(`use ${path}: it is a copy of ${byId.get(id)}`)
@@ -121,6 +136,8 @@ export function openLogDirectories(
     clusterId: cluster,
     paths: byId,
     metadataPath,
+    metadataId: metadataId as Uuid,
+    wasClosedInOrder: hints.size > 0 && [...hints.values()].every(({ clean }) => clean),
     reserves,
     fresh,
     adoptFresh: () => {

@@ -14,7 +14,8 @@ import { Turns } from './turns.ts'
 /**
  * The metadata log and the image that it adds up to. The log is an ordinary partition (handle 0) on
  * shard 0 that flushes before it acknowledges; a change is applied to the image only after that.
- * Changes run one after another, so that each sees the image that the one before it made.
+ * Changes run one after another, so that each sees the image that the one before it made. Here is
+ * what a broker does that is alone; `cluster/cluster-metadata.ts` is the same for several.
  */
 export const METADATA_HANDLE = 0
 export const METADATA_BATCH_BYTES_MAX = 8 * 1024 * 1024
@@ -28,7 +29,20 @@ export interface Decision<T> {
   readonly onApplied?: () => void
 }
 
-export class MetadataStore {
+/** What the broker knows of the cluster, and the way to change it. */
+export interface MetadataStore {
+  readonly image: MetadataImage
+  /**
+   * Runs `decide` on the current image, makes the records that it returns durable, applies them,
+   * and returns its result. `decide` may run several times, as the image may change meanwhile; it
+   * does nothing but look and return. Nothing is applied when it rejects with a BrokerError, save
+   * where that says that the outcome is not known.
+   */
+  change<T>(decide: (image: MetadataImage) => Decision<T>): Promise<T>
+}
+
+/** Of a broker that is alone. */
+export class LocalMetadataStore implements MetadataStore {
   readonly image: MetadataImage
   readonly #log: InternalLog
   readonly #wallMs: () => number
@@ -75,10 +89,6 @@ export class MetadataStore {
     }
   }
 
-  /**
-   * Runs `decide` on the current image, makes the records that it returns durable, applies them,
-   * and returns its result. Nothing is applied when the log refuses: a BrokerError says why.
-   */
   change<T>(decide: (image: MetadataImage) => Decision<T>): Promise<T> {
     return this.#turns.run(async () => {
       const { records, result, onApplied } = decide(this.image)

@@ -1,3 +1,4 @@
+import type { MetadataImage, Topic } from '../metadata/image.ts'
 import { type Exposition, escapeLabel } from '../metrics/exposition.ts'
 import type { MetricName } from '../metrics/metric-table.ts'
 import type { PartitionStatsField } from '../shard/partition-stats.ts'
@@ -25,7 +26,7 @@ const PARTITION_METRICS: readonly [MetricName, PartitionStatsField][] = [
 export async function writePartitionMetrics(broker: Broker, exposition: Exposition): Promise<void> {
   const { image, config } = broker
   const topicsMax = config.get('millrace.metrics.topics.max')
-  const topics = [...image.topicsByName.values()].slice(0, topicsMax)
+  const topics = topicsToShow(image, broker.nodeId, topicsMax)
   const rows = await PartitionRows.load(broker, topics)
   exposition.resumed()
   await writeTopics(broker, exposition, rows)
@@ -33,11 +34,30 @@ export async function writePartitionMetrics(broker: Broker, exposition: Expositi
   for (const [name, field] of PARTITION_METRICS) {
     await writeFamily(exposition, name, shown, (row) => rows.get(row, field))
   }
-  await writeReplicas(broker, exposition, shown)
+  await writeReplicas(broker, exposition, { rows, shown })
   await writeGroupMetrics(broker, exposition, rows)
   exposition.single('millrace_metrics_topics_omitted', image.topicsByName.size - topics.length)
   const omitted = image.partitions.count - shown.length
   exposition.single('millrace_metrics_partitions_omitted', Math.max(0, omitted))
+}
+
+/**
+ * At most `max`: those with partitions on this broker first, as the others of a large cluster are
+ * shown by the brokers that have them.
+ */
+export function topicsToShow(image: MetadataImage, nodeId: number, max: number): Topic[] {
+  if (image.topicsByName.size <= max) return [...image.topicsByName.values()]
+  const { partitions } = image
+  const shown = new Set<Topic>()
+  for (const handle of partitions.handlesOf(({ replicas }) => replicas.includes(nodeId))) {
+    if (shown.size >= max) break
+    shown.add(partitions.topic(handle) as Topic)
+  }
+  for (const topic of image.topicsByName.values()) {
+    if (shown.size >= max) break
+    shown.add(topic)
+  }
+  return [...shown]
 }
 
 /** A row that has series, and its labels as text. */
@@ -115,19 +135,32 @@ async function writeTopics(
   }
 }
 
-/** One broker leads everything and is its only replica. */
+interface Shown {
+  readonly rows: PartitionRows
+  readonly shown: readonly ShownRow[]
+}
+
+/** Who leads and follows, as the metadata says it; of a partition that is gone, nobody. */
 async function writeReplicas(
   broker: Broker,
   exposition: Exposition,
-  shown: readonly ShownRow[],
+  { rows, shown }: Shown,
 ): Promise<void> {
+  const { partitions } = broker.image
+  const replicas = (handle: number): number => partitions.replicas(handle).length
+  const inSync = (handle: number): number => partitions.inSyncReplicas(handle).length
+  const isPreferred = (handle: number): boolean =>
+    partitions.leader(handle) === partitions.replicas(handle)[0]
   for (const [name, value] of [
-    ['kafka_topic_partition_leader', broker.nodeId],
-    ['kafka_topic_partition_leader_is_preferred', 1],
-    ['kafka_topic_partition_replicas', 1],
-    ['kafka_topic_partition_in_sync_replica', 1],
-    ['kafka_topic_partition_under_replicated_partition', 0],
+    ['kafka_topic_partition_leader', (handle: number) => partitions.leader(handle)],
+    ['kafka_topic_partition_leader_is_preferred', (handle: number) => Number(isPreferred(handle))],
+    ['kafka_topic_partition_replicas', replicas],
+    ['kafka_topic_partition_in_sync_replica', inSync],
+    [
+      'kafka_topic_partition_under_replicated_partition',
+      (handle: number) => Number(inSync(handle) < replicas(handle)),
+    ],
   ] as const) {
-    await writeFamily(exposition, name, shown, () => value)
+    await writeFamily(exposition, name, shown, (row) => value(rows.handles[row] as number))
   }
 }

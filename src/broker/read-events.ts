@@ -6,7 +6,9 @@ import { COMPRESSION_NONE } from '../record/compression.ts'
 import { RecordError } from '../record/record-error.ts'
 import type { BatchRecord } from '../record/record-reader.ts'
 import type { Broker } from './broker.ts'
+import { type Elsewhere, elsewhere } from './elsewhere.ts'
 import { FetchJob } from './fetch-job.ts'
+import { FROM_LEADER, fetchTarget } from './fetch-target.ts'
 import type { Slices } from './slices.ts'
 
 /**
@@ -95,9 +97,10 @@ interface Fetched {
 async function fetchCopy(broker: Broker, asked: EventsAsked): Promise<Fetched> {
   const { handle, offset: fetchOffset, waitMs, signal } = asked
   const bytesMax = Math.min(asked.bytesMax, broker.readBytesMax)
-  const shard = broker.shardOf(handle)
+  const leader = elsewhere(broker, handle)
+  if (leader !== null) return fetchElsewhere(leader, { ...asked, bytesMax })
   const job = new FetchJob(
-    [{ handle, shard, fetchOffset, bytesMax, errorCode: ErrorCode.NONE }],
+    [fetchTarget(broker, handle, { ...FROM_LEADER, fetchOffset, bytesMax })],
     { bytesMin: 1, bytesMax, waitMsMax: waitMs },
     () => broker.clock.monotonicMs(),
   )
@@ -116,6 +119,19 @@ async function fetchCopy(broker: Broker, asked: EventsAsked): Promise<Fetched> {
   broker.hub.flushAfterPoll()
   return {
     bytes,
+    errorCode: isTaken ? errorCode : ErrorCode.THROTTLING_QUOTA_EXCEEDED,
+    highWatermark,
+    logStartOffset,
+  }
+}
+
+async function fetchElsewhere(leader: Elsewhere, asked: EventsAsked): Promise<Fetched> {
+  const { handle, offset, bytesMax, waitMs, signal, memory } = asked
+  const got = await leader.fetch(handle, { offset, bytesMax, waitMs, signal })
+  const { records, errorCode, highWatermark, logStartOffset } = got
+  const isTaken = records === null || memory.tryTake(records.length)
+  return {
+    bytes: isTaken ? records : null,
     errorCode: isTaken ? errorCode : ErrorCode.THROTTLING_QUOTA_EXCEEDED,
     highWatermark,
     logStartOffset,

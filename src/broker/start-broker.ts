@@ -1,6 +1,9 @@
+import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { systemClock } from '../base/clock.ts'
 import { type Uuid, uuidFromHex, uuidToHex } from '../base/uuid.ts'
+import { QUORUM_STATE_FILE } from '../cluster/quorum-state-file.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
@@ -15,21 +18,25 @@ import {
   type CompactionOptions,
   chooseTier,
   type ShardHost,
+  type ShardHostOptions,
   startShards,
 } from '../shard/shard-host.ts'
 import { type HubWaker, ShardHub, waitAsyncWaker } from '../shard/shard-hub.ts'
 import type { Tier } from '../shard/shard-thread.ts'
 import { pruneCheckpoints } from '../storage/checkpoint.ts'
+import type { Files } from '../storage/files.ts'
 import { DEFAULT_LOG_OPTIONS, type LogHint } from '../storage/log-types.ts'
 import { NodeFiles } from '../storage/node-files.ts'
 import { Broker } from './broker.ts'
+import type { ClusterGate } from './cluster/cluster-gate.ts'
+import { ClusterMember, newClusterId } from './cluster/cluster-member.ts'
 import { descriptorLimit, openLogsMax } from './descriptor-limit.ts'
 import { DirectoryStates } from './directory-states.ts'
+import { openBatches, openPartition } from './local-partitions.ts'
 import { type LogDirectories, openLogDirectories } from './log-directories.ts'
 import { logOptions } from './log-options.ts'
-import { METADATA_BATCH_BYTES_MAX, METADATA_HANDLE, MetadataStore } from './metadata-store.ts'
+import { LocalMetadataStore, METADATA_BATCH_BYTES_MAX, METADATA_HANDLE } from './metadata-store.ts'
 import { onShardEvent, RecoveryProgress } from './shard-events.ts'
-import { openBatches, openPartition } from './topic-service.ts'
 
 /**
  * Brings a broker up to the point where it can serve: directories, shard threads, the metadata log,
@@ -40,6 +47,8 @@ export interface StartedBroker {
   readonly tier: Tier
   readonly tierReason: string
   readonly shards: number
+  /** Null for a broker that is alone. */
+  readonly member: ClusterMember | null
   /** Closes every log in order; the process may end after it. */
   stop(): Promise<StopReport>
 }
@@ -58,8 +67,21 @@ export interface StartOptions {
   readonly ground: BrokerGround
   /** Makes what wakes main when a shard answers; null for `Atomics.waitAsync`. */
   readonly makeWaker: (parts: WakerParts) => HubWaker | null
+  /** Used by a broker of a cluster. */
+  readonly gate: ClusterGate
+  /** Disk and threads; the system's where it is left out. */
+  readonly platform?: BrokerPlatform
+  /** Nothing may go on. */
+  readonly onFailure: (error: unknown) => void
   /** A shard died: the process cannot go on. */
   readonly onCrash: (shard: number, error: Error) => void
+}
+
+/** What a broker is run on. */
+export interface BrokerPlatform {
+  /** Of main; a shard has its own. */
+  readonly files: Files
+  readonly startShards: (options: ShardHostOptions) => ShardHost
 }
 
 export type { HubWaker } from '../shard/shard-hub.ts'
@@ -97,21 +119,34 @@ const LANE_BYTES = 1024 * 1024
 /** A leftover directory of a deleted topic, by its name. */
 const PARTITION_DIRECTORY = /^([0-9a-f]{32})-\d+$/
 
+function systemPlatform(): BrokerPlatform {
+  return { files: new NodeFiles(), startShards }
+}
+
 export async function startBroker(options: StartOptions): Promise<StartedBroker> {
   const { config, loggers } = options
   const storageLogger = loggers('storage')
   const { tier, tierReason, ingress, arena } = options.ground
   const cores = availableParallelism()
-  const shards = config.get('millrace.shards') || (config.memory?.shards ?? Math.max(1, cores - 1))
-  const files = new NodeFiles()
+  const { cluster } = config
+  // A controller that is no broker has the metadata log and nothing else.
+  const isBroker = cluster?.isBroker !== false
+  const shards = isBroker
+    ? config.get('millrace.shards') || (config.memory?.shards ?? Math.max(1, cores - 1))
+    : 1
+  const { files, startShards: start } = options.platform ?? systemPlatform()
   const directories = openLogDirectories(files, config.logDirs, {
     nodeId: config.get('node.id'),
+    clusterId: cluster?.clusterId ?? null,
+    newClusterId: cluster === null ? null : newClusterId(cluster),
     onWarning: (message) => storageLogger.warn({}, message),
   })
+  if (cluster === null) refuseMember(directories.metadataPath)
   const states = directoryStates(directories, storageLogger)
+  let member: ClusterMember | null = null
   const mainCell = allocateWaitCell()
   const progress = new RecoveryProgress(storageLogger)
-  const host: ShardHost = startShards({
+  const host: ShardHost = start({
     shards,
     tier,
     pin: config.get('millrace.pin.threads') && cores > shards,
@@ -121,12 +156,13 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     mainCell,
     checkpointIntervalMs: config.get('log.flush.offset.checkpoint.interval.ms'),
     retentionCheckIntervalMs: config.get('log.retention.check.interval.ms'),
-    compaction: compactionOptions(config),
+    compaction: isBroker ? compactionOptions(config) : null,
     openLogsMax: openLogsMax(descriptorLimit(), shards),
     checkMemory: process.env.MILLRACE_CHECK_MEMORY === '1',
     onEvent: (shard, event) => {
       onShardEvent({ logger: storageLogger, progress, states }, shard, event)
       if (event.kind === 'directory-failed') tellOthers(host, shard, event)
+      else if (event.kind === 'isr-proposals') member?.onShardEvent(event)
     },
     onCrash: options.onCrash,
   })
@@ -141,46 +177,72 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
       inRound: (round) => hub.inRound(round),
     }) ?? waitAsyncWaker(new WaitAsyncParker(mainCell, allEmpty), hub.pump),
   )
-  const store = new MetadataStore({
+  const local = new LocalMetadataStore({
     image: new MetadataImage(),
     shard: host.proxies[0]!,
     arena,
     wallMs: () => systemClock.wallMs(),
   })
+  await openMetadataLog(host, directories, cluster === null ? null : 'raw')
+  if (cluster !== null) {
+    const { gate, onFailure } = options
+    const { metadataPath } = directories
+    member = await ClusterMember.open({
+      ...{ config, cluster, loggers, host, arena, directories, gate, onFailure },
+      withReserve: (work) => states.withReserve(metadataPath, work),
+    })
+  }
   const broker = new Broker({
     config,
     clock: systemClock,
     loggers,
     hub,
-    store,
+    store: member?.node.metadata ?? local,
     arena,
     clusterId: directories.clusterId,
     tier,
     directories: directories.paths,
     directoryStates: states,
     metadataPath: directories.metadataPath,
+    ...(member === null ? {} : { placer: member.placer, opener: member.opener }),
   })
-  const removed = await openMetadata(broker, directories)
-  broker.configs.start()
-  forgetDeleted(broker, files)
-  states.tend()
-  await openPartitions(broker, directories, progress)
+  if (member === null) {
+    const removed = await replayMetadata(broker, local, directories)
+    broker.configs.follow()
+    forgetDeleted(broker, files)
+    states.tend()
+    await openPartitions(broker, directories, progress)
+    removeLeftovers(broker, { files, removed })
+  } else {
+    await member.start(broker)
+    states.tend()
+  }
   broker.recovery = progress.recovered
-  removeLeftovers(broker, { files, removed })
   const tending = setInterval(() => states.tend(), TEND_INTERVAL_MS)
   tending.unref()
-  broker.groups.start()
+  if (isBroker) broker.groups.start()
   return {
     broker,
     tier,
     tierReason,
     shards,
-    stop: () => {
+    member,
+    stop: async () => {
       clearInterval(tending)
       broker.groups.stop()
+      await member?.stop()
       return stopShards(host, directories)
     },
   }
+}
+
+/** Metadata that a quorum has written is not to be changed without it. */
+function refuseMember(metadataPath: string): void {
+  if (!existsSync(join(metadataPath, QUORUM_STATE_FILE))) return
+  const action =
+    `use ${metadataPath}: it belongs to a node of a cluster; start it with --controllers, ` +
+    'or use another directory'
+  throw new BrokerError(ErrorCode.KAFKA_STORAGE_ERROR, action)
 }
 
 function compactionOptions(config: BrokerConfig): CompactionOptions | null {
@@ -208,10 +270,11 @@ function directoryStates(directories: LogDirectories, logger: Logger): Directory
   return states
 }
 
-/**
- * Opens and replays the metadata log, and records this start. Returns the ids of deleted topics.
- */
-async function openMetadata(broker: Broker, directories: LogDirectories): Promise<Set<Uuid>> {
+async function openMetadataLog(
+  host: ShardHost,
+  directories: LogDirectories,
+  role: 'raw' | null,
+): Promise<void> {
   const logDirectory = directories.metadataPath
   const partition: OpenPartition = {
     handle: METADATA_HANDLE,
@@ -221,22 +284,30 @@ async function openMetadata(broker: Broker, directories: LogDirectories): Promis
     directory: `${logDirectory}/${METADATA_DIRECTORY}`,
     hint: directories.hintFor(METADATA_TOPIC_ID, 0),
     leaderEpoch: 0,
+    ...(role === null ? {} : { role }),
   }
   const options = {
     ...DEFAULT_LOG_OPTIONS,
     flushMessages: 1,
     batchBytesMax: METADATA_BATCH_BYTES_MAX,
   }
-  const shard = broker.hub.host.proxies[0]!
   await expectOk(
-    shard.control({ kind: 'open', recover: true, options, partitions: [partition] }),
+    host.proxies[0]!.control({ kind: 'open', recover: true, options, partitions: [partition] }),
     'open the metadata log',
   )
+}
+
+/** Replays the metadata log, and records this start. Returns the ids of deleted topics. */
+async function replayMetadata(
+  broker: Broker,
+  store: LocalMetadataStore,
+  directories: LogDirectories,
+): Promise<Set<Uuid>> {
   const removed = new Set<Uuid>()
-  await broker.store.replay((record: MetadataRecord) => {
+  await store.replay((record: MetadataRecord) => {
     if (record.type === 'remove-topic') removed.add(record.topicId)
   })
-  await broker.store.change((image) => ({
+  await store.change((image) => ({
     records: [
       {
         type: 'broker-start',
@@ -339,7 +410,7 @@ function leaveFresh(broker: Broker, directories: LogDirectories): void {
 }
 
 /** Checkpoints need not remember what metadata says was deleted. */
-function forgetDeleted(broker: Broker, files: NodeFiles): void {
+function forgetDeleted(broker: Broker, files: Files): void {
   for (const path of broker.placement.directories.values()) {
     pruneCheckpoints(files, path, (topicId, partition) => {
       if (topicId === METADATA_TOPIC_ID) return true
@@ -351,7 +422,7 @@ function forgetDeleted(broker: Broker, files: NodeFiles): void {
 /** A topic was deleted but the broker died before its files were: they go now. */
 function removeLeftovers(
   broker: Broker,
-  parts: { files: NodeFiles; removed: ReadonlySet<Uuid> },
+  parts: { files: Files; removed: ReadonlySet<Uuid> },
 ): void {
   for (const path of broker.placement.directories.values()) {
     for (const name of parts.files.list(path)) {

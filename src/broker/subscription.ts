@@ -42,7 +42,7 @@ export class Subscription implements ReadSink {
   readonly id: number
   readonly #host: SubscriptionHost
   readonly #shard: ShardProxy
-  readonly #handle: number
+  readonly handle: number
   readonly #bytesMax: number
   /**
    * What the read under way has reserved: a push may be a whole batch, however little was asked
@@ -63,7 +63,7 @@ export class Subscription implements ReadSink {
     this.#host = host
     this.id = at.id
     this.#shard = at.shard
-    this.#handle = at.handle
+    this.handle = at.handle
     this.#bytesMax = sizes.bytesMax
     this.#room = Math.max(sizes.bytesMax, sizes.batchBytesMax)
   }
@@ -93,7 +93,7 @@ export class Subscription implements ReadSink {
     this.#state = 'reading'
     const flags = READ_MIN_ONE_BATCH | READ_WATCH
     const request = {
-      handle: this.#handle,
+      handle: this.handle,
       fetchOffset: this.#offset,
       bytesMax: this.#bytesMax,
       flags,
@@ -114,7 +114,7 @@ export class Subscription implements ReadSink {
     if (length > 0) {
       const records = this.#shard.egress.subarray(offset, offset + length)
       this.#credits -= length
-      this.#shard.countSent(this.#handle, length)
+      this.#shard.countSent(this.handle, length)
       this.#offset = nextOffset(records)
       const { highWatermark, logStartOffset } = outcome
       const push = { reserved: this.#room, records, highWatermark, logStartOffset }

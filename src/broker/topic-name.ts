@@ -16,11 +16,6 @@ export function topicNameError(name: string): string | null {
   return null
 }
 
-/** Names with equal keys collide. */
-export function collisionKey(name: string): string {
-  return name.replaceAll('.', '_')
-}
-
 /** Topics that the broker keeps for itself. */
 export function isInternalTopic(name: string): boolean {
   return name === CONSUMER_OFFSETS

@@ -1,67 +1,41 @@
 import type { Uuid } from '../base/uuid.ts'
-import { randomUuid, uuidToHex } from '../base/uuid.ts'
 import { type AlterRefusal, type ConfigChanges, isRefusal } from '../config/alter.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
-import { resolveTopicConfig } from '../config/topic-config.ts'
 import { validateTopicConfigs } from '../config/topic-options.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { MetadataImage, Topic } from '../metadata/image.ts'
 import type { MetadataRecord } from '../metadata/records.ts'
 import type { Logger, Loggers } from '../metrics/logger.ts'
-import type { OpenPartition } from '../shard/control.ts'
-import type { ShardHub } from '../shard/shard-hub.ts'
-import type { ShardProxy } from '../shard/shard-proxy.ts'
-import type { LogHint } from '../storage/log-types.ts'
 import type { DirectoryStates } from './directory-states.ts'
-import { logOptions } from './log-options.ts'
+import type { PartitionOpener } from './local-partitions.ts'
 import type { Decision, MetadataStore } from './metadata-store.ts'
-import type { PartitionPlacement } from './partition-placement.ts'
-import { collisionKey, isInternalTopic, topicNameError } from './topic-name.ts'
+import {
+  assignmentProblem,
+  type ReplicaPlacer,
+  registeredBrokersCount,
+  replicationFactorOf,
+} from './replica-placer.ts'
+import { TopicCreations } from './topic-creations.ts'
+import { isInternalTopic, topicNameError } from './topic-name.ts'
+import { OK, refused, type TopicOutcome, type TopicRequest } from './topic-request.ts'
 
 /**
- * Creates, grows, configures and deletes topics: decides, makes the records durable, then tells the
- * shards. The doors' handlers call it; it knows no protocol. Results carry an error code and a
- * message.
+ * Creates, grows, configures and deletes topics: decides, makes the records durable, then lets the
+ * shards be told. The doors' handlers call it; it knows no protocol. Results carry an error code
+ * and a message.
  */
-export interface TopicRequest {
-  readonly name: string
-  /** −1: the broker's `num.partitions`. */
-  readonly partitions: number
-  /** −1: the broker's default. */
-  readonly replicationFactor: number
-  readonly configs: ReadonlyMap<string, string | null>
-  /** The broker makes it for itself: nobody else may use such a name. */
-  readonly isInternal?: boolean
-}
-
-export interface TopicOutcome {
-  readonly errorCode: ErrorCode
-  readonly errorMessage: string | null
-  readonly topic: Topic | null
-}
+export type { TopicOutcome, TopicRequest }
 
 /** Partitions that one request may create; more is a mistake or an attack. */
 export const PARTITIONS_PER_TOPIC_MAX = 100_000
-
-/** A partition that has just been created: nothing of it is on disk, nothing needs a scan. */
-const EMPTY_LOG: LogHint = {
-  clean: true,
-  recoveryPoint: 0,
-  logStartOffset: 0,
-  logEndOffset: 0,
-  truncations: 0,
-  bytes: 0,
-}
-/** Of paths in one control message: well below what a lane's record holds. */
-const OPEN_PATH_BYTES = 64 * 1024
 
 /** What the service works on. */
 export interface TopicServiceParts {
   readonly config: BrokerConfig
   readonly store: MetadataStore
-  readonly placement: PartitionPlacement
-  readonly hub: ShardHub
+  readonly placer: ReplicaPlacer
+  readonly opener: PartitionOpener
   readonly directoryStates: DirectoryStates
   /** The log directory that holds the metadata log. */
   readonly metadataPath: string
@@ -70,12 +44,20 @@ export interface TopicServiceParts {
 
 export class TopicService {
   readonly #parts: TopicServiceParts
+  readonly #creations: TopicCreations
   /** Creations under way, so that a hundred clients asking at once create one topic. */
   readonly #autoCreating = new Map<string, Promise<TopicOutcome>>()
   readonly #deletedCallbacks: ((topic: Topic) => void)[] = []
 
   constructor(parts: TopicServiceParts) {
     this.#parts = parts
+    this.#creations = new TopicCreations({
+      image: () => this.#image,
+      change: (decide) => this.#change(decide),
+      recordsOf: (id, request) => this.#creationRecords(id, request),
+      partitionsOf: (request) => this.#partitionsOf(request),
+      onMade: (topic) => this.#opened(topic, 0),
+    })
   }
 
   /** Checks everything about a request except whether the name is free. */
@@ -87,45 +69,25 @@ export class TopicService {
       const message = `"${request.name}" is the broker's own: it is made with the first group`
       return refused(ErrorCode.INVALID_TOPIC_EXCEPTION, message)
     }
-    const { partitions, replicationFactor } = request
+    const partitions = request.assigned?.length ?? request.partitions
     if (partitions !== -1 && (partitions < 1 || partitions > PARTITIONS_PER_TOPIC_MAX)) {
       return refused(
         ErrorCode.INVALID_PARTITIONS,
         `A topic has 1 to ${PARTITIONS_PER_TOPIC_MAX} partitions, not ${partitions}`,
       )
     }
-    const replicas =
-      replicationFactor === -1
-        ? this.#parts.config.get('default.replication.factor')
-        : replicationFactor
-    if (replicas !== 1) {
-      return refused(
-        ErrorCode.INVALID_REPLICATION_FACTOR,
-        `Replication factor ${replicas} needs as many brokers; there is 1`,
-      )
-    }
+    const unplaceable = this.#replicasError(request)
+    if (unplaceable !== null) return unplaceable
     const configError = validateTopicConfigs(request.configs)
     return configError === null ? null : refused(ErrorCode.INVALID_CONFIG, configError)
   }
 
+  /** Those that are asked for at the same time become one change. */
   async create(request: TopicRequest, validateOnly = false): Promise<TopicOutcome> {
     const invalid = this.validate(request)
     if (invalid !== null) return invalid
-    const id = randomUuid()
-    let topic: Topic | null = null
-    let opened: Promise<void> | null = null
-    const outcome = await this.#change(() => {
-      const taken = this.#nameTaken(request.name)
-      if (taken !== null) return { records: [], result: taken }
-      if (validateOnly) return { records: [], result: OK }
-      const onApplied = (): void => {
-        topic = this.#image.topicsById.get(id) ?? null
-        if (topic !== null) opened = this.#open(topic, 0)
-      }
-      return { records: this.#creationRecords(id, request), result: OK, onApplied }
-    })
-    await opened
-    return outcome.errorCode === ErrorCode.NONE ? { ...OK, topic } : outcome
+    if (validateOnly) return this.#creations.nameTaken(request.name) ?? OK
+    return this.#creations.create(request)
   }
 
   /** `callback` runs with each topic that has been deleted. */
@@ -134,20 +96,23 @@ export class TopicService {
   }
 
   /** Creates a topic because somebody needs it; concurrent calls share one creation. */
-  autoCreate(
-    name: string,
-    options: Omit<TopicRequest, 'name' | 'replicationFactor'> = DEFAULTS,
-  ): Promise<TopicOutcome> {
+  autoCreate(name: string, options: Omit<TopicRequest, 'name'> = DEFAULTS): Promise<TopicOutcome> {
     const known = this.#autoCreating.get(name)
     if (known !== undefined) return known
-    const request = { ...options, name, replicationFactor: -1 }
-    const creation = this.create(request).finally(() => this.#autoCreating.delete(name))
+    const creation = this.create({ ...options, name }).finally(() =>
+      this.#autoCreating.delete(name),
+    )
     this.#autoCreating.set(name, creation)
     return creation
   }
 
-  /** Grows a topic to `total` partitions. */
-  async addPartitions(name: string, total: number, validateOnly: boolean): Promise<TopicOutcome> {
+  /** Grows a topic. */
+  async addPartitions(
+    name: string,
+    { total, assigned = null }: Growth,
+    validateOnly: boolean,
+  ): Promise<TopicOutcome> {
+    let decidedAt = -1
     let opened: Promise<void> | null = null
     const outcome = await this.#change(() => {
       const topic = this.#image.topicsByName.get(name)
@@ -160,16 +125,29 @@ export class TopicService {
         return { records: [], result: refused(ErrorCode.INVALID_TOPIC_EXCEPTION, message) }
       }
       const first = topic.handles.length
+      // What was decided before has been committed; only the answer was lost.
+      if (decidedAt >= 0 && first === total) return { records: [], result: { ...OK, topic } }
       if (total <= first || total > PARTITIONS_PER_TOPIC_MAX) {
         const message =
           `Topic "${name}" has ${first} partitions and can only grow, ` +
           `to at most ${PARTITIONS_PER_TOPIC_MAX}; ${total} was asked for`
         return { records: [], result: refused(ErrorCode.INVALID_PARTITIONS, message) }
       }
+      const count = total - first
+      const factor = replicationFactorOf(this.#image, topic)
+      const unplaceable = this.#growthError({ count, factor }, assigned)
+      if (unplaceable !== null) return { records: [], result: unplaceable }
       if (validateOnly) return { records: [], result: OK }
-      const record = this.#partitionsRecord(topic.id, first, total - first)
+      const record = this.#parts.placer.place(this.#image, {
+        topicId: topic.id,
+        firstPartition: first,
+        count,
+        replicationFactor: factor,
+        assigned,
+      })
+      decidedAt = first
       const onApplied = (): void => {
-        opened = this.#open(topic, first)
+        opened = this.#opened(topic, first)
       }
       return { records: [record], result: { ...OK, topic }, onApplied }
     })
@@ -216,12 +194,15 @@ export class TopicService {
   }
 
   async delete(topic: Topic): Promise<TopicOutcome> {
+    let isDecided = false
     const remove = (): Promise<TopicOutcome> =>
       this.#change(() => {
         if (this.#image.topicsById.get(topic.id) === undefined) {
+          if (isDecided) return { records: [], result: OK }
           const result = refused(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 'Deleted already')
           return { records: [], result }
         }
+        isDecided = true
         return { records: [{ type: 'remove-topic', topicId: topic.id }], result: OK }
       })
     let outcome = await remove()
@@ -231,11 +212,14 @@ export class TopicService {
     }
     if (outcome.errorCode !== ErrorCode.NONE) return outcome
     this.#logger.debug({ topic: topic.name }, 'deleted a topic')
-    for (const callback of this.#deletedCallbacks) callback(topic)
-    await Promise.all(
-      topic.handles.map((handle) => this.#shardOf(handle).control({ kind: 'delete', handle })),
-    )
+    this.removed(topic)
+    await this.#parts.opener.deleted(topic)
     return outcome
+  }
+
+  /** A topic is in the image no more, whoever has deleted it; may be said again. */
+  removed(topic: Topic): void {
+    for (const callback of this.#deletedCallbacks) callback(topic)
   }
 
   get #logger(): Logger {
@@ -244,10 +228,6 @@ export class TopicService {
 
   get #image(): MetadataImage {
     return this.#parts.store.image
-  }
-
-  #shardOf(handle: number): ShardProxy {
-    return this.#parts.hub.host.proxies[this.#parts.placement.shardOf(handle)] as ShardProxy
   }
 
   async #change(decide: () => Decision<TopicOutcome>): Promise<TopicOutcome> {
@@ -262,112 +242,81 @@ export class TopicService {
     }
   }
 
-  #nameTaken(name: string): TopicOutcome | null {
-    if (this.#image.topicsByName.get(name) !== undefined) {
-      return refused(ErrorCode.TOPIC_ALREADY_EXISTS, `Topic "${name}" exists already`)
+  /** Null when there are brokers for it. */
+  #replicasError({ assigned, replicationFactor }: TopicRequest): TopicOutcome | null {
+    if (assigned !== undefined) {
+      const problem = assignmentProblem(this.#image, assigned, null)
+      return problem === null ? null : refused(ErrorCode.INVALID_REPLICA_ASSIGNMENT, problem)
     }
-    if (!name.includes('.') && !name.includes('_')) return null
-    const key = collisionKey(name)
-    for (const other of this.#image.topicsByName.keys()) {
-      if (collisionKey(other) !== key) continue
-      const message = `Topic "${name}" collides with "${other}": "." and "_" count as equal`
-      return refused(ErrorCode.INVALID_TOPIC_EXCEPTION, message)
-    }
-    return null
+    return this.#factorError(this.#factorOf(replicationFactor))
+  }
+
+  #growthError(
+    { count, factor }: { readonly count: number; readonly factor: number },
+    assigned: Growth['assigned'],
+  ): TopicOutcome | null {
+    if (assigned == null) return this.#factorError(factor)
+    const problem =
+      assigned.length === count
+        ? assignmentProblem(this.#image, assigned, factor)
+        : `${count} partitions are new, and ${assigned.length} were assigned to brokers`
+    return problem === null ? null : refused(ErrorCode.INVALID_REPLICA_ASSIGNMENT, problem)
+  }
+
+  #factorError(factor: number): TopicOutcome | null {
+    const brokers = registeredBrokersCount(this.#image)
+    if (factor >= 1 && factor <= brokers) return null
+    const are = brokers === 1 ? 'there is 1' : `there are ${brokers}`
+    const message = `Replication factor ${factor} needs as many brokers; ${are}`
+    return refused(ErrorCode.INVALID_REPLICATION_FACTOR, message)
+  }
+
+  #factorOf(asked: number): number {
+    return asked === -1 ? this.#parts.config.get('default.replication.factor') : asked
   }
 
   #creationRecords(id: Uuid, request: TopicRequest): MetadataRecord[] {
-    const partitions =
-      request.partitions === -1 ? this.#parts.config.get('num.partitions') : request.partitions
+    const { assigned = null } = request
     const records: MetadataRecord[] = [{ type: 'topic', topicId: id, name: request.name }]
     for (const [name, value] of request.configs) {
       if (value !== null) records.push({ type: 'config', topicId: id, name, value })
     }
-    records.push(this.#partitionsRecord(id, 0, partitions))
-    return records
+    const placed = this.#parts.placer.place(this.#image, {
+      topicId: id,
+      firstPartition: 0,
+      count: this.#partitionsOf(request),
+      replicationFactor: assigned?.[0]?.length ?? this.#factorOf(request.replicationFactor),
+      assigned,
+    })
+    return [...records, placed]
   }
 
-  #partitionsRecord(topicId: Uuid, firstPartition: number, count: number): MetadataRecord {
-    const directories = Array.from({ length: count }, () => this.#parts.placement.chooseDirectory())
-    return { type: 'partitions', topicId, firstPartition, directories }
+  #partitionsOf({ partitions, assigned }: TopicRequest): number {
+    const asked = partitions === -1 ? this.#parts.config.get('num.partitions') : partitions
+    return assigned?.length ?? asked
   }
 
-  /** Tells the shards what holds for a topic; one that is deleted meanwhile needs it no more. */
-  configure(topic: Topic): Promise<unknown> {
-    const { config } = this.#parts
-    const options = logOptions(resolveTopicConfig(topic.configs, config), config)
-    const told = topic.handles.map((handle) =>
-      this.#shardOf(handle).control({ kind: 'configure', handle, options }),
-    )
-    return Promise.all(told)
+  /** Lets shards know what holds for a topic; one that is deleted meanwhile needs it no more. */
+  configure(topic: Topic): Promise<void> {
+    return this.#parts.opener.configured(topic)
   }
 
-  /** Makes new partitions known to their shards. */
-  async #open(topic: Topic, first: number): Promise<void> {
+  #opened(topic: Topic, first: number): Promise<void> {
     const partitions = topic.handles.length - first
     this.#logger.debug({ topic: topic.name, partitions }, 'created partitions')
-    const byShard = new Map<number, OpenPartition[]>()
-    for (const handle of topic.handles.slice(first)) {
-      const shard = this.#parts.placement.assign(handle, 0)
-      const open = openPartition(this.#parts, topic, { handle, hint: EMPTY_LOG })
-      const list = byShard.get(shard)
-      if (list === undefined) byShard.set(shard, [open])
-      else list.push(open)
-    }
-    const options = logOptions(
-      resolveTopicConfig(topic.configs, this.#parts.config),
-      this.#parts.config,
-    )
-    const opened: Promise<unknown>[] = []
-    for (const [shard, list] of byShard) {
-      const proxy = this.#parts.hub.host.proxies[shard]!
-      for (const batch of openBatches(list)) {
-        opened.push(proxy.control({ kind: 'open', recover: false, options, partitions: batch }))
-      }
-    }
-    await Promise.all(opened)
+    return this.#parts.opener.opened(topic, first)
   }
 }
 
-/** Cuts a list of partitions into pieces that fit a control message each. */
-export function* openBatches(partitions: readonly OpenPartition[]): Generator<OpenPartition[]> {
-  let batch: OpenPartition[] = []
-  let bytes = 0
-  for (const partition of partitions) {
-    batch.push(partition)
-    bytes += Buffer.byteLength(partition.directory) + Buffer.byteLength(partition.logDirectory)
-    if (bytes < OPEN_PATH_BYTES) continue
-    yield batch
-    batch = []
-    bytes = 0
-  }
-  if (batch.length > 0) yield batch
+/** What a topic is to have. */
+export interface Growth {
+  readonly total: number
+  /** Broker ids of each new partition; null: they are chosen. */
+  readonly assigned?: readonly (readonly number[])[] | null
 }
 
-/** What a shard must know of a partition. */
-export function openPartition(
-  parts: Pick<TopicServiceParts, 'store' | 'placement'>,
-  topic: Topic,
-  at: { handle: number; hint: LogHint | null },
-): OpenPartition {
-  const { partitions } = parts.store.image
-  const partition = partitions.partitionNumber(at.handle)
-  const logDirectory = parts.placement.pathOf(partitions.directory(at.handle))
-  return {
-    handle: at.handle,
-    topicId: topic.id,
-    partition,
-    logDirectory,
-    directory: `${logDirectory}/${uuidToHex(topic.id)}-${partition}`,
-    hint: at.hint,
-    leaderEpoch: partitions.leaderEpoch(at.handle),
-  }
-}
-
-const DEFAULTS = { partitions: -1, configs: new Map<string, string | null>() }
-
-const OK: TopicOutcome = { errorCode: ErrorCode.NONE, errorMessage: null, topic: null }
-
-function refused(errorCode: ErrorCode, errorMessage: string): TopicOutcome {
-  return { errorCode, errorMessage, topic: null }
+const DEFAULTS = {
+  partitions: -1,
+  replicationFactor: -1,
+  configs: new Map<string, string | null>(),
 }

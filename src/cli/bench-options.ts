@@ -15,7 +15,7 @@ export interface TargetOptions {
   readonly topics: number
   readonly partitions?: number
   readonly dataDir?: readonly string[]
-  readonly brokerPid?: number
+  readonly brokerPid?: readonly number[]
   readonly warmUp: number
   readonly duration: number
   readonly hdr?: string
@@ -39,6 +39,12 @@ export interface LoadOptions extends TargetOptions {
   readonly seed: number
   readonly pacing: 'auto' | 'sleep' | 'spin'
   readonly deleteTopics?: boolean
+}
+
+const PID_MAX = 2 ** 31 - 1
+
+function pids(text: string, previous: readonly number[] = []): number[] {
+  return [...previous, whole(1, PID_MAX)(text)]
 }
 
 const BYTES_MAX = 64 * 1024 * 1024
@@ -75,7 +81,7 @@ export function targetOptions(
     .option('--warm-up <seconds>', 'load that is not measured', seconds(0), warmUp)
     .option('--duration <seconds>', 'how long is measured', seconds(0.05), 10)
     .option('--data-dir <path>', "the broker's directory here, to count bytes; may repeat", collect)
-    .option('--broker-pid <pid>', "the broker's process here, for its CPU", whole(1, 2 ** 31 - 1))
+    .option('--broker-pid <pid>', "the broker's process here, for its CPU; may repeat", pids)
     .addOption(
       new Option('--format <format>', 'how to print the result; ndjson adds a line at each end')
         .choices(['table', 'json', 'ndjson'])
@@ -131,7 +137,7 @@ export function targetSettings(options: TargetOptions): TargetSettings {
     url: urlFor(driver, options.url) ?? URL_DEFAULTS[driver],
     partitions: options.partitions ?? null,
     dataDirs: options.dataDir ?? [],
-    brokerPid: options.brokerPid ?? null,
+    brokerPids: options.brokerPid ?? [],
     warmUpMs: warmUp * 1000,
     durationMs: duration * 1000,
   }

@@ -6,6 +6,7 @@ import { Argument, Command, InvalidArgumentError, Option } from 'commander'
 import type { KafkaAdmin } from '../client/kafka-admin.ts'
 import { type ConfigResource, type ConfigValue, KafkaConfigs } from '../client/kafka-configs.ts'
 import { type OptionRow, optionRows } from '../config/reference.ts'
+import { clusterOf } from './cluster-command.ts'
 import {
   assignments,
   type ChangeFlags,
@@ -99,8 +100,8 @@ function getCommand(streams: Streams): Command {
     .option('--set', 'only what somebody has set')
     .action(async (names: string[], options: GetOptions) => {
       await withAdmin(options, async (admin) => {
-        const configs = new KafkaConfigs(admin.connection)
-        const resource = targetOf(options) ?? (await askedBroker(configs))
+        const resource = targetOf(options) ?? (await askedBroker(admin))
+        const configs = await configsFor(admin, resource)
         const all = await configs.describe(resource, names.length === 0 ? null : names)
         const values = all.filter(({ source }) => options.set !== true || source !== 'default')
         if (options.format === 'json') streams.out(formatJson(values))
@@ -141,8 +142,9 @@ function setCommand(streams: Streams): Command {
         if (changes.length === 0) command.error('error: nothing to change: name=value, or --unset')
         const resource = targetOf(options) ?? ALL_BROKERS
         const changed = options.dryRun !== true
-        await withAdmin(options, async ({ connection }: KafkaAdmin) => {
-          await new KafkaConfigs(connection).alter(resource, changes, { validateOnly: !changed })
+        await withAdmin(options, async (admin) => {
+          const configs = await configsFor(admin, resource)
+          await configs.alter(resource, changes, { validateOnly: !changed })
         })
         if (options.format === 'json') streams.out(formatJson({ ...resource, changes, changed }))
         else streams.out(`${changed ? 'Changed' : 'Would change'} ${titleOf(resource)}`)
@@ -159,8 +161,23 @@ function targetOf({ topic, group, broker, allBrokers }: TargetFlags): ConfigReso
   return allBrokers === true ? ALL_BROKERS : null
 }
 
-async function askedBroker(configs: KafkaConfigs): Promise<ConfigResource> {
-  return { type: 'broker', name: String(await configs.brokerId()) }
+/** The one at the address that was given; where that is another name of it, the controller. */
+async function askedBroker(admin: KafkaAdmin): Promise<ConfigResource> {
+  const { host, port } = admin.options
+  const { brokers, controllerId } = await clusterOf(admin).describe()
+  const asked = brokers.find((one) => one.host === host && one.port === port)
+  const id = asked?.id ?? (brokers.length === 1 ? brokers[0]?.id : controllerId)
+  return { type: 'broker', name: String(id) }
+}
+
+/** A broker answers for itself only: it is asked where it is. */
+async function configsFor(admin: KafkaAdmin, { type, name }: ConfigResource) {
+  if (type !== 'broker' || name === '') return new KafkaConfigs(admin.connection)
+  const { brokers } = await clusterOf(admin).describe()
+  const broker = brokers.find(({ id, isFenced }) => String(id) === name && !isFenced)
+  // One that only the asked broker knows of is refused by it, with its own words.
+  if (broker === undefined || brokers.length === 1) return new KafkaConfigs(admin.connection)
+  return new KafkaConfigs(await admin.brokers.at(broker))
 }
 
 function titleOf({ type, name }: ConfigResource): string {

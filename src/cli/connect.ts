@@ -5,8 +5,13 @@ import { ConnectionError } from '../client/errors.ts'
 /** A client of the WebSocket door for one command: connects, or says that nobody is there. */
 const CONNECT_MS = 5000
 
-/** True when somebody accepts connections at the URL's port. */
-export function isThere(url: string): Promise<boolean> {
+/** True when somebody accepts connections at the port of one of the URLs. */
+export async function isThere(urls: string): Promise<boolean> {
+  const answers = await Promise.all(urls.split(',').map((url) => isOneThere(url.trim())))
+  return answers.includes(true)
+}
+
+function isOneThere(url: string): Promise<boolean> {
   const { hostname, port, protocol } = new URL(url)
   const at = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) || defaultPort(protocol) }
   return new Promise((resolve) => {

@@ -5,6 +5,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { AdminError, KafkaAdmin } from '../client/kafka-admin.ts'
 import type { ConfigChange } from '../client/kafka-configs.ts'
+import { ConnectionError } from '../client/kafka-connection.ts'
 import { KafkaGroups } from '../client/kafka-groups.ts'
 import { parseEndpoint } from '../config/listeners.ts'
 import { parseAssignment } from '../config/sources.ts'
@@ -15,8 +16,14 @@ import type { Format } from './output.ts'
 const NAME_LENGTH_MAX = 249
 export const PARTITIONS_MAX = 2 ** 31 - 1
 
+interface Address {
+  readonly host: string
+  readonly port: number
+}
+
 export interface Shared {
-  readonly bootstrap: { readonly host: string; readonly port: number }
+  /** Of one cluster: the first that can be reached is asked. */
+  readonly bootstrap: readonly Address[]
   readonly format: Format
   readonly timeout: number
 }
@@ -25,10 +32,10 @@ export interface Shared {
 export function shared(command: Command): Command {
   return command
     .addOption(
-      new Option('-b, --bootstrap <host:port>', 'the broker to ask')
-        .default({ host: '127.0.0.1', port: 9092 }, '127.0.0.1:9092')
+      new Option('-b, --bootstrap <host:port,…>', 'the broker to ask, or several of its cluster')
+        .default([{ host: '127.0.0.1', port: 9092 }], '127.0.0.1:9092')
         .env('MILLRACE_BOOTSTRAP')
-        .argParser(endpoint),
+        .argParser((text) => text.split(',').map(endpoint)),
     )
     .addOption(formatOption())
     .addOption(
@@ -46,13 +53,25 @@ export async function withAdmin(
   { bootstrap, timeout }: Shared,
   action: (admin: KafkaAdmin) => Promise<void>,
 ): Promise<void> {
-  const options = { ...bootstrap, clientId: 'millrace-cli', timeoutMs: timeout }
-  const admin = await KafkaAdmin.connect(options)
+  const admin = await connectToOne(bootstrap, timeout)
   try {
     await action(admin)
   } finally {
     admin.close()
   }
+}
+
+async function connectToOne(addresses: readonly Address[], timeoutMs: number): Promise<KafkaAdmin> {
+  const reasons: string[] = []
+  for (const address of addresses) {
+    try {
+      return await KafkaAdmin.connect({ ...address, clientId: 'millrace-cli', timeoutMs })
+    } catch (error) {
+      if (!(error instanceof ConnectionError) || addresses.length === 1) throw error
+      reasons.push(error.message)
+    }
+  }
+  throw new ConnectionError(`none of the brokers can be reached: ${reasons.join('; ')}`)
 }
 
 /** Runs `action` with what asks about groups. */
@@ -61,12 +80,7 @@ export async function withGroups(
   action: (groups: KafkaGroups, admin: KafkaAdmin) => Promise<void>,
 ): Promise<void> {
   await withAdmin(options, async (admin) => {
-    const groups = new KafkaGroups(admin.options, admin.connection)
-    try {
-      await action(groups, admin)
-    } finally {
-      groups.close()
-    }
+    await action(new KafkaGroups(admin.brokers), admin)
   })
 }
 

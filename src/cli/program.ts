@@ -13,6 +13,9 @@ import { ConfigError } from '../config/load.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { LoadError } from '../load/load-error.ts'
 import { benchCommand } from './bench.ts'
+import { clusterCommand } from './cluster.ts'
+import { PlanError } from './cluster-plan.ts'
+import { CheckFailed, CommandError } from './command-error.ts'
 import { completionCommand } from './completion.ts'
 import { configCommand } from './config.ts'
 import { consumeCommand } from './consume.ts'
@@ -53,11 +56,13 @@ function buildProgram(streams: Streams, runBroker: RunBroker): Command {
 Examples:
   $ millrace demo
   $ millrace start
+  $ millrace cluster up
   $ millrace topic create orders --partitions 6
   $ echo hello | millrace produce orders
   $ millrace consume orders --from-beginning`,
     )
   program.addCommand(startCommand(streams, runBroker))
+  program.addCommand(clusterCommand(streams))
   program.addCommand(topicCommand(streams))
   program.addCommand(groupCommand(streams))
   program.addCommand(produceCommand(streams))
@@ -100,7 +105,16 @@ export async function runProgram(
 }
 
 /** Failures that their message explains. */
-const EXPECTED = [AdminError, ConnectionError, BrokerError, MillraceError, LineError, LoadError]
+const EXPECTED = [
+  AdminError,
+  ConnectionError,
+  BrokerError,
+  MillraceError,
+  LineError,
+  LoadError,
+  CommandError,
+  PlanError,
+]
 
 function report(error: unknown, streams: Streams): ExitCode {
   if (error instanceof CommanderError) {
@@ -111,6 +125,7 @@ function report(error: unknown, streams: Streams): ExitCode {
     streams.err(error.message)
     return ExitCode.USAGE
   }
+  if (error instanceof CheckFailed) return ExitCode.FAILED
   const expected = EXPECTED.some((kind) => error instanceof kind)
   // Of what nobody expected the stack is the useful part.
   const text = error instanceof Error ? (expected ? error.message : error.stack) : String(error)

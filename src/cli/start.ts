@@ -15,6 +15,11 @@ interface StartOptions {
   readonly kafka?: string
   readonly http?: string
   readonly shards?: string
+  readonly nodeId?: string
+  readonly controllers?: string
+  readonly roles?: string
+  readonly cluster?: string
+  readonly clusterId?: string
   readonly config?: string
   readonly set?: readonly string[]
   readonly insecure?: boolean
@@ -30,6 +35,14 @@ export function startCommand(streams: Streams, runBroker: RunBroker): Command {
     .option('-k, --kafka <host:port>', 'where Kafka clients connect (default: 127.0.0.1:9092)')
     .option('--http <host:port>', 'health and metrics over HTTP, or off (default: 127.0.0.1:8080)')
     .option('--shards <count>', 'threads that own partitions (default: cores less one)')
+    .option('--node-id <id>', 'the id of this node in its cluster (default: 1)')
+    .option('--controllers <id@host:port,…>', 'the controllers of the cluster that it belongs to')
+    .option('--roles <roles>', 'broker, controller, or both (default: both)')
+    .option(
+      '--cluster <host:port>',
+      'where the other brokers connect, if --controllers does not say',
+    )
+    .option('--cluster-id <id>', 'the cluster to join, if it does not follow from --controllers')
     .option('-c, --config <file>', 'a properties or YAML file of options')
     .option('-s, --set <name=value>', 'one option by its name; may repeat', collect)
     .option('--insecure', 'allow listeners beyond this machine without authentication')
@@ -39,6 +52,9 @@ export function startCommand(streams: Streams, runBroker: RunBroker): Command {
 Options have Kafka's names where Kafka has them; millrace config lists them. Flags win over the
 environment (MILLRACE_NUM_PARTITIONS or KAFKA_NUM_PARTITIONS sets num.partitions), and the
 environment wins over the file.
+
+A node with --roles controller votes about the metadata and is no broker: it has no partitions and
+serves no clients. It answers the other nodes (--controllers), and over HTTP /health and /metrics.
 
 Examples:
   $ millrace start

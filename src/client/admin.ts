@@ -6,8 +6,10 @@
 import { PARTITIONS_PER_REQUEST_MAX } from '../wire/websocket/messages.ts'
 import type { StartOffset } from './consumer-options.ts'
 import { checkStart } from './consumer-options.ts'
-import { errorOfCode } from './errors.ts'
+import { errorOfCode, ServerError } from './errors.ts'
+import { isMisplaced } from './leaders.ts'
 import type { Link, WaitOptions } from './link.ts'
+import { backoffMs, sleep } from './wait.ts'
 
 export interface PartitionInfo {
   readonly partition: number
@@ -74,6 +76,9 @@ export interface ClusterInfo {
 
 const AT_END = -1
 const AT_START = -2
+/** How long a new leader is waited for, and how often it is asked for. */
+const LEADERS_PATIENCE_MS = 30_000
+const LEADERS_RETRY = { minMs: 100, maxMs: 1000 }
 
 /** Made by `client.admin()`; there is nothing to close. All methods reject with MillraceError. */
 export class Admin {
@@ -139,7 +144,17 @@ export class Admin {
     const { topic, partition } = place
     const offset = before === 'latest' ? -1 : before
     const request = { type: 'deleteRecords', topic, partition, offset } as const
-    return (await this.#link.request(request, 'deleted', options)).logStartOffset
+    const { leaders } = this.#link
+    return this.#followingLeaders(options, async () => {
+      try {
+        const link = leaders.linkFor(topic, partition)
+        return (await link.request(request, 'deleted', options)).logStartOffset
+      } catch (error) {
+        if (!(error instanceof ServerError) || !isMisplaced(error.code)) throw error
+        leaders.refused(topic, partition, error.leader)
+        return error
+      }
+    })
   }
 
   /** Where logs begin or end, or the first events that are not older than a timestamp. */
@@ -150,7 +165,7 @@ export class Admin {
     const found: PartitionOffset[] = []
     for (let from = 0; from < queries.length; from += PARTITIONS_PER_REQUEST_MAX) {
       const some = queries.slice(from, from + PARTITIONS_PER_REQUEST_MAX)
-      found.push(...(await this.#listOffsets(some, options)))
+      found.push(...(await this.#followingLeaders(options, () => this.#listOffsets(some, options))))
     }
     return found
   }
@@ -158,18 +173,54 @@ export class Admin {
   async #listOffsets(
     queries: readonly OffsetQuery[],
     options: WaitOptions,
-  ): Promise<PartitionOffset[]> {
-    const partitions = queries.map((query): [string, number, number] => {
-      return [query.topic, query.partition, timestampOf(query.at ?? 'latest')]
-    })
-    const ask = { ...options, repeat: true }
-    const answer = await this.#link.request({ type: 'listOffsets', partitions }, 'offsets', ask)
-    return queries.map(({ topic, partition }, index) => {
-      const [code, offset, timestamp] = answer.partitions[index] ?? [-1, -1, -1]
-      const error = errorOfCode(code, null)
-      if (error !== null) throw error
-      return { topic, partition, offset, timestamp }
-    })
+  ): Promise<PartitionOffset[] | ServerError> {
+    const byLink = new Map<Link, OffsetQuery[]>()
+    for (const query of queries) {
+      const link = this.#link.leaders.linkFor(query.topic, query.partition)
+      const list = byLink.get(link)
+      if (list === undefined) byLink.set(link, [query])
+      else list.push(query)
+    }
+    const found = new Map<OffsetQuery, PartitionOffset | ServerError>()
+    await Promise.all(
+      [...byLink].map(async ([link, some]) => {
+        const partitions = some.map((query): [string, number, number] => {
+          return [query.topic, query.partition, timestampOf(query.at ?? 'latest')]
+        })
+        const ask = { ...options, repeat: true }
+        const answer = await link.request({ type: 'listOffsets', partitions }, 'offsets', ask)
+        for (const [index, query] of some.entries()) {
+          const { topic, partition } = query
+          const [code, offset, timestamp] = answer.partitions[index] ?? [-1, -1, -1]
+          found.set(query, errorOfCode(code, null) ?? { topic, partition, offset, timestamp })
+          if (isMisplaced(code)) this.#link.leaders.refused(topic, partition, null)
+        }
+      }),
+    )
+    const places: PartitionOffset[] = []
+    let misplaced: ServerError | null = null
+    for (const query of queries) {
+      const place = found.get(query) as PartitionOffset | ServerError
+      if (!(place instanceof ServerError)) places.push(place)
+      else if (isMisplaced(place.code)) misplaced = place
+      else throw place
+    }
+    return misplaced ?? places
+  }
+
+  /** Asks again, for a while, as long as the answer is that somebody else leads. */
+  async #followingLeaders<T>(
+    { signal }: WaitOptions,
+    ask: () => Promise<T | ServerError>,
+  ): Promise<T> {
+    const { timers, random } = this.#link.platform
+    const untilMs = timers.monotonicMs() + LEADERS_PATIENCE_MS
+    for (let failures = 0; ; failures++) {
+      const answer = await ask()
+      if (!(answer instanceof ServerError)) return answer
+      if (timers.monotonicMs() >= untilMs) throw answer
+      await sleep(timers, backoffMs(failures, LEADERS_RETRY, random()), signal)
+    }
   }
 
   async describeCluster(options: WaitOptions = {}): Promise<ClusterInfo> {
@@ -179,7 +230,10 @@ export class Admin {
 
   #metadata(topics: string[] | null, options: WaitOptions) {
     const ask = { ...options, repeat: true }
-    return this.#link.request({ type: 'metadata', topics }, 'metadata', ask)
+    return this.#link.request({ type: 'metadata', topics }, 'metadata', ask).then((answer) => {
+      this.#link.leaders.learn(answer)
+      return answer
+    })
   }
 }
 

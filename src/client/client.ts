@@ -1,6 +1,7 @@
 /**
  * The entry to the library: one client is one connection to the server, which its producers,
- * consumers and admin share. The platform is an argument (`src/index.ts` brings Node's).
+ * consumers and admin share, and one more to each broker of a cluster that leads what they need.
+ * The platform is an argument (`src/index.ts` brings Node's).
  */
 import { Admin } from './admin.ts'
 import { Consumer } from './consumer.ts'
@@ -14,8 +15,16 @@ import { Producer } from './producer.ts'
 import { type ProducerOptions, positive } from './producer-options.ts'
 
 export interface ClientOptions {
-  /** Such as `ws://127.0.0.1:8080/ws`, or `wss:` behind a proxy that does TLS. */
-  readonly url: string
+  /**
+   * Such as `ws://127.0.0.1:8080/ws`, or `wss:` behind a proxy that does TLS. Several, in a list or
+   * with commas between them, for brokers of one cluster: any of them will do to begin with.
+   */
+  readonly url: string | readonly string[]
+  /**
+   * False for a client that reaches the brokers at one address only, such as a proxy's: whichever
+   * broker is there passes on what others lead. Default: true.
+   */
+  readonly followLeaders?: boolean
   /** Names this client in its diagnostics events; the protocol has no place for it. */
   readonly clientId?: string
   /** How long an answer may take before the connection is given up. Default: 30000. */
@@ -35,14 +44,13 @@ export class Client implements AsyncDisposable {
 
   /** Throws TypeError or RangeError for wrong options. */
   constructor(options: ClientOptions, platform: Platform) {
-    const { protocol } = new URL(options.url)
-    if (protocol !== 'ws:' && protocol !== 'wss:') {
-      throw new TypeError(`a url begins with ws: or wss:, not ${protocol}`)
-    }
+    const [url, ...moreUrls] = urlsOf(options.url)
     const minMs = positive('reconnectMinMs', options.reconnectMinMs ?? 100)
     this.#link = new Link(
       {
-        url: options.url,
+        url,
+        moreUrls,
+        followLeaders: options.followLeaders ?? true,
         clientId: options.clientId,
         requestTimeoutMs: positive('requestTimeoutMs', options.requestTimeoutMs ?? 30_000),
         creditWindowBytes: positive(
@@ -120,4 +128,17 @@ export class Client implements AsyncDisposable {
   #checkOpen(): void {
     if (this.#closing !== null) throw new ClosedError('client')
   }
+}
+
+function urlsOf(given: string | readonly string[]): [string, ...string[]] {
+  const urls = (typeof given === 'string' ? given.split(',') : given).map((one) => one.trim())
+  for (const url of urls) {
+    const { protocol } = new URL(url)
+    if (protocol !== 'ws:' && protocol !== 'wss:') {
+      throw new TypeError(`a url begins with ws: or wss:, not ${protocol}`)
+    }
+  }
+  const [first, ...others] = urls
+  if (first === undefined) throw new TypeError('a client needs a url')
+  return [first, ...others]
 }

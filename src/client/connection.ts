@@ -62,6 +62,8 @@ export interface ConnectionOptions {
   readonly requestTimeoutMs: number
   /** The window that is asked for when credits are short, bytes. */
   readonly creditWindowBytes: number
+  /** False: the server passes on what others lead. Default: true. */
+  readonly followLeaders?: boolean
 }
 
 export interface ConnectionEvents {
@@ -314,6 +316,7 @@ export class Connection {
     this.#hello = message
     this.#credits = new CreditWindow(message.credits)
     this.#arm()
+    if (this.#options.followLeaders === false) this.#write({ type: 'hello', followLeaders: false })
     this.#events.opened(this)
   }
 
@@ -496,6 +499,7 @@ function serverError(message: ServerMessages['error']): ServerError {
   return new ServerError(message.code, message.message, {
     retriable: message.retriable,
     codeName: message.name,
+    leader: message.leader,
   })
 }
 

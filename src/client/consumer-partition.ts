@@ -10,12 +10,13 @@
  * taken. The two together are kept at `share`; only the last push may exceed it.
  */
 import { ErrorCode } from '../errors/error-code.ts'
-import type { ServerMessage, ServerMessages } from '../wire/websocket/messages.ts'
+import type { LeaderHint, ServerMessage, ServerMessages } from '../wire/websocket/messages.ts'
 import { OFFSET_EARLIEST, OFFSET_LATEST } from '../wire/websocket/messages.ts'
 import type { Connection, SubscriptionSink } from './connection.ts'
 import type { ConsumerRecord, ConsumerSettings, StartOffset } from './consumer-options.ts'
 import { ConnectionError, errorOfCode, MillraceError, ServerError } from './errors.ts'
 import { Fifo } from './fifo.ts'
+import { isMisplaced } from './leaders.ts'
 import type { AnswerHandler } from './pending-requests.ts'
 import type { Platform } from './platform.ts'
 import { decodePushed, type PushedBatch, splitPush } from './pushed-batch.ts'
@@ -23,12 +24,18 @@ import { backoffMs } from './wait.ts'
 
 /** The most in one push: it bounds by how much a partition may exceed its share. */
 const PUSH_BYTES_MAX = 1024 * 1024
+/** So often a leader is asked that does not know the topic yet. */
+const LATE_TRIES = 10
 
 export interface PartitionEvents {
   /** There is something to take. */
   available(partition: ConsumerPartition): void
   /** It does not go on by itself. */
   failed(partition: ConsumerPartition, error: MillraceError): void
+  /** Somebody else leads it, perhaps who the hint says. */
+  misplaced(partition: ConsumerPartition, hint: LeaderHint | null): void
+  /** Whether it is read from a broker that was found by asking another one. */
+  isElsewhere(partition: ConsumerPartition): boolean
 }
 
 /** Events of one batch that are being taken. */
@@ -125,6 +132,12 @@ export class ConsumerPartition {
   detach(): void {
     this.#forget()
     this.#connection = null
+  }
+
+  /** It is read from somebody else; what was pushed stays. */
+  leave(): void {
+    void this.#unsubscribe()
+    this.detach()
   }
 
   #forget(): void {
@@ -254,8 +267,8 @@ export class ConsumerPartition {
 
   #ended(message: ServerMessages['ended']): void {
     this.#forget()
-    const { code, name: codeName, retriable } = message
-    this.#refused(new ServerError(code, message.message, { codeName, retriable }))
+    const { code, name: codeName, retriable, leader } = message
+    this.#refused(new ServerError(code, message.message, { codeName, retriable, leader }))
   }
 
   #refused(error: MillraceError): void {
@@ -272,10 +285,16 @@ export class ConsumerPartition {
       this.#retryLater(retry)
       return
     }
-    // A topic that is gone does not come back by waiting.
-    if (error.retriable && error.code !== ErrorCode.UNKNOWN_TOPIC_OR_PARTITION) {
-      this.#retryLater(retry)
-    } else this.#fail(error)
+    // A topic that is gone does not come back by waiting; its leader may hear of it last.
+    const isGone = error.code === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+    const isLate = isGone && this.#failures < LATE_TRIES && this.#events.isElsewhere(this)
+    if (!error.retriable || (isGone && !isLate)) {
+      this.#fail(error)
+      return
+    }
+    this.#retryLater(retry)
+    if (!isMisplaced(error.code) && !isLate) return
+    this.#events.misplaced(this, error instanceof ServerError ? error.leader : null)
   }
 
   #retryLater(retry: ConsumerSettings['retry']): void {

@@ -4,7 +4,7 @@
  * more: an application that is slow is pushed to slowly, and nobody else is.
  */
 import { ErrorCode } from '../errors/error-code.ts'
-import type { Connection } from './connection.ts'
+import { ConsumerLanes } from './consumer-lanes.ts'
 import {
   type Assignment,
   type ConsumerBatch,
@@ -17,7 +17,7 @@ import {
 } from './consumer-options.ts'
 import { ConsumerPartition } from './consumer-partition.ts'
 import { MillraceError } from './errors.ts'
-import type { Link, LinkUser, WaitOptions } from './link.ts'
+import type { Link, WaitOptions } from './link.ts'
 import { askTopicCounts } from './topic-counts.ts'
 import { abortable, backoffMs, type Deferred, deferred, sleep } from './wait.ts'
 
@@ -25,7 +25,7 @@ import { abortable, backoffMs, type Deferred, deferred, sleep } from './wait.ts'
  * Made by `client.consumer()`. Iterate it for events, or `batches()` for arrays of them; leaving
  * the loop closes it. One loop at a time.
  */
-export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncDisposable {
+export class Consumer implements AsyncIterable<ConsumerRecord>, AsyncDisposable {
   readonly #link: Link
   readonly #settings: ConsumerSettings
   readonly #signal: AbortSignal | undefined
@@ -37,9 +37,7 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
   #current: ConsumerPartition | null = null
   #errors: MillraceError[] = []
   #waiter: Deferred<void> | null = null
-  #connection: Connection | null = null
-  /** Push credits of the connection that are ours, bytes. */
-  #reserved = 0
+  readonly #lanes: ConsumerLanes
   /** Calls of `next` that are not settled; they are served one after the other. */
   #turns: Promise<unknown> = Promise.resolve()
   #turnsCount = 0
@@ -54,10 +52,12 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
     this.#settings = consumerSettings(options)
     this.#signal = options.signal
     this.#onClosed = onClosed
+    const { bufferBytes } = this.#settings
+    this.#lanes = new ConsumerLanes(link, bufferBytes, (error) => this.#failed(error))
     for (const { topic, partition, offset } of options.assignments ?? []) {
-      this.#add(topic, partition, offset ?? this.#settings.from)
+      this.#lanes.await([this.#add(topic, partition, offset ?? this.#settings.from)])
     }
-    link.attach(this)
+    this.#lanes.start()
     if (options.topics !== undefined && options.topics.length > 0) void this.#watch(options.topics)
   }
 
@@ -134,12 +134,8 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
     this.#ended.abort()
     this.#wake()
     const gone = [...this.#partitions.values()].map((partition) => partition.close())
-    const connection = this.#connection
     await Promise.all(gone)
-    connection?.reservePush(-this.#reserved)
-    this.#reserved = 0
-    this.#connection = null
-    this.#link.detach(this)
+    this.#lanes.close()
     this.#onClosed()
   }
 
@@ -159,17 +155,18 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
   /** Reads these as well. */
   assign(assignments: readonly Required<Assignment>[]): void {
     const added = assignments.map((at) => this.#add(at.topic, at.partition, at.offset))
-    const connection = this.#connection
     // Credits that are still under way home would be granted twice.
     void this.#gone.then(() => {
-      if (connection !== this.#connection) return
-      this.#begin(added.filter((partition) => this.#reads(partition)))
+      this.#lanes.begin(added.filter((partition) => this.#reads(partition)))
     })
   }
 
   /** Reads all that it reads no more; what was fetched and not taken is dropped. */
   unassign(): void {
-    const gone = [...this.#partitions.values()].map((partition) => partition.close())
+    const gone = [...this.#partitions.values()].map((partition) => {
+      this.#lanes.remove(partition)
+      return partition.close()
+    })
     this.#partitions.clear()
     this.#available.clear()
     this.#current = null
@@ -305,6 +302,10 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
       events: {
         available: (one) => this.#offer(one),
         failed: (_, error) => this.#failed(error),
+        misplaced: (one, hint) => {
+          this.#link.leaders.refused(one.topic, one.partition, hint)
+        },
+        isElsewhere: (one) => this.#lanes.isElsewhere(one),
       },
     })
     this.#partitions.set(key, added)
@@ -314,30 +315,6 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
   #failed(error: MillraceError): void {
     this.#errors.push(error)
     this.#wake()
-  }
-
-  connected(connection: Connection): void {
-    this.#connection = connection
-    this.#reserved = Math.min(this.#settings.bufferBytes, connection.pushBytesLeft)
-    connection.reservePush(this.#reserved)
-    const share = this.#share()
-    for (const partition of this.#partitions.values()) partition.attach(connection, share, share)
-  }
-
-  disconnected(): void {
-    this.#connection = null
-    this.#reserved = 0
-    for (const partition of this.#partitions.values()) partition.detach()
-  }
-
-  /** Each partition's part of the buffer. */
-  #share(): number {
-    const share = Math.floor(this.#reserved / Math.max(1, this.#partitions.size))
-    if (share === 0 && this.#partitions.size > 0) {
-      const message = 'the connection has no push credits left for this consumer'
-      this.#failed(new MillraceError(ErrorCode.POLICY_VIOLATION, message))
-    }
-    return share
   }
 
   /** Reads all partitions of these topics, also those that are still to come. */
@@ -378,25 +355,8 @@ export class Consumer implements LinkUser, AsyncIterable<ConsumerRecord>, AsyncD
         added.push(this.#add(topic, partition, start))
       }
     }
-    this.#begin(added)
+    this.#lanes.begin(added)
     if (failure !== null) throw failure
-  }
-
-  /** The others give up part of the buffer; what they were granted already counts until then. */
-  #begin(added: readonly ConsumerPartition[]): void {
-    const connection = this.#connection
-    if (connection === null || added.length === 0) return
-    const share = this.#share()
-    let free = this.#reserved
-    for (const partition of this.#partitions.values()) {
-      partition.share = share
-      free -= Math.max(0, partition.outstanding)
-    }
-    for (const partition of added) {
-      const credits = Math.max(0, Math.min(share, free))
-      free -= credits
-      partition.attach(connection, share, credits)
-    }
   }
 }
 

@@ -3,6 +3,7 @@
  * name, `retriable` says whether the same call may succeed later. Browser-safe.
  */
 import { ErrorCode, errorInfo } from '../errors/error-code.ts'
+import type { LeaderHint } from '../wire/websocket/messages.ts'
 
 export interface MillraceErrorOptions {
   readonly cause?: unknown
@@ -32,7 +33,19 @@ export class MillraceError extends Error {
 }
 
 /** The server answered with an error. */
-export class ServerError extends MillraceError {}
+export class ServerError extends MillraceError {
+  /** Who is to be asked instead: node, leader epoch, URL. Null: nobody, or it was not said. */
+  readonly leader: LeaderHint | null
+
+  constructor(
+    code: number,
+    message: string,
+    options: MillraceErrorOptions & { readonly leader?: LeaderHint | undefined } = {},
+  ) {
+    super(code, message, options)
+    this.leader = options.leader ?? null
+  }
+}
 
 /** There is no connection, or it was lost before the answer: what was asked may have happened. */
 export class ConnectionError extends MillraceError {

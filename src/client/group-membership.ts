@@ -1,6 +1,7 @@
 /**
  * Is a member of a group over whatever connection there is: joins, and joins again when it was
- * lost. What it is told goes to its owner, which says what it has given back.
+ * lost; over a connection to the group's coordinator once a broker has said that it is another one.
+ * What it is told goes to its owner, which says what it has given back.
  *
  *   away ── connection, the owner is ready ──> joining ──> in ──> away
  *                                                connection lost, or the group has lost it
@@ -37,6 +38,8 @@ export class GroupMembership implements LinkUser {
   readonly #link: Link
   readonly #settings: GroupSettings
   readonly #events: MembershipEvents
+  /** Over which it joins. */
+  #at: Link
   #connection: Connection | null = null
   /** Its number on the connection; null: it is no member. */
   #member: number | null = null
@@ -47,6 +50,7 @@ export class GroupMembership implements LinkUser {
 
   constructor(link: Link, settings: GroupSettings, events: MembershipEvents) {
     this.#link = link
+    this.#at = link
     this.#settings = settings
     this.#events = events
   }
@@ -70,6 +74,16 @@ export class GroupMembership implements LinkUser {
     this.#cancelRetry?.()
     this.#cancelRetry = null
     this.#away()
+    // Any broker knows who coordinates the group now.
+    this.#goTo(this.#link)
+  }
+
+  #goTo(link: Link): void {
+    if (link === this.#at || this.#isClosed) return
+    this.#at.detach(this)
+    this.#at = link
+    this.#connection = null
+    link.attach(this)
   }
 
   /** Becomes a member, unless it is one or is about to. */
@@ -119,9 +133,20 @@ export class GroupMembership implements LinkUser {
       backoffMs(this.#failures++, this.#settings.retry, random()),
       () => {
         this.#cancelRetry = null
-        this.join()
+        const elsewhere = this.#coordinatorOf(error)
+        if (elsewhere === this.#at) this.join()
+        else this.#goTo(elsewhere)
       },
     )
+  }
+
+  /** Where to go on after a refusal. */
+  #coordinatorOf(error: MillraceError): Link {
+    if (error.code !== ErrorCode.NOT_COORDINATOR) return this.#at
+    const hint = error instanceof ServerError ? error.leader : null
+    if (hint === null) return this.#link
+    this.#link.leaders.learnNode(hint)
+    return this.#link.leaders.linkOf(hint[0])
   }
 
   #away(): void {
@@ -171,7 +196,7 @@ export class GroupMembership implements LinkUser {
     const member = this.#member
     this.#member = null
     this.#memberId = null
-    this.#link.detach(this)
+    this.#at.detach(this)
     if (connection === null || member === null || !connection.isOpen) return
     connection.dropMember(member)
     await connection.request({ type: 'leaveGroup', member }, 'done').catch(() => {})

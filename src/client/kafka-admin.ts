@@ -6,6 +6,7 @@ import { ZERO_UUID } from '../base/uuid.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { ApiKey, type ResponseOf } from '../wire/kafka/api.ts'
 import { check, missing } from './admin-error.ts'
+import { KafkaBrokers } from './kafka-brokers.ts'
 import { type ConnectOptions, KafkaConnection } from './kafka-connection.ts'
 
 const RESOURCE_TOPIC = 2
@@ -39,7 +40,7 @@ export interface PartitionDescription {
   readonly leaderEpoch: number
   readonly replicas: readonly number[]
   readonly inSyncReplicas: readonly number[]
-  /** Offsets are null where the partition's leader is not the broker that was asked. */
+  /** Offsets are null where nobody leads the partition. */
   readonly logStartOffset: number | null
   readonly highWatermark: number | null
 }
@@ -57,10 +58,12 @@ type TopicMetadata = ResponseOf<typeof ApiKey.METADATA>['topics'][number]
 export class KafkaAdmin {
   readonly options: ConnectOptions
   readonly connection: KafkaConnection
+  readonly brokers: KafkaBrokers
 
   private constructor(options: ConnectOptions, connection: KafkaConnection) {
     this.options = options
     this.connection = connection
+    this.brokers = new KafkaBrokers(options, connection)
   }
 
   static async connect(options: ConnectOptions): Promise<KafkaAdmin> {
@@ -68,7 +71,7 @@ export class KafkaAdmin {
   }
 
   close(): void {
-    this.connection.close()
+    this.brokers.close()
   }
 
   /** Creates one topic. `validateOnly` creates none and still finds everything that is wrong. */
@@ -164,13 +167,16 @@ export class KafkaAdmin {
     name: string,
     before: ReadonlyMap<number, number>,
   ): Promise<Map<number, number>> {
-    const partitions = [...before].map(([partitionIndex, offset]) => ({ partitionIndex, offset }))
-    const answer = await this.connection.request(ApiKey.DELETE_RECORDS, () => ({
-      topics: [{ name, partitions }],
-      timeoutMs: this.options.timeoutMs,
-    }))
+    const { timeoutMs } = this.options
+    const answers = await this.brokers.atLeaders(name, [...before.keys()], (connection, mine) => {
+      const partitions = mine.map((partitionIndex) => {
+        return { partitionIndex, offset: before.get(partitionIndex) as number }
+      })
+      const topics = [{ name, partitions }]
+      return connection.request(ApiKey.DELETE_RECORDS, () => ({ topics, timeoutMs }))
+    })
     const starts = new Map<number, number>()
-    for (const one of answer.topics.flatMap((topic) => topic.partitions)) {
+    for (const one of answers.flatMap(({ topics }) => topics.flatMap((t) => t.partitions))) {
       check(`${name}-${one.partitionIndex}`, one.errorCode)
       starts.set(one.partitionIndex, one.lowWatermark)
     }
@@ -179,26 +185,22 @@ export class KafkaAdmin {
 
   /**
    * The first offset at or after a time, or at EARLIEST or LATEST, by partition: −1 where there is
-   * none, nothing where the partition's leader is another broker.
+   * none, nothing where nobody leads the partition.
    */
   async offsets(
     name: string,
     partitions: readonly number[],
     timestamp: number,
   ): Promise<Map<number, number>> {
-    const answer = await this.connection.request(ApiKey.LIST_OFFSETS, () => ({
-      replicaId: -1,
-      isolationLevel: 0,
-      topics: [
-        {
-          name,
-          partitions: partitions.map((partitionIndex) => ({ partitionIndex, timestamp })),
-        },
-      ],
-      timeoutMs: this.options.timeoutMs,
-    }))
+    const { timeoutMs } = this.options
+    const answers = await this.brokers.atLeaders(name, partitions, (connection, mine) => {
+      const wanted = mine.map((partitionIndex) => ({ partitionIndex, timestamp }))
+      const topics = [{ name, partitions: wanted }]
+      const body = { replicaId: -1, isolationLevel: 0, topics, timeoutMs }
+      return connection.request(ApiKey.LIST_OFFSETS, () => body)
+    })
     const offsets = new Map<number, number>()
-    for (const one of answer.topics.flatMap((topic) => topic.partitions)) {
+    for (const one of answers.flatMap(({ topics }) => topics.flatMap((t) => t.partitions))) {
       if (one.errorCode === ErrorCode.NONE) offsets.set(one.partitionIndex, one.offset)
     }
     return offsets

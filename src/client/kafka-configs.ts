@@ -57,16 +57,6 @@ export class KafkaConfigs {
     this.#connection = connection
   }
 
-  /** The id of the broker that is connected to, where there is one only; else the controller's. */
-  async brokerId(): Promise<number> {
-    const cluster = await this.#connection.request(ApiKey.DESCRIBE_CLUSTER, () => ({
-      includeClusterAuthorizedOperations: false,
-    }))
-    check('the cluster', cluster.errorCode, cluster.errorMessage)
-    const [first] = cluster.brokers
-    return cluster.brokers.length === 1 && first ? first.brokerId : cluster.controllerId
-  }
-
   /** Every option of a resource, sorted by name; or only those named. */
   async describe(
     resource: ConfigResource,

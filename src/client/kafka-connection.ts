@@ -88,6 +88,10 @@ export class KafkaConnection {
     return connection
   }
 
+  get isOpen(): boolean {
+    return this.#failure === null
+  }
+
   /** True when there is a version of it that both sides know. */
   serves(apiKey: SupportedApiKey): boolean {
     const own = SUPPORTED_APIS.find((api) => api.apiKey === apiKey)

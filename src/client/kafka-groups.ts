@@ -5,7 +5,8 @@
 import { ErrorCode } from '../errors/error-code.ts'
 import { ApiKey, DecodeError, Reader, type ResponseOf } from '../wire/kafka/api.ts'
 import { check, missing } from './admin-error.ts'
-import { type ConnectOptions, KafkaConnection } from './kafka-connection.ts'
+import type { KafkaBrokers } from './kafka-brokers.ts'
+import type { KafkaConnection } from './kafka-connection.ts'
 
 export interface GroupSummary {
   readonly groupId: string
@@ -50,26 +51,19 @@ const COORDINATOR_TRIES = 20
 const COORDINATOR_PAUSE_MS = 250
 
 export class KafkaGroups {
-  readonly #options: ConnectOptions
-  readonly #connection: KafkaConnection
-  /** By address; closed with this. */
-  readonly #others = new Map<string, KafkaConnection>()
+  readonly #brokers: KafkaBrokers
 
-  constructor(options: ConnectOptions, connection: KafkaConnection) {
-    this.#options = options
-    this.#connection = connection
-  }
-
-  close(): void {
-    for (const connection of this.#others.values()) connection.close()
+  constructor(brokers: KafkaBrokers) {
+    this.#brokers = brokers
   }
 
   /** Of all brokers, by name. */
   async list(): Promise<GroupSummary[]> {
-    const cluster = await this.#connection.request(ApiKey.METADATA, () => ({ topics: [] }))
+    const cluster = await this.#brokers.first.request(ApiKey.METADATA, () => ({ topics: [] }))
     const groups: GroupSummary[] = []
     for (const broker of cluster.brokers) {
-      const connection = cluster.brokers.length === 1 ? this.#connection : await this.#at(broker)
+      const connection =
+        cluster.brokers.length === 1 ? this.#brokers.first : await this.#brokers.at(broker)
       const answer = await connection.request(ApiKey.LIST_GROUPS, () => ({
         statesFilter: [],
         typesFilter: [],
@@ -170,7 +164,7 @@ export class KafkaGroups {
 
   async #coordinatorOf(groupId: string): Promise<KafkaConnection> {
     for (let tries = 1; ; tries++) {
-      const answer = await this.#connection.request(ApiKey.FIND_COORDINATOR, (version) => ({
+      const answer = await this.#brokers.first.request(ApiKey.FIND_COORDINATOR, (version) => ({
         keyType: GROUP_KEY_TYPE,
         ...(version >= KEYS_VERSION ? { coordinatorKeys: [groupId] } : { key: groupId }),
       }))
@@ -180,20 +174,10 @@ export class KafkaGroups {
         found.errorCode === ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
       if (!isRetriable || tries === COORDINATOR_TRIES) {
         check(`the coordinator of ${groupId}`, found.errorCode, found.errorMessage)
-        return this.#at(found)
+        return this.#brokers.at(found)
       }
       await new Promise((resolve) => setTimeout(resolve, COORDINATOR_PAUSE_MS))
     }
-  }
-
-  async #at({ host, port }: { host: string; port: number }): Promise<KafkaConnection> {
-    if (host === this.#options.host && port === this.#options.port) return this.#connection
-    const address = `${host}:${port}`
-    const known = this.#others.get(address)
-    if (known !== undefined) return known
-    const connection = await KafkaConnection.open({ ...this.#options, host, port })
-    this.#others.set(address, connection)
-    return connection
   }
 }
 

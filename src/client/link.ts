@@ -1,11 +1,14 @@
 /**
  * Keeps a connection to the server: opens it when somebody needs it, opens the next one when it is
- * lost, later and later while that fails (exponential backoff with jitter). Producers and consumers
- * attach themselves and are told of every connection; whoever has a single question asks `request`.
+ * lost, later and later while that fails (exponential backoff with jitter). A client's first link
+ * takes any of the brokers it knows; those that `leaders` opens go to one broker each. Producers
+ * and consumers attach themselves and are told of every connection; whoever has a single question
+ * asks `request`.
  */
 import type { ServerMessage, ServerMessages } from '../wire/websocket/messages.ts'
 import { Connection, type ConnectionOptions, type RequestMessage } from './connection.ts'
 import { ClosedError, ConnectionError, type MillraceError } from './errors.ts'
+import { Leaders } from './leaders.ts'
 import type { Platform } from './platform.ts'
 import {
   abortable,
@@ -18,8 +21,12 @@ import {
 
 /** A connection that lived for so long ends the series of failures before it. */
 const SETTLED_MS = 10_000
+/** Who waits for a new leader asks at least so often. */
+const LEADERS_RETRY_MS_MAX = 1000
 
 export interface LinkOptions extends ConnectionOptions {
+  /** Of other brokers of the same cluster: one after another is tried. */
+  readonly moreUrls?: readonly string[]
   /** Names the client in its events. */
   readonly clientId?: string | undefined
   readonly reconnect: BackoffOptions
@@ -54,10 +61,43 @@ export class Link {
   #failures = 0
   #cancelRetry: (() => void) | null = null
   #isClosed = false
+  /** The broker at the other end, or that was there last. */
+  #node: number | null = null
+  /** Which of the URLs is next. */
+  #turn = 0
+  #url: string
+  /** Of all links of a client. */
+  readonly leaders: Leaders<Link>
+  readonly #isMain: boolean
 
-  constructor(options: LinkOptions, platform: Platform) {
+  /** `leaders`: whoever opens a link to one broker. */
+  constructor(options: LinkOptions, platform: Platform, leaders: Leaders<Link> | null = null) {
     this.#options = options
+    this.#url = options.url
     this.platform = platform
+    this.#isMain = leaders === null
+    this.leaders = leaders ?? this.#makeLeaders()
+  }
+
+  #makeLeaders(): Leaders<Link> {
+    const { platform } = this
+    const options = this.#options
+    return new Leaders<Link>({
+      main: this,
+      follows: options.followLeaders !== false,
+      mainNode: () => this.#node,
+      open: (url) => new Link({ ...options, url, moreUrls: [] }, platform, this.leaders),
+      close: (link) => link.close(),
+      isOpen: (link) => link.connection !== null,
+      ask: (topics, signal) =>
+        this.request({ type: 'metadata', topics: [...topics] }, 'metadata', {
+          repeat: true,
+          signal,
+        }),
+      timers: platform.timers,
+      random: () => platform.random(),
+      retry: { minMs: options.reconnect.minMs, maxMs: LEADERS_RETRY_MS_MAX },
+    })
   }
 
   /** The open connection, or null. */
@@ -132,6 +172,7 @@ export class Link {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#cancelRetry?.()
+    if (this.#isMain) this.leaders.close()
     const error = new ClosedError('client')
     this.#latest?.close(error)
     this.#rejectWaiting(error)
@@ -139,19 +180,31 @@ export class Link {
 
   #start(): void {
     if (this.#latest !== null || this.#cancelRetry !== null || this.#isClosed) return
-    this.#latest = new Connection(this.#options, this.platform, {
+    const urls = this.#urls()
+    this.#url = urls[this.#turn % urls.length] as string
+    const options = { ...this.#options, url: this.#url }
+    this.#latest = new Connection(options, this.platform, {
       opened: (connection) => this.#opened(connection),
       closed: (_, error) => this.#lost(error),
     })
+  }
+
+  /** The brokers that will do. */
+  #urls(): readonly string[] {
+    const { url, moreUrls = [] } = this.#options
+    return this.#isMain ? [...new Set([url, ...moreUrls, ...this.leaders.urls])] : [url]
   }
 
   #opened(connection: Connection): void {
     this.#current = connection
     this.#openedMs = this.platform.timers.monotonicMs()
     const { server, node, cluster } = connection.hello
-    const { url, clientId } = this.#options
+    this.#node = node
+    const url = this.#url
+    const { clientId } = this.#options
     const channel = this.platform.events?.connect
     if (channel?.hasSubscribers) channel.publish({ url, clientId, server, node, cluster })
+    if (this.#isMain) this.leaders.mainOpened()
     for (const waiter of this.#waiting.splice(0)) waiter.resolve(connection)
     for (const user of this.#users) {
       if (this.#current === connection) user.connected(connection)
@@ -165,13 +218,17 @@ export class Link {
     this.#latest = null
     this.#current = null
     if (events?.disconnect.hasSubscribers) {
-      const { url, clientId } = this.#options
-      events.disconnect.publish({ url, clientId, error })
+      const { clientId } = this.#options
+      events.disconnect.publish({ url: this.#url, clientId, error })
     }
     if (!error.retriable) this.#rejectWaiting(error)
     if (wasOpen) for (const user of this.#users) user.disconnected(error)
     if (this.#isClosed) return
-    const delayMs = backoffMs(this.#failures, this.#options.reconnect, random())
+    this.leaders.lost(this)
+    this.#turn++
+    // A round of all brokers counts as one try.
+    const rounds = Math.floor(this.#failures / this.#urls().length)
+    const delayMs = backoffMs(rounds, this.#options.reconnect, random())
     this.#failures++
     this.#cancelRetry = timers.after(delayMs, () => {
       this.#cancelRetry = null

@@ -74,6 +74,8 @@ export class PartitionQueue {
   readonly #rules: QueueRules
   readonly #platform: Platform
   readonly #events: QueueEvents
+  /** Whoever sent its last batch. */
+  sentOver: unknown = null
   #open: ProduceBatch | null = null
   readonly #sealed = new Fifo<ProduceBatch>()
   /** Numbered, in the order of their numbers: in flight, or to be sent again. */
@@ -112,6 +114,11 @@ export class PartitionQueue {
 
   get isEmpty(): boolean {
     return this.#open === null && this.#unsentCount === 0 && this.#sent.length === 0
+  }
+
+  /** Whether a batch has no answer yet. */
+  get hasInFlight(): boolean {
+    return this.#inFlightCount > 0
   }
 
   /** The identity that may not be used any more; null when any will do. */

@@ -1,8 +1,9 @@
 /** One produce message: batches of several partitions, and what becomes of each by the answer. */
 import { ErrorCode } from '../errors/error-code.ts'
-import type { ServerMessage } from '../wire/websocket/messages.ts'
+import type { LeaderHint, ServerMessage } from '../wire/websocket/messages.ts'
 import type { Connection } from './connection.ts'
 import { ConnectionError, errorOfCode, type MillraceError, ServerError } from './errors.ts'
+import { isMisplaced } from './leaders.ts'
 import type { PartitionQueue } from './partition-queue.ts'
 import type { AnswerHandler } from './pending-requests.ts'
 import type { Platform } from './platform.ts'
@@ -18,18 +19,23 @@ const ENVELOPE_BYTES_MAX = 64
 const ENTRY_BYTES_MAX = 24
 const UTF8_BYTES_PER_UNIT = 3
 
+type Misplaced = (queue: PartitionQueue, hint: LeaderHint | null) => void
+
 export class ProduceRequest implements AnswerHandler {
   readonly #acks: 0 | 1 | -1
   readonly #platform: Platform
+  readonly #misplaced: Misplaced
   readonly #queues: PartitionQueue[] = []
   readonly #batches: ProduceBatch[] = []
   #sentMs = 0
   #bytes = ENVELOPE_BYTES_MAX
   #envelopeBytes = ENVELOPE_BYTES_MAX
 
-  constructor(acks: 0 | 1 | -1, platform: Platform) {
+  /** `misplaced`: somebody else leads the queue's partition, perhaps who the hint says. */
+  constructor(acks: 0 | 1 | -1, platform: Platform, misplaced: Misplaced = () => {}) {
     this.#acks = acks
     this.#platform = platform
+    this.#misplaced = misplaced
   }
 
   get count(): number {
@@ -92,6 +98,7 @@ export class ProduceRequest implements AnswerHandler {
       const error = errorOfCode(code, text)
       if (error === null) queue.stored(batch, baseOffset, appendTimeMs)
       else {
+        if (isMisplaced(code)) this.#misplaced(queue, hintAt(message, index))
         queue.refused(batch, error, nowMs)
         failed++
       }
@@ -115,6 +122,11 @@ export class ProduceRequest implements AnswerHandler {
     const { count: partitions, bytes } = this
     channel.publish({ partitions, bytes, durationMs: nowMs - this.#sentMs, failed })
   }
+}
+
+function hintAt(message: ServerMessage, index: number): LeaderHint | null {
+  const leaders = message.type === 'produced' ? message.leaders : undefined
+  return leaders?.find(([at]) => at === index)?.[1] ?? null
 }
 
 function entryBytesMax(batch: ProduceBatch): number {

@@ -1,20 +1,15 @@
 /**
- * Sends what the queues of a producer have, in turn, while the connection has room for it; finds
- * producer ids for them, and looks after them when their time comes. One for each producer.
+ * Sends what the queues of a producer have, each to the broker that leads its partition
+ * (`sender-lane.ts`); finds producer ids for them, and looks after them when their time comes. One
+ * for each producer.
  */
-import type { Connection } from './connection.ts'
+import type { LeaderHint } from '../wire/websocket/messages.ts'
 import { MillraceError } from './errors.ts'
-import type { Link, LinkUser } from './link.ts'
+import type { Link } from './link.ts'
 import type { PartitionQueue } from './partition-queue.ts'
 import type { ProduceBatch, ProducerIdentity } from './produce-batch.ts'
-import {
-  ProduceRequest,
-  REQUEST_BYTES,
-  REQUEST_PARTITIONS_MAX,
-  tooLarge,
-} from './produce-request.ts'
-import type { CreditWaiter } from './produce-turns.ts'
 import type { ProducerSettings } from './producer-options.ts'
+import { type LaneEvents, SenderLane } from './sender-lane.ts'
 import { backoffMs, sleep } from './wait.ts'
 
 /** Batches do not get smaller than this, however small the window is. */
@@ -29,14 +24,15 @@ export interface SenderEvents {
   expire(nowMs: number): void
 }
 
-export class Sender implements LinkUser, CreditWaiter {
+export class Sender implements LaneEvents {
   readonly #link: Link
   readonly #settings: ProducerSettings
   readonly #events: SenderEvents
   /** Queues that hold something. */
   readonly #active = new Set<PartitionQueue>()
-  /** Queues that may have something to send, in turn. */
-  readonly #ready = new Set<PartitionQueue>()
+  readonly #main: SenderLane
+  readonly #lanes = new Map<Link, SenderLane>()
+  readonly #forgetLeaders: () => void
   #identity: ProducerIdentity | null = null
   #isIdentifying = false
   #isPumpQueued = false
@@ -48,7 +44,10 @@ export class Sender implements LinkUser, CreditWaiter {
     this.#link = link
     this.#settings = settings
     this.#events = events
-    link.attach(this)
+    this.#main = new SenderLane(link, settings.acks, this)
+    this.#lanes.set(link, this.#main)
+    this.#forgetLeaders = link.leaders.onChanged(() => this.#moveAll())
+    link.attach(this.#main)
   }
 
   /** Queues that hold something; some may have become empty meanwhile. */
@@ -59,8 +58,8 @@ export class Sender implements LinkUser, CreditWaiter {
   /** Nothing is sent any more; what the queues hold fails with `error`. */
   close(error: MillraceError): void {
     this.#ended.abort()
-    this.#link.detach(this)
-    this.#link.connection?.forget(this)
+    this.#forgetLeaders()
+    for (const lane of this.#lanes.values()) lane.close()
     for (const queue of [...this.#active]) queue.abandon(error)
     this.#cancelWake?.()
   }
@@ -72,20 +71,9 @@ export class Sender implements LinkUser, CreditWaiter {
     this.schedule(batch.dueMs > nowMs ? batch.dueMs : batch.deadlineMs)
   }
 
-  connected(connection: Connection): void {
-    this.#fitBatches(connection)
-    for (const queue of this.#active) this.touch(queue)
-  }
-
-  disconnected(): void {}
-
-  sendMore(): void {
-    this.#pump()
-  }
-
   /** It may have something to send. */
   touch(queue: PartitionQueue): void {
-    this.#ready.add(queue)
+    this.#laneOf(queue).ready.add(queue)
     this.queuePump()
   }
 
@@ -101,75 +89,76 @@ export class Sender implements LinkUser, CreditWaiter {
   }
 
   #pump(): void {
-    const connection = this.#link.connection
-    if (connection?.isOpen) this.#fitBatches(connection)
-    while (this.#ready.size > 0 && connection?.isOpen) {
-      if (!this.#sendOne(connection)) break
-    }
-    if (connection?.isOpen) return
-    // What waits for a connection still has its time.
-    const nowMs = this.#link.platform.timers.monotonicMs()
-    for (const queue of this.#ready) this.schedule(queue.wakeMs(nowMs))
+    this.#fitBatches()
+    for (const lane of this.#lanes.values()) lane.pump()
   }
 
   /**
-   * Batches become no larger than the connection can carry: one that exceeds the credits which the
-   * server has to give would wait until its time is over. They grow again with the window.
+   * Batches become no larger than the connections can carry: one that exceeds the credits which a
+   * server has to give would wait until its time is over. They grow again with the windows.
    */
-  #fitBatches(connection: Connection): void {
+  #fitBatches(): void {
+    let most = Number.POSITIVE_INFINITY
+    for (const { connection } of this.#lanes.values()) {
+      if (connection === null) continue
+      most = Math.min(most, connection.produceBytesMax, connection.hello.limits.batchBytes)
+    }
+    if (most === Number.POSITIVE_INFINITY) return
     const { batchBytes, rules } = this.#settings
-    const most = Math.min(connection.produceBytesMax, connection.hello.limits.batchBytes)
     rules.batchBytes = Math.min(batchBytes, Math.max(BATCH_BYTES_MIN, most - ENVELOPE_ROOM))
   }
 
-  /** Sends one message; false when there is nothing that may be sent now. */
-  #sendOne(connection: Connection): boolean {
-    const nowMs = this.#link.platform.timers.monotonicMs()
-    const request = new ProduceRequest(this.#settings.acks, this.#link.platform)
-    const chosen: PartitionQueue[] = []
-    for (const queue of this.#ready) {
-      const batch = this.#peek(queue, connection, nowMs)
-      this.schedule(queue.wakeMs(nowMs))
-      if (batch === null) {
-        this.#ready.delete(queue)
-        if (queue.isEmpty) this.#active.delete(queue)
-        continue
-      }
-      const bytes = request.bytesWith(batch)
-      if (request.count === 0) {
-        if (!connection.mayProduce(this, bytes)) return false
-      } else if (bytes > Math.min(REQUEST_BYTES, connection.produceBytesLeft)) break
-      else if (request.envelopeBytesWith(batch) > connection.hello.limits.envelopeBytes) break
-      request.add(queue, batch)
-      chosen.push(queue)
-      if (request.count === REQUEST_PARTITIONS_MAX) break
-    }
-    if (request.count === 0) return false
-    // To the end: every partition gets its turn.
-    for (const queue of chosen) this.#ready.delete(queue)
-    request.send(connection)
-    for (const queue of chosen) this.#ready.add(queue)
-    return true
+  // —— who leads ——
+
+  #laneOf(queue: PartitionQueue): SenderLane {
+    const link = this.#link.leaders.linkFor(queue.topic, queue.partition)
+    const lane = this.#lanes.get(link)
+    if (lane !== undefined) return lane
+    const opened = new SenderLane(link, this.#settings.acks, this)
+    this.#lanes.set(link, opened)
+    link.attach(opened)
+    return opened
   }
 
-  /** What `queue` may send now and the connection can carry. */
-  #peek(queue: PartitionQueue, connection: Connection, nowMs: number): ProduceBatch | null {
-    for (;;) {
-      const batch = queue.peek(nowMs)
-      if (batch === null) {
-        if (!queue.wantsIdentity || !this.#identify(queue)) return null
-        continue
-      }
-      const error = tooLarge(batch, connection.hello.limits.messageBytes)
-      if (error === null) return batch
-      // One that may have been stored keeps its place until its time is over.
-      if (batch.isNumbered) return null
-      queue.rejectUnsent(batch, error)
+  /** Somebody else may lead. */
+  #moveAll(): void {
+    const lanes = [...this.#lanes.values()]
+    for (const lane of lanes) lane.ready.clear()
+    const used = new Set([this.#main])
+    for (const queue of this.#active) {
+      const lane = this.#laneOf(queue)
+      used.add(lane)
+      lane.ready.add(queue)
     }
+    // Connections that nobody needs are not opened again.
+    for (const lane of lanes) {
+      if (used.has(lane) || lane.connection !== null) continue
+      lane.close()
+      this.#lanes.delete(lane.link)
+    }
+    this.queuePump()
   }
 
-  /** Gives the queue a producer id that it has not used; false: one is being asked for. */
-  #identify(queue: PartitionQueue): boolean {
+  // —— LaneEvents ——
+
+  connected(lane: SenderLane): void {
+    this.#fitBatches()
+    for (const queue of this.#active) if (this.#laneOf(queue) === lane) this.touch(queue)
+  }
+
+  sendMore(): void {
+    this.#pump()
+  }
+
+  emptied(queue: PartitionQueue): void {
+    this.#active.delete(queue)
+  }
+
+  misplaced({ topic, partition }: PartitionQueue, hint: LeaderHint | null): void {
+    this.#link.leaders.refused(topic, partition, hint)
+  }
+
+  identify(queue: PartitionQueue): boolean {
     if (this.#identity !== null && this.#identity !== queue.identity) {
       queue.identify(this.#identity)
       return true
@@ -228,7 +217,7 @@ export class Sender implements LinkUser, CreditWaiter {
     this.#events.expire(nowMs)
     for (const queue of this.#active) {
       queue.expire(nowMs)
-      this.#ready.add(queue)
+      this.#laneOf(queue).ready.add(queue)
     }
     this.#events.admit()
     this.#pump()

@@ -21,6 +21,7 @@ export async function askTopicCounts(
     const names = topics.slice(first, first + TOPICS_PER_REQUEST)
     const message = { type: 'metadata', topics: names, create } as const
     const answer = await link.request(message, 'metadata', { repeat: true, signal })
+    link.leaders.learn(answer)
     for (const topic of answer.topics) {
       const error = errorOfCode(topic.errorCode, null)
       counts.set(topic.name, error ?? topic.partitions.length)

@@ -4,6 +4,7 @@
  * thread: other threads are told the few numbers that they need.
  */
 import { assert } from '../base/assert.ts'
+import type { ClusterConfig } from './cluster-config.ts'
 import { DYNAMIC_OPTIONS } from './dynamic-options.ts'
 import type { AdvertisedListener, Endpoint, Listener } from './listeners.ts'
 import type { MemoryPlan } from './memory-plan.ts'
@@ -41,6 +42,8 @@ export interface DerivedConfig {
   readonly logDirs: readonly string[]
   /** Null where nobody has said how much memory there is. */
   readonly memory: MemoryPlan | null
+  /** Null for a broker that is alone. */
+  readonly cluster: ClusterConfig | null
 }
 
 export class BrokerConfig implements DerivedConfig {
@@ -49,6 +52,7 @@ export class BrokerConfig implements DerivedConfig {
   readonly httpListener: Endpoint | null
   readonly logDirs: readonly string[]
   readonly memory: MemoryPlan | null
+  readonly cluster: ClusterConfig | null
   /** One line each, to be logged at start. */
   readonly warnings: readonly string[]
   readonly #set: ReadonlyMap<BrokerOptionName, SetOption>
@@ -70,6 +74,7 @@ export class BrokerConfig implements DerivedConfig {
     this.httpListener = derived.httpListener
     this.logDirs = derived.logDirs
     this.memory = derived.memory
+    this.cluster = derived.cluster
     this.warnings = warnings
     for (const name of Object.keys(BROKER_OPTIONS)) {
       if (isBrokerOption(name)) this.#resolve(name)

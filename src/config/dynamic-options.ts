@@ -15,6 +15,8 @@ export const DYNAMIC_OPTIONS: ReadonlySet<BrokerOptionName> = new Set([
   'default.replication.factor',
   'delete.topic.enable',
   'fetch.max.bytes',
+  'follower.replication.throttled.rate',
+  'leader.replication.throttled.rate',
   'log.cleaner.delete.retention.ms',
   'log.cleaner.max.compaction.lag.ms',
   'log.cleaner.min.cleanable.ratio',

@@ -8,6 +8,7 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { BrokerConfig, type SetOption, type StaticSource } from './broker-config.ts'
 import { checkTogether } from './check-together.ts'
+import { parseCluster } from './cluster-config.ts'
 import {
   type Endpoint,
   formatEndpoint,
@@ -44,6 +45,16 @@ export interface ConfigInputs {
   readonly http?: string
   /** `--shards`. */
   readonly shards?: string
+  /** `--node-id`. */
+  readonly nodeId?: string
+  /** `--controllers`, ID@HOST:PORT separated by commas. */
+  readonly controllers?: string
+  /** `--roles`. */
+  readonly roles?: string
+  /** `--cluster`, HOST:PORT. */
+  readonly cluster?: string
+  /** `--cluster-id`. */
+  readonly clusterId?: string
   /** `--insecure`. */
   readonly insecure?: boolean
   /** `--set`, each name=value. */
@@ -101,6 +112,11 @@ class Loader {
     add('log.dirs', inputs.dataDir, '--data-dir')
     add('millrace.http.listener', inputs.http, '--http')
     add('millrace.shards', inputs.shards, '--shards')
+    add('node.id', inputs.nodeId, '--node-id')
+    add('controller.quorum.voters', inputs.controllers, '--controllers')
+    add('process.roles', inputs.roles, '--roles')
+    add('millrace.cluster.listener', inputs.cluster, '--cluster')
+    add('millrace.cluster.id', inputs.clusterId, '--cluster-id')
     add('millrace.insecure', inputs.insecure === true ? 'true' : undefined, '--insecure')
     if (inputs.kafka !== undefined) {
       const endpoint = parseEndpoint(inputs.kafka)
@@ -224,6 +240,18 @@ class Loader {
         )
       }
     }
+    const cluster = parseCluster(
+      {
+        nodeId: textOf('node.id'),
+        controllers: textOf('controller.quorum.voters'),
+        roles: textOf('process.roles'),
+        listener: textOf('millrace.cluster.listener'),
+        clusterId: textOf('millrace.cluster.id'),
+        secret: textOf('millrace.cluster.secret'),
+        insecure,
+      },
+      this.#problems,
+    )
     const arena = memory?.ingressBytes ?? Number(textOf('millrace.arena.ingress.bytes'))
     this.#problems.push(...checkTogether(textOf, arena))
     if (this.#problems.length > 0) throw new ConfigError(this.#problems)
@@ -231,7 +259,7 @@ class Loader {
       .split(',')
       .map((directory) => resolve(currentDirectory, directory.trim()))
     const doors = { listeners, advertisedListeners: advertised, httpListener: http }
-    return new BrokerConfig(this.#set, { ...doors, logDirs, memory }, this.#warnings)
+    return new BrokerConfig(this.#set, { ...doors, logDirs, memory, cluster }, this.#warnings)
   }
 
   #planMemory(machine: { memoryBytes: number; cores: number }): MemoryPlan | null {

@@ -3,8 +3,12 @@
  * where it has none. A row is all there is to an option: files, environment, flags, DescribeConfigs
  * and the generated help work from this table. The table is sorted by what an option is about.
  */
+
+import { checkRoles, parseControllers } from './cluster-config.ts'
+import { parseEndpoint } from './listeners.ts'
 import { checkLogLevels } from './log-levels.ts'
-import { boolean, double, int, list, long, type Option, oneOf, text } from './option.ts'
+import { boolean, double, int, list, long, type Option, oneOf, secret, text } from './option.ts'
+import { REPLICA_OPTIONS } from './replica-options.ts'
 
 const KIB = 1024
 const MIB = 1024 * KIB
@@ -79,6 +83,65 @@ export const BROKER_OPTIONS = {
     false,
     'Allows listeners beyond loopback without authentication (the flag --insecure).',
   ),
+
+  // —— several brokers ——
+  'controller.quorum.voters': text(
+    null,
+    'The controllers of the cluster, ID@HOST:PORT of their cluster listeners, comma-separated. ' +
+      'Unset: this broker is alone.',
+    (value) => (parseControllers(value) === null ? 'ID@HOST:PORT, comma-separated' : null),
+  ),
+  'process.roles': text(
+    'broker,controller',
+    'What this node does in a cluster: broker, controller, or both. A node that is not named in ' +
+      'controller.quorum.voters is a broker only; a controller that is no broker has no partitions ' +
+      'and serves no clients.',
+    checkRoles,
+  ),
+  'millrace.cluster.listener': text(
+    null,
+    'HOST:PORT where the other brokers connect. Unset: what controller.quorum.voters says of this ' +
+      'node.',
+    (value) => (parseEndpoint(value) === null ? 'HOST:PORT' : null),
+  ),
+  'millrace.cluster.id': text(
+    null,
+    'The id of the cluster to join. Unset: at the first start it follows from the secret and the ' +
+      'controllers, afterwards it is what the data directories say.',
+    (value) => (/^[A-Za-z0-9_-]{21}[AQgw]$/.test(value) ? null : 'an id of 22 characters'),
+  ),
+  'millrace.cluster.secret': secret(
+    'What all brokers of a cluster know and nobody else: needed to talk to one of them.',
+  ),
+  'broker.rack': text(null, 'Where this broker stands: replicas are spread over racks.'),
+  'broker.heartbeat.interval.ms': int(
+    200,
+    'A broker tells the controller so often that it is there.',
+    { min: 10 },
+  ),
+  'broker.session.timeout.ms': int(
+    1000,
+    'A broker that says nothing for so long is fenced: others lead its partitions.',
+    { min: 100 },
+  ),
+  'controller.quorum.election.timeout.ms': int(
+    300,
+    'Controllers that do not hear their leader for so long, and up to two thirds longer, elect ' +
+      'another one.',
+    { min: 50 },
+  ),
+  'metadata.log.max.record.bytes.between.snapshots': long(
+    20 * 1024 * 1024,
+    'After so much of new metadata a node of a cluster takes a snapshot of it, and drops what the ' +
+      'one before holds from its log.',
+    { min: 1 },
+  ),
+  'metadata.log.max.snapshot.interval.ms': long(
+    HOUR_MS,
+    'After so long a snapshot is taken whenever anything has changed; 0: never because of time.',
+    { min: 0 },
+  ),
+  ...REPLICA_OPTIONS,
 
   // —— threads, memory, tiers ——
   'millrace.shards': int(
@@ -423,6 +486,12 @@ export const BROKER_OPTIONS = {
     'Partitions of __consumer_offsets when it is made; never to be changed afterwards.',
     { min: 1, max: 10_000 },
   ),
+  'offsets.topic.replication.factor': int(
+    null,
+    'Replicas of each partition of __consumer_offsets when it is made. Unset: 3, at most as many as ' +
+      'the cluster has brokers; with fewer there at that time groups wait for the others.',
+    { min: 1, max: 32_767 },
+  ),
 } as const satisfies Record<string, Option>
 
 export type BrokerOptionName = keyof typeof BROKER_OPTIONS
@@ -444,18 +513,14 @@ export const OPTION_ALIASES: Readonly<Record<string, BrokerOptionName>> = {
 export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   'auto.leader.rebalance.enable',
   'background.threads',
-  'broker.heartbeat.interval.ms',
-  'broker.session.timeout.ms',
   'controlled.shutdown.enable',
   'controller.listener.names',
   'controller.quorum.append.linger.ms',
   'controller.quorum.bootstrap.servers',
   'controller.quorum.election.backoff.max.ms',
-  'controller.quorum.election.timeout.ms',
   'controller.quorum.fetch.timeout.ms',
   'controller.quorum.request.timeout.ms',
   'controller.quorum.retry.backoff.ms',
-  'controller.quorum.voters',
   'controller.socket.timeout.ms',
   'delete.records.purgatory.purge.interval.requests',
   'fetch.purgatory.purge.interval.requests',
@@ -469,8 +534,6 @@ export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   'log.flush.start.offset.checkpoint.interval.ms',
   'max.request.partition.size.limit',
   'metadata.log.dir',
-  'metadata.log.max.record.bytes.between.snapshots',
-  'metadata.log.max.snapshot.interval.ms',
   'metadata.log.segment.bytes',
   'metadata.log.segment.ms',
   'metadata.max.idle.interval.ms',
@@ -487,19 +550,12 @@ export const OPTIONS_WITHOUT_EFFECT: ReadonlySet<string> = new Set([
   'num.replica.fetchers',
   'offsets.commit.timeout.ms',
   'offsets.load.buffer.size',
-  'offsets.topic.replication.factor',
   'offsets.topic.segment.bytes',
-  'process.roles',
   'producer.purgatory.purge.interval.requests',
   'queued.max.request.bytes',
   'queued.max.requests',
   'replica.fetch.backoff.ms',
-  'replica.fetch.max.bytes',
-  'replica.fetch.min.bytes',
-  'replica.fetch.response.max.bytes',
-  'replica.fetch.wait.max.ms',
   'replica.high.watermark.checkpoint.interval.ms',
-  'replica.lag.time.max.ms',
   'replica.socket.receive.buffer.bytes',
   'replica.socket.timeout.ms',
   'request.timeout.ms',

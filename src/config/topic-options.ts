@@ -7,9 +7,10 @@
  * every topic that did not set its own.
  */
 import type { BrokerConfig } from './broker-config.ts'
-import { boolean, double, int, list, long, type Option, oneOf, text } from './option.ts'
+import { boolean, double, int, list, long, type Option, oneOf } from './option.ts'
 import { type BrokerOptionName, checkCleanupPolicy, SEGMENT_BYTES_MIN } from './options.ts'
 import { didYouMean } from './suggest.ts'
+import { checkThrottledReplicas } from './throttled-replicas.ts'
 
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
@@ -32,12 +33,6 @@ export interface TopicOption {
 function topic(option: Option, ...synonyms: (BrokerOptionName | BrokerSynonym)[]): TopicOption {
   const full = synonyms.map((one) => (typeof one === 'string' ? { name: one, unit: 1 } : one))
   return { option, synonyms: full }
-}
-
-function checkThrottle(value: string): string | null {
-  const items = value.trim() === '' || value.trim() === '*' ? [] : value.split(',')
-  const valid = items.every((item) => /^\s*\d+:\d+\s*$/.test(item))
-  return valid ? null : '* or partition:broker pairs'
 }
 
 const TIERED = { text: 'false', because: 'tiered storage does not exist in this version' }
@@ -92,14 +87,22 @@ export const TOPIC_OPTIONS: Readonly<Record<string, TopicOption>> = {
     'log.flush.scheduler.interval.ms',
   ),
   'follower.replication.throttled.replicas': topic(
-    text('', 'Replicas whose replication is throttled on the follower.', checkThrottle),
+    list(
+      '',
+      'Replicas whose copying is throttled where they follow: * or PARTITION:BROKER.',
+      checkThrottledReplicas,
+    ),
   ),
   'index.interval.bytes': topic(
     int(4096, 'Bytes of log from one index entry to the next.', { min: 0 }),
     'log.index.interval.bytes',
   ),
   'leader.replication.throttled.replicas': topic(
-    text('', 'Replicas whose replication is throttled on the leader.', checkThrottle),
+    list(
+      '',
+      'Replicas whose copying is throttled where they lead: * or PARTITION:BROKER.',
+      checkThrottledReplicas,
+    ),
   ),
   'local.retention.bytes': topic(
     long(-2, 'With tiered storage: as retention.bytes; -2 for the same.', { min: -2 }),
@@ -260,7 +263,7 @@ export function topicOptionText(
   const known = topicOption(name)
   if (known === null) return null
   if (name === 'min.insync.replicas' && broker.source(name) === 'default') {
-    return replicationFactor >= 3 ? '2' : '1'
+    return String(defaultMinInSyncReplicas(replicationFactor))
   }
   for (const { name: brokerName, unit } of known.synonyms) {
     const brokerText = broker.text(brokerName)
@@ -269,4 +272,9 @@ export function topicOptionText(
     return unit === 1 || brokerText === '-1' ? brokerText : String(Number(brokerText) * unit)
   }
   return known.option.defaultText
+}
+
+/** `min.insync.replicas` where nobody set it: with three replicas a record is on two. */
+export function defaultMinInSyncReplicas(replicationFactor: number): number {
+  return replicationFactor >= 3 ? 2 : 1
 }

@@ -12,14 +12,16 @@ import {
   type WakerParts,
 } from '../broker/start-broker.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
-import { formatEndpoint, isLoopback } from '../config/listeners.ts'
+import { type Endpoint, formatEndpoint, isLoopback } from '../config/listeners.ts'
 import { type LogLevels, parseLogLevels } from '../config/log-levels.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import type { Exposition } from '../metrics/exposition.ts'
 import type { Loggers } from '../metrics/logger.ts'
 import { MetricsRegistry } from '../metrics/registry.ts'
+import { ClusterSockets } from './cluster-gate.ts'
 import { Complaints } from './complaints.ts'
 import { writeDoorMetrics } from './door-metrics.ts'
+import type { Peers } from './elsewhere/peers.ts'
 import { timedRequests } from './http-metrics.ts'
 import { httpRoutes } from './http-routes.ts'
 import { KafkaListener, type Listen } from './kafka-listener.ts'
@@ -28,6 +30,7 @@ import { listenNet } from './net-transport.ts'
 import { ReceiveMemory } from './receive-memory.ts'
 import { ENGINE_NAMES, type WebServer } from './web/web-server.ts'
 import { IDLE_TIMEOUT_MS, openWebDoor, PING_INTERVAL_MS } from './web-door.ts'
+import { HTTP_LISTENER } from './websocket/leaders.ts'
 import { WebSocketDoor } from './websocket/websocket-door.ts'
 
 /**
@@ -76,6 +79,8 @@ export class BrokerServer {
   #kafka: KafkaListener | null = null
   #webSockets: WebSocketDoor | null = null
   #started: StartedBroker | null = null
+  /** Null for a broker that is alone. */
+  #peers: Peers | null = null
   #broker: Broker | null = null
   #sockets: NativeSockets | null = null
   #complainedMs = -Infinity
@@ -110,12 +115,19 @@ export class BrokerServer {
     const ground = prepareBroker(this.#config)
     const memory = new ReceiveMemory(ground.arena, () => systemClock.monotonicMs())
     this.#sockets = this.#openSockets(ground)
+    const gate = new ClusterSockets({
+      memory,
+      complaints: this.#complaints.kafka,
+      listen: this.#listenNow(),
+    })
     // The shards' threads start while main loads its web server.
     const starting = startBroker({
       config: this.#config,
       loggers: this.#loggers,
       ground,
       makeWaker: (parts) => this.#makeWaker(parts),
+      gate,
+      onFailure: (error) => this.#onFailure('this node cannot stay in its cluster', error),
       onCrash: (shard, error) => this.#onFailure(`shard ${shard} failed`, error),
     }).then((started) => {
       this.#started = started
@@ -125,14 +137,7 @@ export class BrokerServer {
     const [started, http] = await bothSettled(starting, this.#openWeb(memory))
     const httpEngine = this.#web?.engine ?? null
     started.broker.hub.onPumped(() => memory.freed())
-    const listeners = await this.#openKafka(started.broker, memory)
-    this.#webSockets = new WebSocketDoor({
-      broker: started.broker,
-      complaints: this.#complaints.webSocket,
-      software: 'millrace',
-      pingIntervalMs: PING_INTERVAL_MS,
-      idleTimeoutMs: IDLE_TIMEOUT_MS,
-    })
+    const listeners = this.#isBroker ? await this.#openToClients(started, memory, http) : []
     this.#broker = started.broker
     this.#keepHeapsSmall()
     const { image } = started.broker
@@ -156,7 +161,9 @@ export class BrokerServer {
         `tier ${started.tier} (${started.tierReason})`,
         `${started.shards} shard${started.shards === 1 ? '' : 's'}`,
         `data in ${this.#config.logDirs.join(', ')}`,
-        `kafka ${listeners.join(', ')}`,
+        this.#isBroker
+          ? `kafka ${listeners.join(', ')}`
+          : 'a controller: no clients, no partitions',
         http === null || httpEngine === null
           ? 'http off'
           : `http ${http} (${ENGINE_NAMES[httpEngine]}${this.#webReason})`,
@@ -164,6 +171,38 @@ export class BrokerServer {
       ].join(' · '),
     )
     return { kafka: listeners, http }
+  }
+
+  /** False: a controller and nothing else. Clients have no door there. */
+  get #isBroker(): boolean {
+    return this.#config.cluster?.isBroker !== false
+  }
+
+  /** Joins the cluster, if there is one, and lets clients in. Returns where. */
+  async #openToClients(
+    { broker, member }: StartedBroker,
+    memory: ReceiveMemory,
+    http: string | null,
+  ): Promise<string[]> {
+    const listeners = await this.#openKafka(broker, memory)
+    if (member !== null) {
+      // Only now: who is alone needs no client of his own.
+      const { Peers } = await import('./elsewhere/peers.ts')
+      this.#peers = new Peers(broker)
+      broker.elsewhere = this.#peers
+    }
+    const peers = this.#peers
+    await member?.join(endpointsOf(broker, this.#config.httpListener, http))
+    this.#kafka?.open()
+    this.#webSockets = new WebSocketDoor({
+      broker,
+      complaints: this.#complaints.webSocket,
+      software: 'millrace',
+      pingIntervalMs: PING_INTERVAL_MS,
+      idleTimeoutMs: IDLE_TIMEOUT_MS,
+      ...(peers === null ? {} : { openLink: (node: number) => peers.openLink(node) }),
+    })
+    return listeners
   }
 
   /** Where memory is short V8 must not take 64 MB twice for each thread's young objects. */
@@ -183,10 +222,13 @@ export class BrokerServer {
   /** Closes the doors, then the logs, in order. */
   async stop(): Promise<void> {
     const stopStartedMs = performance.now()
+    // Whatever it leads is led by others before its clients have to look for them.
+    await this.#started?.member?.leave()
     this.#broker = null
     const webSockets = this.#webSockets
     this.#webSockets = null
     await this.#kafka?.close()
+    this.#peers?.close()
     await this.#web?.close()
     webSockets?.close()
     const report = await this.#started?.stop()
@@ -224,6 +266,7 @@ export class BrokerServer {
         httpRoutes({
           metrics: this.#metrics,
           broker: () => this.#broker,
+          isForClients: this.#isBroker,
           writeDoors: (exposition) => this.#writeDoors(exposition),
           rules: {
             allowedOrigins: this.#config.get('millrace.http.allowed.origins'),
@@ -263,10 +306,10 @@ export class BrokerServer {
   async #openKafka(broker: Broker, memory: ReceiveMemory): Promise<string[]> {
     const kafka = new KafkaListener(broker, memory, this.#complaints.kafka)
     this.#kafka = kafka
+    // A broker of a cluster has to say where it listens before it may serve.
+    if (this.#started?.member != null) kafka.holdBack()
     const bound: string[] = []
-    const sockets = this.#sockets
-    const listen: Listen =
-      sockets === null ? listenNet : (host, port, onAccept) => sockets.listen(host, port, onAccept)
+    const listen = this.#listenNow()
     for (const { name, host, port } of this.#config.listeners) {
       const listener = await kafka.listen(listen, { name, host, port })
       const advertised = this.#config.advertisedListeners.find((entry) => entry.name === name)
@@ -277,6 +320,12 @@ export class BrokerServer {
       bound.push(`${name}://${formatEndpoint({ host, port: listener.port })}`)
     }
     return bound
+  }
+
+  #listenNow(): Listen {
+    const sockets = this.#sockets
+    if (sockets === null) return listenNet
+    return (host, port, onAccept) => sockets.listen(host, port, onAccept)
   }
 
   /** Null in the portable tier. */
@@ -313,6 +362,19 @@ export class BrokerServer {
       'the system refuses connections: out of descriptors or memory',
     )
   }
+}
+
+/** Where clients reach this broker, as the cluster is told. */
+function endpointsOf(broker: Broker, httpAt: Endpoint | null, http: string | null) {
+  const endpoints = [...broker.endpoints].map(([listener, { host, port }]) => {
+    return { listener, host, port }
+  })
+  const port = http === null ? -1 : Number(http.slice(http.lastIndexOf(':') + 1))
+  if (httpAt === null) return endpoints
+  // Nobody connects to "every interface": a host that Kafka's clients are told will do.
+  const isEvery = ['', '0.0.0.0', '::'].includes(httpAt.host)
+  const host = isEvery ? (endpoints[0]?.host ?? httpAt.host) : httpAt.host
+  return [...endpoints, { listener: HTTP_LISTENER, host, port }]
 }
 
 /** For people: 42 s, 3 min, 5.1 h. */

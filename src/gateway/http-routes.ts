@@ -11,12 +11,15 @@ import type { WebRequest, WebResponse } from './web/web-server.ts'
 
 /**
  * What is answered over HTTP: /health/live, /health/ready, /metrics; everything else is the REST
- * door's, which is loaded when somebody first asks for it. Runs on main.
+ * door's, which is loaded when somebody first asks for it. A controller that is no broker has none.
+ * Runs on main.
  */
 export interface HttpRouteParts {
   readonly metrics: MetricsRegistry
   /** Null until the broker serves, and again once it stops. */
   readonly broker: () => Broker | null
+  /** False: there is no REST door. */
+  readonly isForClients: boolean
   /** Writes what `/metrics` says of the doors. */
   readonly writeDoors?: (exposition: Exposition) => void
   /** Which web pages may use the REST door. */
@@ -35,7 +38,10 @@ export function httpRoutes(
     ['/metrics', () => metrics(parts)],
     ['/metrics/dashboard.json', () => jsonResponse(200, dashboard())],
   ])
-  const served = `Served here: ${[...routes.keys(), '/topics', '/consumer-groups', '/openapi.json'].join(', ')}`
+  const { isForClients } = parts
+  const ofRest = isForClients ? ['/topics', '/consumer-groups', '/openapi.json'] : []
+  const who = isForClients ? '' : 'This node is a controller and no broker: ask a broker. '
+  const served = `${who}Served here: ${[...routes.keys(), ...ofRest].join(', ')}`
   let rest: { readonly broker: Broker; readonly door: Promise<RestDoor> } | null = null
   const restDoor = (broker: Broker): Promise<RestDoor> => {
     if (rest?.broker === broker) return rest.door
@@ -47,7 +53,7 @@ export function httpRoutes(
   return (request) => {
     const route = routes.get(request.path)
     if (route === undefined) {
-      if (!isOfRest(request.path)) return errorResponse(404, 'NOT_FOUND', served)
+      if (!isForClients || !isOfRest(request.path)) return errorResponse(404, 'NOT_FOUND', served)
       const broker = parts.broker()
       if (broker === null) return notServing()
       return restDoor(broker).then((door) => door.handle(request))

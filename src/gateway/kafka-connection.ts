@@ -40,6 +40,8 @@ export interface KafkaConnectionParts {
   readonly rows: KafkaRows
   readonly listenerName: string
   readonly frameBytesMax: number
+  /** False while the broker is not ready to serve: requests wait where they are. */
+  readonly isOpen: () => boolean
   /**
    * Connections that have stopped reading: the listener tries them again when something came back.
    */
@@ -125,17 +127,9 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     return this.#sendTurns
   }
 
-  get isStalled(): boolean {
-    return this.receiver.stalled
-  }
-
   /** When bytes last arrived or left, monotonic. */
   get lastActiveMs(): number {
     return this.#lastActiveMs
-  }
-
-  get requestsInFlight(): number {
-    return this.#slots.length
   }
 
   /**
@@ -198,6 +192,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
 
   mayTake(): boolean {
     return (
+      this.#parts.isOpen() &&
       this.#slots.length < IN_FLIGHT_MAX &&
       this.#waitingBytes + this.transport.queuedBytes < QUEUED_BYTES_MAX &&
       !this.#parts.broker.hub.isCongested
@@ -250,9 +245,9 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       this.#complete(slot, unsupportedApiVersions())
       return
     }
-    const body = decodeRequest(apiKey, apiVersion, reader)
     const handler = this.#parts.handlers.get(apiKey)
-    if (handler === undefined) throw new ProtocolViolation(`API key ${apiKey} has no handler`)
+    if (handler === undefined) throw new ProtocolViolation(`API key ${apiKey} is not served here`)
+    const body = decodeRequest(apiKey, apiVersion, reader)
     const slot = this.#enqueue(header, apiVersion)
     this.#await(slot, handler(body as never, new Context(this, header, frame)))
   }

@@ -1,6 +1,7 @@
 import type { Broker } from '../broker/broker.ts'
 import { connectionsMax, descriptorLimit } from '../broker/descriptor-limit.ts'
 import { handlersOf } from '../broker/handlers/index.ts'
+import type { Handler } from '../broker/request.ts'
 import type { Logger } from '../metrics/logger.ts'
 import type { Complaints } from './complaints.ts'
 import { KafkaConnection } from './kafka-connection.ts'
@@ -34,7 +35,8 @@ export class KafkaListener {
   readonly #ready: KafkaConnection[] = []
   readonly #byAddress = new Map<string, number>()
   readonly #listeners: TransportListener[] = []
-  readonly #handlers: ReturnType<typeof handlersOf>
+  readonly #handlers: ReadonlyMap<number, Handler>
+  readonly #frameBytesMax: number
   readonly #sweep: NodeJS.Timeout
   readonly #memory: ReceiveMemory
   readonly #rows: KafkaRows
@@ -42,12 +44,22 @@ export class KafkaListener {
   /** Beyond it files could not be opened any more. */
   readonly #connectionsMax = connectionsMax(descriptorLimit()).kafka
   #nextId = 1
+  #isOpen = true
 
-  /** `memory` is shared with every other door that receives into the ingress arena. */
-  constructor(broker: Broker, memory: ReceiveMemory, complaints: Complaints) {
+  /**
+   * `memory` is shared with every other door that receives into the ingress arena. `handlers`: what
+   * is served to other nodes; null: all that clients may ask for.
+   */
+  constructor(
+    broker: Broker,
+    memory: ReceiveMemory,
+    complaints: Complaints,
+    handlers: ReadonlyMap<number, Handler> | null = null,
+  ) {
     this.#broker = broker
     this.#complaints = complaints
-    this.#handlers = handlersOf(broker)
+    this.#handlers = handlers ?? handlersOf(broker)
+    this.#frameBytesMax = handlers === null ? broker.requestBytesMax : broker.clusterRequestBytesMax
     this.#memory = memory
     this.#logger = broker.loggers('kafka')
     this.#rows = new KafkaRows(broker.requests)
@@ -80,6 +92,16 @@ export class KafkaListener {
     return listener
   }
 
+  /** Lets requests wait, of clients that connect from now on, until `open`. */
+  holdBack(): void {
+    this.#isOpen = false
+  }
+
+  open(): void {
+    this.#isOpen = true
+    this.#resumeStalled()
+  }
+
   /** Stops accepting and closes every connection. */
   async close(): Promise<void> {
     clearInterval(this.#sweep)
@@ -107,7 +129,8 @@ export class KafkaListener {
       handlers: this.#handlers,
       rows: this.#rows,
       listenerName,
-      frameBytesMax: this.#broker.requestBytesMax,
+      frameBytesMax: this.#frameBytesMax,
+      isOpen: () => this.#isOpen,
       waiting: this.#waiting,
       ready: this.#ready,
       onClosed: (closed) => this.#forget(closed),
@@ -153,7 +176,7 @@ export class KafkaListener {
         connection.close('it does not read its responses and memory is short', 'slow_reader')
       } else if (idleMax >= 0 && now - connection.idleSince(now) > idleMax) {
         connection.close(IDLE)
-      } else if (now - connection.strangerSinceMs > firstRequestMax) {
+      } else if (this.#isOpen && now - connection.strangerSinceMs > firstRequestMax) {
         connection.close(`no request in the first ${firstRequestMax} ms`, 'silent')
       } else if (this.#isHoarding(connection, now)) {
         connection.close('it does not finish its request and memory is short', 'slow_sender')

@@ -1,4 +1,4 @@
-import { createServer, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { AcceptHandler, Transport, TransportListener, TransportOwner } from './transport.ts'
@@ -21,6 +21,22 @@ export function listenNet(
     })
     server.listen({ host, port, backlog: 1024 }, () => resolve(listener(server, host)))
   })
+}
+
+/** A stream that this broker opens itself; `onOpened` is called once it stands. */
+export function connectNet(
+  at: { readonly host: string; readonly port: number },
+  onOpened: AcceptHandler,
+  onRefused: (error: Error) => void,
+): { destroy(): void } {
+  const socket = connect({ ...at, noDelay: true })
+  socket.once('error', onRefused)
+  socket.once('connect', () => {
+    socket.off('error', onRefused)
+    socket.pause()
+    new NetTransport(socket).start(onOpened)
+  })
+  return socket
 }
 
 function listener(server: Server, host: string): TransportListener {

@@ -19,7 +19,7 @@ export class ReceiveMemory {
   #holder: object | null = null
   #heldSinceMs = 0
   readonly #nowMs: () => number
-  readonly #onFreed: (() => void)[] = []
+  readonly #onFreed = new Set<() => void>()
 
   constructor(arena: Arena, nowMs: () => number) {
     this.arena = arena
@@ -60,9 +60,13 @@ export class ReceiveMemory {
     if (this.#holder === owner) this.#holder = null
   }
 
-  /** `callback` runs when memory may have come back, for whoever waits for some. */
-  onFreed(callback: () => void): void {
-    this.#onFreed.push(callback)
+  /**
+   * `callback` runs when memory may have come back, for whoever waits for some. Returns how to take
+   * it back.
+   */
+  onFreed(callback: () => void): () => void {
+    this.#onFreed.add(callback)
+    return () => this.#onFreed.delete(callback)
   }
 
   /** Memory came back from somebody, whichever door he uses. */

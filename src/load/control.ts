@@ -1,4 +1,5 @@
 /** What a run asks beside its load: topics, where logs begin and end, how many bytes they take. */
+import type { Address } from './load-socket.ts'
 import type { Place } from './place.ts'
 
 export interface TopicsWanted {
@@ -13,6 +14,8 @@ export interface ReadyTopic {
   readonly topicId: string | null
   readonly partitions: number
   readonly isNew: boolean
+  /** By partition; absent where there is one broker to talk to. */
+  readonly leaders?: ReadonlyMap<number, Address>
 }
 
 export interface LogEnds {

@@ -2,24 +2,25 @@
 import { cpuSecondsOf, ownCpuSeconds } from './process-cpu.ts'
 
 export class Meter {
-  readonly #brokerPid: number | null
+  /** Empty: nobody said which processes they are. */
+  readonly #brokerPids: readonly number[]
   #startedMs = 0
   #own = 0
   #broker = 0
   seconds = 0
   clientCpuSeconds = 0
-  /** Null: nobody said which process it is. */
+  /** Of all brokers together; null: nobody said which processes they are. */
   brokerCpuSeconds: number | null = null
 
   /** Throws LoadError when there is no such process. */
-  constructor(brokerPid: number | null) {
-    this.#brokerPid = brokerPid
-    if (brokerPid !== null) cpuSecondsOf(brokerPid)
+  constructor(brokerPids: readonly number[]) {
+    this.#brokerPids = brokerPids
+    this.#cpuSeconds()
   }
 
   start(): void {
     this.#own = ownCpuSeconds()
-    if (this.#brokerPid !== null) this.#broker = cpuSecondsOf(this.#brokerPid)
+    this.#broker = this.#cpuSeconds()
     this.#startedMs = performance.now()
   }
 
@@ -27,9 +28,11 @@ export class Meter {
   stop(): void {
     this.seconds = (performance.now() - this.#startedMs) / 1000
     this.clientCpuSeconds = ownCpuSeconds() - this.#own
-    if (this.#brokerPid !== null) {
-      this.brokerCpuSeconds = cpuSecondsOf(this.#brokerPid) - this.#broker
-    }
+    if (this.#brokerPids.length > 0) this.brokerCpuSeconds = this.#cpuSeconds() - this.#broker
+  }
+
+  #cpuSeconds(): number {
+    return this.#brokerPids.reduce((sum, pid) => sum + cpuSecondsOf(pid), 0)
   }
 }
 

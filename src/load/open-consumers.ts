@@ -1,6 +1,7 @@
 /** Consumers by driver. */
 import type { ConsumerLane, ConsumerOptions, ConsumerSink } from './consumer-lane.ts'
 import { KafkaConsumer } from './kafka/kafka-consumer.ts'
+import type { Address } from './load-socket.ts'
 import { dealPlaces } from './place.ts'
 import type { TargetSettings } from './settings.ts'
 import { WebSocketConsumer } from './websocket/web-socket-consumer.ts'
@@ -19,7 +20,7 @@ export async function openConsumers(
       const options = { ...plan, mine }
       lanes.push(
         driver === 'kafka'
-          ? await KafkaConsumer.open(kafka, options, sink)
+          ? await openKafka(kafka, options, sink)
           : await WebSocketConsumer.open(url, options, sink),
       )
     }
@@ -27,6 +28,34 @@ export async function openConsumers(
   } catch (error) {
     await closeConsumers(lanes)
     throw error
+  }
+}
+
+/** One connection to each broker that leads some of its places. */
+async function openKafka(
+  address: Address,
+  options: ConsumerOptions,
+  sink: ConsumerSink,
+): Promise<ConsumerLane> {
+  const byLeader = new Map<string, { at: Address; mine: number[] }>()
+  for (const index of options.mine) {
+    const at = options.places[index]?.leader ?? address
+    const key = `${at.host}:${at.port}`
+    const group = byLeader.get(key) ?? { at, mine: [] }
+    byLeader.set(key, group)
+    group.mine.push(index)
+  }
+  const parts: KafkaConsumer[] = []
+  for (const { at, mine } of byLeader.values()) {
+    parts.push(await KafkaConsumer.open(at, { ...options, mine }, sink))
+  }
+  return {
+    start: () => {
+      for (const part of parts) part.start()
+    },
+    close: () => {
+      for (const part of parts) part.close()
+    },
   }
 }
 

@@ -1,10 +1,14 @@
+import type { Address } from './load-socket.ts'
+
 /** One partition of the topics under load. Everything that counts by partition counts by place. */
 export interface Place {
   readonly topic: string
   readonly partition: number
+  /** Where it is led; null: at the address of the run, or nobody says. */
+  readonly leader?: Address | null
 }
 
-export function nameOf({ topic, partition }: Place): string {
+export function nameOf({ topic, partition }: Pick<Place, 'topic' | 'partition'>): string {
   return `${topic}-${partition}`
 }
 

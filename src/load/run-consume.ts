@@ -63,7 +63,7 @@ async function run(
   control: Control,
   watch: { readonly signal: AbortSignal; readonly events: ConsumeEvents },
 ): Promise<ConsumeResult> {
-  const meter = new Meter(settings.brokerPid)
+  const meter = new Meter(settings.brokerPids)
   const { consumers, fetchBytes, checkCrc, follow } = settings
   const topics = await findTopics(control, settings)
   const names = topics.map(({ name }) => name)

@@ -83,7 +83,7 @@ class Run {
     this.#settings = settings
     this.#control = control
     this.#watch = watch
-    this.#meter = new Meter(settings.brokerPid)
+    this.#meter = new Meter(settings.brokerPids)
   }
 
   async run(): Promise<ProduceRun> {

@@ -20,7 +20,7 @@ export interface TargetSettings {
   /** The broker's log directories, when this machine has them; else empty. */
   readonly dataDirs: readonly string[]
   /** The broker's process, when it runs here (Linux). */
-  readonly brokerPid: number | null
+  readonly brokerPids: readonly number[]
   readonly warmUpMs: number
   readonly durationMs: number
 }

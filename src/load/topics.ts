@@ -32,8 +32,10 @@ export async function findTopics(
 }
 
 export function placesOf(topics: readonly ReadyTopic[]): Place[] {
-  return topics.flatMap(({ name, partitions }) => {
-    return Array.from({ length: partitions }, (_, partition) => ({ topic: name, partition }))
+  return topics.flatMap(({ name, partitions, leaders }) => {
+    return Array.from({ length: partitions }, (_, partition) => {
+      return { topic: name, partition, leader: leaders?.get(partition) ?? null }
+    })
   })
 }
 

@@ -54,6 +54,23 @@ export function newPartition(
   }
 }
 
+/**
+ * As `newPartition`, when no replica is active: nobody leads. It is empty, so each of them has all
+ * of it and is eligible; after an unclean start of all of them the preferred one leads.
+ */
+export function waitingPartition(replicas: readonly number[]): PartitionState {
+  assert(replicas.length > 0)
+  return {
+    replicas,
+    inSyncReplicas: [],
+    eligibleReplicas: replicas,
+    lastKnownLeader: replicas[0] as number,
+    leader: NO_LEADER,
+    leaderEpoch: 0,
+    partitionEpoch: 0,
+  }
+}
+
 /** The broker is fenced: it leads nothing, is in no ISR. The same object when nothing changes. */
 export function brokerLost(
   partition: PartitionState,
@@ -62,6 +79,25 @@ export function brokerLost(
 ): PartitionState {
   if (!partition.inSyncReplicas.includes(brokerId)) return partition
   const staying = partition.inSyncReplicas.filter((id) => id !== brokerId)
+  return settled(partition, elect(withIsr(partition, staying, context), context))
+}
+
+/**
+ * The broker stops in order and is not active any more: others lead, and it leaves the ISR, so that
+ * nobody waits for it. Where nobody else can lead it does so until it is fenced. May be applied
+ * again: others may be in sync by then.
+ */
+export function brokerDraining(
+  partition: PartitionState,
+  brokerId: number,
+  context: PartitionContext,
+): PartitionState {
+  assert(!context.isActive(brokerId))
+  if (!partition.inSyncReplicas.includes(brokerId)) return partition
+  const staying = partition.inSyncReplicas.filter((id) => id !== brokerId)
+  const isLeader = partition.leader === brokerId
+  const isNeeded = isLeader ? !staying.some(context.isActive) : staying.length === 0
+  if (isNeeded) return partition
   return settled(partition, elect(withIsr(partition, staying, context), context))
 }
 
@@ -88,14 +124,18 @@ export function brokerRestartedUnclean(
 }
 
 /**
- * `min.insync.replicas` is another one. With a lower one the leader moves the watermark on without
- * those that were eligible, so they are not any more; with a higher one nothing is wrong with being
- * as strict.
+ * `min.insync.replicas` is another one. Where enough are in sync for it, the leader moves the
+ * watermark on without those that were eligible, so they are not any more. Where there are too few
+ * for the new one as well it stands still as it did, and they still have all: should the leader die
+ * now, they are the ones to lead.
  */
-export function minInSyncReplicasChanged(partition: PartitionState): PartitionState {
+export function minInSyncReplicasChanged(
+  partition: PartitionState,
+  context: PartitionContext,
+): PartitionState {
   // Without a leader the watermark stands still, whatever the minimum is.
   if (partition.leader === NO_LEADER) return partition
-  return settled(partition, { ...partition, eligibleReplicas: [] })
+  return settled(partition, withIsr(partition, partition.inSyncReplicas, context))
 }
 
 /** The broker may lead again; partitions that wait for it get a leader. */
@@ -127,6 +167,21 @@ export function preferredLeaderElected(
   const may = partition.inSyncReplicas.includes(preferred) && context.isActive(preferred)
   if (partition.leader === NO_LEADER || !may) return partition
   return settled(partition, { ...partition, leader: preferred })
+}
+
+/**
+ * The partition has other replicas, or the same in another order. Those that go are in no set any
+ * more, and if one of them led, somebody else does. Always a new partition epoch.
+ */
+export function replicasReassigned(
+  partition: PartitionState,
+  replicas: readonly number[],
+  context: PartitionContext,
+): PartitionState {
+  const staying = replicas.filter((id) => partition.inSyncReplicas.includes(id))
+  assert(staying.length > 0 || partition.leader === NO_LEADER, 'all that are in sync would go')
+  const moved = elect(withIsr({ ...partition, replicas }, staying, context), context)
+  return { ...settled(partition, moved), replicas, partitionEpoch: partition.partitionEpoch + 1 }
 }
 
 // —— inside: neither of these touches an epoch ——

@@ -1,136 +1,245 @@
+/** The bytes of the metadata log's records; their frame is that of `record-codec.ts`. */
 import { assert } from '../base/assert.ts'
-import { MessageCodecs } from '../wire/kafka/codec/codecs.ts'
-import { Reader } from '../wire/kafka/reader.ts'
-import type { Fields, MessageSchema } from '../wire/kafka/schema/definition.ts'
-import { Writer } from '../wire/kafka/writer.ts'
-import type { MetadataRecord } from './records.ts'
+import type { Uuid } from '../base/uuid.ts'
+import type { Fields } from '../wire/kafka/schema/definition.ts'
+import {
+  BOOL,
+  INT32,
+  INT32S,
+  INT64,
+  newerBroker,
+  RecordCodec,
+  type RecordFormat,
+  recordOf,
+  TEXT,
+  TEXT_OR_NULL,
+  UUID,
+  UUIDS,
+} from './record-codec.ts'
+import type {
+  ElectionKind,
+  FeaturesRecord,
+  MetadataRecord,
+  PartitionsRecord,
+  RemoveTopicRecord,
+  TopicRecord,
+} from './records.ts'
 
-/**
- * The bytes of the metadata log's records. A record's value is
- *
- *   frame version (1) uvarint │ record type uvarint │ version uvarint │ body in that version
- *
- * and its body is declared with the same schema language as Kafka's messages: fields are added with
- * a new version or as tagged fields, never changed, so that old logs stay readable.
- */
-const FRAME_VERSION = 1
+/** Which rules the record is applied with. */
+const RULE = { type: 'int32', versions: '0+' } as const
 
-function recordOf(name: string, fields: Fields): MessageSchema {
-  return { name, kind: 'record', apiKey: -1, versions: '0', flexible: '0+', fields }
-}
+const BROKER_EVENT: Fields = { brokerId: INT32, brokerEpoch: INT64, ruleVersion: RULE }
 
-const SCHEMAS: readonly {
-  readonly id: number
-  readonly type: MetadataRecord['type']
-  readonly schema: MessageSchema
-}[] = [
-  {
-    id: 1,
-    type: 'broker-start',
-    schema: recordOf('BrokerStartRecord', {
-      brokerId: { type: 'int32', versions: '0+' },
-      brokerEpoch: { type: 'int64', versions: '0+' },
-      clean: { type: 'bool', versions: '0+' },
-    }),
-  },
+/** The first kind of an election is 0 on the wire. */
+const ELECTION_KINDS: readonly ElectionKind[] = ['preferred', 'unclean']
+
+/** Of records that say the same in a snapshot. */
+export const SHARED_FORMATS: readonly RecordFormat<
+  TopicRecord | RemoveTopicRecord | FeaturesRecord
+>[] = [
   {
     id: 2,
     type: 'topic',
-    schema: recordOf('TopicRecord', {
-      topicId: { type: 'uuid', versions: '0+' },
-      name: { type: 'string', versions: '0+' },
-    }),
-  },
-  {
-    id: 3,
-    type: 'partitions',
-    schema: recordOf('PartitionsRecord', {
-      topicId: { type: 'uuid', versions: '0+' },
-      firstPartition: { type: 'int32', versions: '0+' },
-      directories: { type: ['uuid'], versions: '0+' },
-    }),
-  },
-  {
-    id: 4,
-    type: 'config',
-    schema: recordOf('ConfigRecord', {
-      topicId: { type: 'uuid', versions: '0+' },
-      name: { type: 'string', versions: '0+' },
-      value: { type: 'string', versions: '0+', nullable: '0+' },
-    }),
+    versionMax: 0,
+    schema: recordOf('TopicRecord', { topicId: UUID, name: TEXT }),
   },
   {
     id: 5,
     type: 'remove-topic',
-    schema: recordOf('RemoveTopicRecord', { topicId: { type: 'uuid', versions: '0+' } }),
+    versionMax: 0,
+    schema: recordOf('RemoveTopicRecord', { topicId: UUID }),
+  },
+  {
+    id: 17,
+    type: 'features',
+    versionMax: 0,
+    schema: recordOf('FeaturesRecord', { name: TEXT, level: INT32 }),
+  },
+]
+
+const FORMATS: readonly RecordFormat<MetadataRecord>[] = [
+  ...SHARED_FORMATS,
+  {
+    id: 1,
+    type: 'broker-start',
+    versionMax: 0,
+    schema: recordOf('BrokerStartRecord', { brokerId: INT32, brokerEpoch: INT64, clean: BOOL }),
+  },
+  {
+    id: 3,
+    type: 'partitions',
+    versionMax: 1,
+    versionOf: (record: PartitionsRecord) => ('replicas' in record ? 1 : 0),
+    schema: recordOf(
+      'PartitionsRecord',
+      {
+        topicId: UUID,
+        firstPartition: INT32,
+        directories: { type: ['uuid'], versions: '0' },
+        partitions: { type: [{ replicas: INT32S, directories: UUIDS }], versions: '1+' },
+        ruleVersion: { type: 'int32', versions: '1+' },
+      },
+      1,
+    ),
+    toBody: partitionsBody,
+    fromBody: partitionsOf,
+  },
+  {
+    id: 4,
+    type: 'config',
+    versionMax: 0,
+    schema: recordOf('ConfigRecord', { topicId: UUID, name: TEXT, value: TEXT_OR_NULL }),
   },
   {
     id: 6,
     type: 'producer-ids',
-    schema: recordOf('ProducerIdsRecord', {
-      brokerId: { type: 'int32', versions: '0+' },
-      nextProducerId: { type: 'int64', versions: '0+' },
-    }),
+    versionMax: 0,
+    schema: recordOf('ProducerIdsRecord', { brokerId: INT32, nextProducerId: INT64 }),
   },
   {
     id: 7,
     type: 'broker-config',
-    schema: recordOf('BrokerConfigRecord', {
-      broker: { type: 'string', versions: '0+' },
-      name: { type: 'string', versions: '0+' },
-      value: { type: 'string', versions: '0+', nullable: '0+' },
-    }),
+    versionMax: 0,
+    schema: recordOf('BrokerConfigRecord', { broker: TEXT, name: TEXT, value: TEXT_OR_NULL }),
   },
   {
     id: 8,
     type: 'group-config',
-    schema: recordOf('GroupConfigRecord', {
-      group: { type: 'string', versions: '0+' },
-      name: { type: 'string', versions: '0+' },
-      value: { type: 'string', versions: '0+', nullable: '0+' },
+    versionMax: 0,
+    schema: recordOf('GroupConfigRecord', { group: TEXT, name: TEXT, value: TEXT_OR_NULL }),
+  },
+  {
+    id: 9,
+    type: 'broker-registered',
+    versionMax: 0,
+    schema: recordOf('BrokerRegisteredRecord', {
+      brokerId: INT32,
+      brokerEpoch: INT64,
+      incarnationId: UUID,
+      host: TEXT,
+      port: INT32,
+      endpoints: { type: [{ listener: TEXT, host: TEXT, port: INT32 }], versions: '0+' },
+      rack: TEXT_OR_NULL,
+      directories: UUIDS,
+      isUnclean: BOOL,
+      ruleVersion: RULE,
+    }),
+  },
+  {
+    id: 10,
+    type: 'broker-fenced',
+    versionMax: 0,
+    schema: recordOf('BrokerFencedRecord', BROKER_EVENT),
+  },
+  {
+    id: 11,
+    type: 'broker-unfenced',
+    versionMax: 0,
+    schema: recordOf('BrokerUnfencedRecord', BROKER_EVENT),
+  },
+  {
+    id: 12,
+    type: 'broker-draining',
+    versionMax: 0,
+    schema: recordOf('BrokerDrainingRecord', BROKER_EVENT),
+  },
+  {
+    id: 13,
+    type: 'broker-unregistered',
+    versionMax: 0,
+    schema: recordOf('BrokerUnregisteredRecord', BROKER_EVENT),
+  },
+  {
+    id: 14,
+    type: 'partition-altered',
+    versionMax: 0,
+    schema: recordOf('PartitionAlteredRecord', {
+      topicId: UUID,
+      partition: INT32,
+      inSyncReplicas: INT32S,
+      ruleVersion: RULE,
+    }),
+  },
+  {
+    id: 15,
+    type: 'leader-elected',
+    versionMax: 0,
+    schema: recordOf('LeaderElectedRecord', {
+      topicId: UUID,
+      partitions: INT32S,
+      kind: { type: 'int8', versions: '0+' },
+      ruleVersion: RULE,
+    }),
+    toBody: (record: { kind: ElectionKind }) => ({
+      ...record,
+      kind: ELECTION_KINDS.indexOf(record.kind),
+    }),
+    fromBody: (body: { kind: number }) => {
+      const kind = ELECTION_KINDS[body.kind]
+      if (kind === undefined) throw newerBroker(`an election of kind ${body.kind}`)
+      return { ...body, kind }
+    },
+  },
+  {
+    id: 16,
+    type: 'partition-reassigned',
+    versionMax: 0,
+    schema: recordOf('PartitionReassignedRecord', {
+      topicId: UUID,
+      partition: INT32,
+      replicas: INT32S,
+      replicaDirectories: UUIDS,
+      addingReplicas: INT32S,
+      removingReplicas: INT32S,
+      ruleVersion: RULE,
     }),
   },
 ]
 
-const BY_TYPE = new Map(
-  SCHEMAS.map(({ id, type, schema }) => [type, { id, codecs: new MessageCodecs(schema) }]),
-)
-const TYPE_BY_ID = new Map(SCHEMAS.map(({ id, type }) => [id, type]))
-const VERSION = 0
-const SIZE_PREFIX_BYTES = 4
-
-const writer = new Writer()
+const CODEC = new RecordCodec<MetadataRecord>(FORMATS)
 
 /** The record's value for the metadata log. */
 export function encodeMetadataRecord(record: MetadataRecord): Uint8Array {
-  const entry = BY_TYPE.get(record.type)
-  assert(entry !== undefined)
-  writer.start()
-  writer.uvarint(FRAME_VERSION)
-  writer.uvarint(entry.id)
-  writer.uvarint(VERSION)
-  entry.codecs.encoder(VERSION)(writer, record)
-  const chunks = writer.finish()
-  assert(chunks.length === 1)
-  return (chunks[0] as Uint8Array).subarray(SIZE_PREFIX_BYTES)
+  return CODEC.encode(record)
 }
 
 /**
  * Reads a record's value. Throws DecodeError for bytes that are no record, and Error for a record
- * type or version that only a newer broker knows.
+ * type or version, or rules, that only a newer broker knows.
  */
 export function decodeMetadataRecord(value: Uint8Array): MetadataRecord {
-  const reader = new Reader(value)
-  const frameVersion = reader.uvarint('frameVersion')
-  const id = reader.uvarint('recordType')
-  const version = reader.uvarint('version')
-  const type = TYPE_BY_ID.get(id)
-  if (frameVersion !== FRAME_VERSION || type === undefined || version > VERSION) {
-    throw new Error(
-      `the metadata log holds record type ${id} version ${version}: a newer broker wrote it`,
-    )
-  }
-  const body = BY_TYPE.get(type)!.codecs.decoder(version)(reader) as object
-  reader.finish(type)
-  return { type, ...body } as MetadataRecord
+  return CODEC.decode(value)
+}
+
+// —— partitions: two versions, and lists of lists, which the schema language has as structs ——
+
+interface PartitionsBody {
+  readonly topicId: Uuid
+  readonly firstPartition: number
+  readonly directories: readonly Uuid[]
+  readonly partitions: readonly {
+    readonly replicas: readonly number[]
+    readonly directories: readonly Uuid[]
+  }[]
+  readonly ruleVersion: number
+}
+
+function partitionsBody(record: PartitionsRecord): object {
+  if (!('replicas' in record)) return record
+  const { topicId, firstPartition, replicas, replicaDirectories, ruleVersion } = record
+  assert(replicas.length === replicaDirectories.length)
+  const partitions = replicas.map((ids, i) => {
+    const directories = replicaDirectories[i] as readonly Uuid[]
+    assert(ids.length === directories.length)
+    return { replicas: ids, directories }
+  })
+  return { topicId, firstPartition, partitions, ruleVersion }
+}
+
+function partitionsOf(body: PartitionsBody, version: number): object {
+  const { topicId, firstPartition, directories, partitions, ruleVersion } = body
+  if (version === 0) return { topicId, firstPartition, directories }
+  const replicas = partitions.map((partition) => partition.replicas)
+  const replicaDirectories = partitions.map((partition) => partition.directories)
+  return { topicId, firstPartition, replicas, replicaDirectories, ruleVersion }
 }

@@ -14,6 +14,21 @@ export type MetadataRecord =
   | ProducerIdsRecord
   | BrokerConfigRecord
   | GroupConfigRecord
+  | BrokerRegisteredRecord
+  | BrokerFencedRecord
+  | BrokerUnfencedRecord
+  | BrokerDrainingRecord
+  | BrokerUnregisteredRecord
+  | PartitionAlteredRecord
+  | LeaderElectedRecord
+  | PartitionReassignedRecord
+  | FeaturesRecord
+
+/**
+ * The rules of `partition-rules.ts` that a record is to be applied with. A record from which nodes
+ * derive states says which ones its author meant: nodes with others must not derive something else.
+ */
+export const RULE_VERSION = 1
 
 /** A broker process began. After an unclean stop every partition's leader epoch goes up by one. */
 export interface BrokerStartRecord {
@@ -30,13 +45,28 @@ export interface TopicRecord {
   readonly name: string
 }
 
-/** Partitions `firstPartition` and following of a topic, one for each element of `directories`. */
-export interface PartitionsRecord {
+/** Partitions `firstPartition` and following of a topic. */
+export type PartitionsRecord = LocalPartitionsRecord | PlacedPartitionsRecord
+
+/** Version 0, of a broker on its own: the only replica of each is on the broker that began last. */
+export interface LocalPartitionsRecord {
   readonly type: 'partitions'
   readonly topicId: Uuid
   readonly firstPartition: number
   /** The id of the log directory that holds each partition. */
   readonly directories: readonly Uuid[]
+}
+
+/** Version 1. Who leads is derived: the first replica whose broker is active. */
+export interface PlacedPartitionsRecord {
+  readonly type: 'partitions'
+  readonly topicId: Uuid
+  readonly firstPartition: number
+  /** Broker ids of each partition, the preferred leader first. */
+  readonly replicas: readonly (readonly number[])[]
+  /** The log directory of each replica, in the same order. */
+  readonly replicaDirectories: readonly (readonly Uuid[])[]
+  readonly ruleVersion: number
 }
 
 /** Sets one configuration of a topic; a null value removes it. */
@@ -74,4 +104,108 @@ export interface GroupConfigRecord {
   readonly group: string
   readonly name: string
   readonly value: string | null
+}
+
+/** Where clients reach a broker; `listener` is 'HTTP' for the WebSocket and REST door. */
+export interface Endpoint {
+  readonly listener: string
+  readonly host: string
+  readonly port: number
+}
+
+/**
+ * A broker process is a member of the cluster from now on, fenced until it has caught up. What the
+ * process before it led or was in sync with is over.
+ */
+export interface BrokerRegisteredRecord {
+  readonly type: 'broker-registered'
+  readonly brokerId: number
+  /** Greater than that of any registration before, of whatever broker. */
+  readonly brokerEpoch: number
+  /** Names the process. */
+  readonly incarnationId: Uuid
+  /** Of the listener for other brokers. */
+  readonly host: string
+  readonly port: number
+  readonly endpoints: readonly Endpoint[]
+  readonly rack: string | null
+  readonly directories: readonly Uuid[]
+  /** What it had may be gone: a machine has failed since it was registered. */
+  readonly isUnclean: boolean
+  readonly ruleVersion: number
+}
+
+/** The broker was not heard, or has stopped in order: it leads nothing and is in no ISR. */
+export interface BrokerFencedRecord {
+  readonly type: 'broker-fenced'
+  readonly brokerId: number
+  readonly brokerEpoch: number
+  readonly ruleVersion: number
+}
+
+/** The broker has caught up with the metadata: it may lead and may join an ISR. */
+export interface BrokerUnfencedRecord {
+  readonly type: 'broker-unfenced'
+  readonly brokerId: number
+  readonly brokerEpoch: number
+  readonly ruleVersion: number
+}
+
+/** The broker stops in order: what others can lead they lead. May come again while it does. */
+export interface BrokerDrainingRecord {
+  readonly type: 'broker-draining'
+  readonly brokerId: number
+  readonly brokerEpoch: number
+  readonly ruleVersion: number
+}
+
+/** The broker is no member any more, and does not come back with what it had. */
+export interface BrokerUnregisteredRecord {
+  readonly type: 'broker-unregistered'
+  readonly brokerId: number
+  readonly brokerEpoch: number
+  readonly ruleVersion: number
+}
+
+/** The in-sync replicas that a leader proposed and the controller took. */
+export interface PartitionAlteredRecord {
+  readonly type: 'partition-altered'
+  readonly topicId: Uuid
+  readonly partition: number
+  readonly inSyncReplicas: readonly number[]
+  readonly ruleVersion: number
+}
+
+export type ElectionKind = 'preferred' | 'unclean'
+
+/** The preferred replica leads again, or one leads that may lack acknowledged records. */
+export interface LeaderElectedRecord {
+  readonly type: 'leader-elected'
+  readonly topicId: Uuid
+  readonly partitions: readonly number[]
+  readonly kind: ElectionKind
+  readonly ruleVersion: number
+}
+
+/**
+ * The replicas of a partition are others (KIP-455). While it is under way they are the new ones, in
+ * their order, and then those that are to go; one without adding and removing ones ends it.
+ */
+export interface PartitionReassignedRecord {
+  readonly type: 'partition-reassigned'
+  readonly topicId: Uuid
+  readonly partition: number
+  readonly replicas: readonly number[]
+  /** The log directory of each replica, in the same order. */
+  readonly replicaDirectories: readonly Uuid[]
+  readonly addingReplicas: readonly number[]
+  readonly removingReplicas: readonly number[]
+  readonly ruleVersion: number
+}
+
+/** The level of a feature that all nodes have from now on; 0 takes it away. */
+export interface FeaturesRecord {
+  readonly type: 'features'
+  readonly name: string
+  readonly level: number
 }

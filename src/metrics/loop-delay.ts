@@ -7,8 +7,16 @@ import { Histogram } from './histogram.ts'
  */
 const INTERVAL_MS = 50
 
+/**
+ * Upper bounds in milliseconds, inclusive: close to each other around a quarter of the election
+ * timeout, which the delays of a controller have to stay below.
+ */
+export const LOOP_DELAY_BOUNDS_MS: readonly number[] = [
+  0.5, 1, 2.5, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000, 2500, 5000, 10_000,
+]
+
 export class LoopDelay {
-  readonly histogram = new Histogram()
+  readonly histogram = new Histogram(LOOP_DELAY_BOUNDS_MS)
   #timer: NodeJS.Timeout
   #dueMs = performance.now() + INTERVAL_MS
 

@@ -6,6 +6,7 @@
 import type { SnapshotPart } from './effects.ts'
 import type { Entry } from './entry.ts'
 import type { AppendRequest, SnapshotId, SnapshotRequest } from './messages.ts'
+import { expectOfPeer } from './peer-error.ts'
 import type { RaftState } from './raft-state.ts'
 import { isSameReplica, type ReplicaKey } from './replica-key.ts'
 import { VoterHistory } from './voter-history.ts'
@@ -55,7 +56,10 @@ export class Follower {
     const end = entries.at(-1)?.endOffset ?? offset
     this.#matchedOffset = Math.max(this.#matchedOffset, end)
     const committed = Math.min(request.committedOffset, this.#matchedOffset)
-    if (committed > log.committedOffset) log.commit(committed)
+    if (committed > log.committedOffset) {
+      expectOfPeer(log.isBoundary(committed), 'it has committed a part of an entry')
+      log.commit(committed)
+    }
     this.#answer()
   }
 
@@ -133,7 +137,13 @@ export class Follower {
         entry.endOffset <= log.endOffset && log.epochBefore(entry.endOffset) === entry.epoch
       // Records of one epoch and offset are the same in all logs (Raft §5.3, Log Matching).
       if (isKnown) continue
-      if (entry.baseOffset < log.endOffset) this.#state.truncateTo(entry.baseOffset)
+      if (entry.baseOffset < log.endOffset) {
+        const { baseOffset } = entry
+        // Its log is append-only in its epoch (Raft §5.3).
+        expectOfPeer(baseOffset >= this.#matchedOffset, 'it takes back what it has sent')
+        expectOfPeer(log.isBoundary(baseOffset), 'it cuts an entry')
+        this.#state.truncateTo(baseOffset)
+      }
       this.#state.append(entries.slice(i))
       return
     }

@@ -7,6 +7,7 @@
 import { assert } from '../base/assert.ts'
 import type { Entry } from './entry.ts'
 import type { AppendResponse, ObserveRequest, SnapshotId, SnapshotResponse } from './messages.ts'
+import { expectOfPeer } from './peer-error.ts'
 import { Progress } from './progress.ts'
 import type { RaftState } from './raft-state.ts'
 import { isSameReplica, keyText, type ReplicaKey } from './replica-key.ts'
@@ -77,11 +78,13 @@ export class Leader {
   onAppendResponse(response: AppendResponse, nowMs: number): void {
     const progress = this.#progress.get(keyText(response.from))
     if (progress === undefined) return
-    progress.heardMs = nowMs
     const { log } = this.#state
+    // Truncated nowhere, a leader's log reaches as far as anything that matched it.
+    expectOfPeer(response.matchedOffset <= log.endOffset, 'it has more than its leader')
+    const isPlace = response.matchedOffset < 0 || log.isBoundary(response.matchedOffset)
+    expectOfPeer(isPlace, 'it has a part of an entry')
+    progress.heardMs = nowMs
     if (response.matchedOffset >= 0) {
-      // Truncated nowhere, a leader's log reaches as far as anything that matched it.
-      assert(response.matchedOffset <= log.endOffset, 'a follower matches what there is')
       // What is durable may be less than what was asked about, until that is flushed.
       const isFound = response.matchedOffset >= progress.nextOffset
       progress.matchedTo(response.matchedOffset)

@@ -26,6 +26,8 @@ export interface StoredLog {
   readonly epochs: readonly EpochStart[]
   /** Exclusive. */
   readonly endOffset: number
+  /** All there are, in order; left out where nobody has looked. */
+  readonly entries?: readonly Pick<Entry, 'endOffset'>[]
 }
 
 export class RaftLog {
@@ -42,9 +44,11 @@ export class RaftLog {
   /** Where the log ended after each operation that is under way. */
   #pending: { readonly sequence: number; endOffset: number; readonly bytes: number }[] = []
   #unflushedBytes = 0
-  /** Appended since this process began and not committed, in order. */
+  /** Not committed, in order. Bytes are counted of those appended since this process began. */
   #open: { readonly endOffset: number; readonly bytes: number }[] = []
   #openBytes = 0
+  /** Above it all entries that are not committed are known. */
+  #openFrom: number
   #operations: StorageOperation[] = []
 
   constructor(stored: StoredLog, recentBytesMax: number) {
@@ -56,6 +60,9 @@ export class RaftLog {
     this.#endOffset = endOffset
     this.#flushedOffset = endOffset
     this.#committedOffset = snapshot.endOffset
+    const { entries } = stored
+    this.#open = (entries ?? []).map((entry) => ({ endOffset: entry.endOffset, bytes: 0 }))
+    this.#openFrom = entries === undefined ? endOffset : snapshot.endOffset
   }
 
   /** Inclusive: what lies below is in the snapshot. */
@@ -96,6 +103,27 @@ export class RaftLog {
     return Math.max(this.#epochs.endOf(epoch, this.#endOffset), this.#startOffset)
   }
 
+  /**
+   * False when the log has an entry across `offset`, as far as is known: of what is committed and
+   * not in memory nobody knows.
+   */
+  isBoundary(offset: number): boolean {
+    const first = this.#recent[0]
+    if (offset === this.#endOffset || offset === this.#committedOffset) return true
+    if (first !== undefined && offset >= first.baseOffset) {
+      return this.#recent[this.#indexFrom(offset)]?.baseOffset === offset
+    }
+    if (offset < this.#committedOffset || offset <= this.#openFrom) return true
+    let low = 0
+    let high = this.#open.length - 1
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#open[middle] as { endOffset: number }).endOffset < offset) low = middle + 1
+      else high = middle
+    }
+    return this.#open[low]?.endOffset === offset
+  }
+
   /** Entries that follow each other, the first of which begins at the log's end. */
   append(entries: readonly Entry[]): void {
     for (const entry of entries) {
@@ -122,6 +150,7 @@ export class RaftLog {
       this.#openBytes -= this.#open.pop()?.bytes ?? 0
     }
     this.#endOffset = offset
+    this.#openFrom = Math.min(this.#openFrom, offset)
     this.#flushedOffset = Math.min(this.#flushedOffset, offset)
     for (const each of this.#pending) each.endOffset = Math.min(each.endOffset, offset)
     this.#operate({ type: 'truncate', sequence: ++this.#sequence, offset })
@@ -134,6 +163,7 @@ export class RaftLog {
     this.#recent = []
     this.#recentBytes = 0
     this.#open = []
+    this.#openFrom = snapshot.endOffset
     this.#openBytes = 0
     this.#pending = []
     this.#unflushedBytes = 0
@@ -200,6 +230,16 @@ export class RaftLog {
 
   /** Of the entry that begins at `offset`: only there is a log ever cut or read from. */
   #indexOf(offset: number): number {
+    const index = this.#indexFrom(offset)
+    assert(
+      this.#recent[index]?.baseOffset === offset,
+      'an entry begins at every offset that is asked',
+    )
+    return index
+  }
+
+  /** Of the first entry that begins at `offset` or above; of the last one when none does. */
+  #indexFrom(offset: number): number {
     let low = 0
     let high = this.#recent.length - 1
     while (low < high) {
@@ -207,10 +247,6 @@ export class RaftLog {
       if ((this.#recent[middle] as Entry).baseOffset < offset) low = middle + 1
       else high = middle
     }
-    assert(
-      this.#recent[low]?.baseOffset === offset,
-      'an entry begins at every offset that is asked',
-    )
     return low
   }
 

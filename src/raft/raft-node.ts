@@ -17,6 +17,7 @@ import type { Entry } from './entry.ts'
 import { Follower } from './follower.ts'
 import { Leader, type Refusal } from './leader.ts'
 import type { RaftMessage, SnapshotId, VoteRequest, VoteResponse } from './messages.ts'
+import { expectOfPeer } from './peer-error.ts'
 import type { Progress } from './progress.ts'
 import { type RaftParts, RaftState } from './raft-state.ts'
 import { isSameReplica, keyText, type ReplicaKey } from './replica-key.ts'
@@ -38,6 +39,9 @@ export interface RaftNodeParts extends RaftParts {
   readonly snapshot: () => SnapshotId | null
 }
 
+/** Within so many a leader is heard whose connection broke, if it lives. */
+const HEARTBEATS_OF_DOUBT = 2
+
 export class RaftNode {
   readonly #state: RaftState
   readonly #parts: RaftNodeParts
@@ -48,8 +52,10 @@ export class RaftNode {
   /** By replica, in an election: whether it would, or does, vote for us. */
   readonly #votes = new Map<string, boolean>()
   #isTransfer = false
-  /** When the leader, if there is one, was heard last. */
+  /** When a leader was heard last. */
   #heardMs = Number.NEGATIVE_INFINITY
+  /** The connection of the leader broke, and it was not heard since. */
+  #isLeaderDoubted = false
   #electionDeadlineMs: number
   /** Turn of the voters that are asked where the leader is. */
   #asked = 0
@@ -134,7 +140,11 @@ export class RaftNode {
 
   // —— what the shell brings ——
 
-  /** A message of another replica; one to a replica that this is not (a wiped disk) is dropped. */
+  /**
+   * A message of another replica; one to a replica that this is not (a wiped disk) is dropped.
+   * Throws PeerError for one that contradicts our log or our leader: nothing has come of it then,
+   * save perhaps a newer epoch.
+   */
   onMessage(message: RaftMessage, nowMs: number): void {
     const { self, epoch } = this.#state
     if (!isSameReplica(message.to, self) || isSameReplica(message.from, self)) return
@@ -170,6 +180,16 @@ export class RaftNode {
     this.#leader.append(entries, nowMs)
     this.#resignIfRemoved(nowMs)
     return null
+  }
+
+  /**
+   * The state that a step asked for is durable: only now do others hear of it. Whatever a slow disk
+   * took is not time in which they could have answered.
+   */
+  onStateSaved(nowMs: number): void {
+    if (this.#leader !== null) return
+    const deadlineMs = nowMs + this.#state.electionTimeoutMs()
+    this.#electionDeadlineMs = Math.max(this.#electionDeadlineMs, deadlineMs)
   }
 
   /** All storage operations up to this one are durable. */
@@ -223,6 +243,25 @@ export class RaftNode {
   }
 
   // —— time ——
+
+  /**
+   * A connection of replica `id` broke. No proof of anything; but where it led, and is dead, nobody
+   * has to wait for a whole timeout. One that lives is heard within two heartbeats, and all is as
+   * it was; until then we would vote for somebody else.
+   */
+  onConnectionLost(id: number, nowMs: number): void {
+    if (this.#follower?.leader.id !== id) return
+    const { heartbeatMs, electionTimeoutMsMin } = this.#state.options
+    this.#isLeaderDoubted = true
+    const spreadMs = this.#state.electionTimeoutMs() - electionTimeoutMsMin
+    const soonMs = nowMs + HEARTBEATS_OF_DOUBT * heartbeatMs + spreadMs
+    this.#electionDeadlineMs = Math.min(this.#electionDeadlineMs, soonMs)
+  }
+
+  /** When another replica was heard last that led; of the monotonic clock. */
+  get leaderHeardMs(): number {
+    return this.#heardMs
+  }
 
   /** Of the monotonic clock: when `onTime` is due. */
   get nextDeadlineMs(): number {
@@ -281,7 +320,9 @@ export class RaftNode {
     const { epoch, options } = this.#state
     const isLed =
       this.#leader !== null ||
-      (this.#follower !== null && nowMs - this.#heardMs < options.electionTimeoutMsMin)
+      (this.#follower !== null &&
+        !this.#isLeaderDoubted &&
+        nowMs - this.#heardMs < options.electionTimeoutMsMin)
     // Who hears a leader keeps it: a replica that does not hear it must not disturb the others
     // (Raft dissertation, 4.2.3 and 9.6).
     const mayVote = request.epoch >= epoch && (request.isTransfer || !isLed)
@@ -352,12 +393,14 @@ export class RaftNode {
 
   /** The leader of this epoch has said something. */
   #follow(leader: ReplicaKey, nowMs: number): Follower {
-    assert(this.#role !== 'leader', 'an epoch has one leader')
+    const isOurs = this.#follower?.isLedBy(leader) === true
+    // Also after a vote was given twice, by a replica that has lost what it had promised.
+    const isOnly = this.#role !== 'leader' && (isOurs || this.#follower === null)
+    expectOfPeer(isOnly, `it leads epoch ${this.#state.epoch}, which another one leads`)
     this.#heardMs = nowMs
-    if (this.#follower?.isLedBy(leader) !== true) {
-      assert(this.#follower === null, 'an epoch has one leader')
-      this.#becomeFollower(leader, nowMs)
-    } else {
+    this.#isLeaderDoubted = false
+    if (!isOurs) this.#becomeFollower(leader, nowMs)
+    else {
       this.#electionDeadlineMs = nowMs + this.#state.electionTimeoutMs()
     }
     return this.#follower as Follower

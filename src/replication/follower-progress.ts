@@ -10,6 +10,8 @@ export class FollowerProgress {
   /** Where its log ends, as far as it has asked; exclusive. −1 before its first fetch. */
   logEndOffset = -1
   logStartOffset = -1
+  /** What it copies was held back, or could be, at its last fetch. */
+  isThrottled = false
   /** When its log last reached the end of the leader's. */
   caughtUpMs: number
   #fetchMs = Number.NEGATIVE_INFINITY

@@ -56,6 +56,16 @@ export interface PartitionLeaderParts {
   readonly nowMs: number
 }
 
+/**
+ * A throttle may keep a follower that was nearly there away for long: others must not wait. After
+ * so long, and no longer, `onTime` is to be called.
+ */
+export const THROTTLED_WAIT_MS_MAX = 500
+
+function waitMsFor({ isThrottled }: FollowerProgress, lagMsMax: number): number {
+  return isThrottled ? Math.min(lagMsMax, THROTTLED_WAIT_MS_MAX) : lagMsMax
+}
+
 export class PartitionLeader {
   readonly leaderEpoch: number
   readonly epochStartOffset: number
@@ -65,8 +75,12 @@ export class PartitionLeader {
   #options: PartitionLeaderOptions
   #partitionEpoch: number
   #inSyncReplicas: ReadonlySet<number>
-  /** What the controller has been asked for and not answered. */
-  #proposed: ReadonlySet<number> | null = null
+  /**
+   * What the controller has been asked for and not answered: the members, and the broker epoch with
+   * which each was found to have all (−1: not heard). One that registers anew meanwhile may have
+   * lost something, so a proposal that is made again names the epoch that it named (KIP-903).
+   */
+  #proposed: ReadonlyMap<number, number> | null = null
   #isProposalOpen = false
   #logEndOffset: number
   /** Of our own log, what counts for the watermark: all of it, or what is flushed. */
@@ -92,6 +106,10 @@ export class PartitionLeader {
 
   get highWatermark(): number {
     return this.#highWatermark
+  }
+
+  get options(): PartitionLeaderOptions {
+    return this.#options
   }
 
   get partitionEpoch(): number {
@@ -142,6 +160,8 @@ export class PartitionLeader {
       readonly brokerEpoch: number
       readonly fetchOffset: number
       readonly logStartOffset: number
+      /** Somebody holds back what it copies. */
+      readonly isThrottled?: boolean
       readonly nowMs: number
     },
   ): boolean {
@@ -152,6 +172,7 @@ export class PartitionLeader {
     if (fetch.brokerEpoch < follower.brokerEpoch) return true
     assert(fetch.fetchOffset <= this.#logEndOffset, 'a follower has what there is')
     follower.fetched({ ...fetch, leaderEndOffset: this.#logEndOffset })
+    follower.isThrottled = fetch.isThrottled ?? false
     this.#maybeExpand(follower, fetch.nowMs)
     this.#advance(fetch.nowMs)
     return true
@@ -167,7 +188,7 @@ export class PartitionLeader {
       const follower = this.#followers.get(id)
       return follower === undefined || follower.isCaughtUp(this.#logEndOffset, nowMs, lagMsMax)
     })
-    if (staying.length < this.#inSyncReplicas.size) this.#propose(new Set(staying))
+    if (staying.length < this.#inSyncReplicas.size) this.#propose(staying)
   }
 
   // —— the controller ——
@@ -176,9 +197,8 @@ export class PartitionLeader {
   takeProposal(): IsrProposal | null {
     if (!this.#isProposalOpen || this.#proposed === null) return null
     this.#isProposalOpen = false
-    const members = [...this.#proposed].map((brokerId): IsrMember => {
-      const follower = this.#followers.get(brokerId)
-      return { brokerId, brokerEpoch: follower?.brokerEpoch ?? -1 }
+    const members = [...this.#proposed].map(([brokerId, brokerEpoch]): IsrMember => {
+      return { brokerId, brokerEpoch }
     })
     return { members, partitionEpoch: this.#partitionEpoch }
   }
@@ -238,7 +258,7 @@ export class PartitionLeader {
     // One that reaches the watermark once and stays behind would hold it back for as long as it
     // may lag.
     if (!follower.isCaughtUp(this.#logEndOffset, nowMs, this.#options.lagMsMax)) return
-    this.#propose(new Set([...this.#inSyncReplicas, follower.brokerId]))
+    this.#propose([...this.#inSyncReplicas, follower.brokerId])
   }
 
   #mayJoin({ brokerId, brokerEpoch, logEndOffset }: FollowerProgress): boolean {
@@ -249,8 +269,8 @@ export class PartitionLeader {
     )
   }
 
-  #propose(members: ReadonlySet<number>): void {
-    this.#proposed = members
+  #propose(members: readonly number[]): void {
+    this.#proposed = new Map(members.map((id) => [id, this.#followers.get(id)?.brokerEpoch ?? -1]))
     this.#isProposalOpen = true
   }
 
@@ -269,7 +289,7 @@ export class PartitionLeader {
         this.#inSyncReplicas.has(brokerId) ||
         this.#proposed?.has(brokerId) === true ||
         // About to join: without it a watermark that keeps moving is never reached.
-        (follower.isCaughtUp(this.#logEndOffset, nowMs, lagMsMax) &&
+        (follower.isCaughtUp(this.#logEndOffset, nowMs, waitMsFor(follower, lagMsMax)) &&
           this.#isEligible(brokerId, follower.brokerEpoch))
       if (counts) lowest = Math.min(lowest, logEndOffset)
     }

@@ -5,6 +5,7 @@ import { type CheckpointEntry, writeCheckpoint } from '../storage/checkpoint.ts'
 import type { PartitionLog, TimestampedBatch } from '../storage/log.ts'
 import type { ControlReply, ControlRequest } from './control.ts'
 import { Partition } from './partition.ts'
+import type { ReplicaService } from './replica-service.ts'
 import type { ShardState } from './shard-state.ts'
 import { openRecords, partitionRows, shardStats } from './shard-stats.ts'
 
@@ -22,6 +23,7 @@ const PROGRESS_STEP = 100
 
 export class ControlHandler {
   readonly #shard: ShardState
+  readonly #replicas: ReplicaService
   readonly #checkpointIntervalMs: number
   readonly #threadCpuMicros: () => number
   readonly #settleReads: () => void
@@ -32,6 +34,7 @@ export class ControlHandler {
   constructor(
     shard: ShardState,
     parts: {
+      replicas: ReplicaService
       checkpointIntervalMs: number
       threadCpuMicros: () => number
       /** Waits for the reads under way. */
@@ -41,6 +44,7 @@ export class ControlHandler {
     },
   ) {
     this.#shard = shard
+    this.#replicas = parts.replicas
     this.#checkpointIntervalMs = parts.checkpointIntervalMs
     this.#threadCpuMicros = parts.threadCpuMicros
     this.#settleReads = parts.settleReads
@@ -136,6 +140,15 @@ export class ControlHandler {
         return { kind: 'stats', stats: shardStats(this.#shard, this.#threadCpuMicros()) }
       case 'partition-stats':
         return { kind: 'partition-stats', rows: partitionRows(this.#shard, request.handles) }
+      case 'lead':
+      case 'follow':
+      case 'replica-states':
+      case 'truncate':
+      case 'restart-at':
+      case 'truncate-to':
+      case 'set-brokers':
+      case 'alter-answer':
+        return this.#replicas.answer(request)
       case 'checkpoint':
         this.#checkpoint(false)
         return { kind: 'ok' }

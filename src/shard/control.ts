@@ -1,11 +1,13 @@
 import type { Uuid } from '../base/uuid.ts'
 import type { LogHint, LogOptions } from '../storage/log-types.ts'
+import type { IsrProposalOf, OpenRole, ReplicaRequest, ReplicaState } from './replica-control.ts'
 
 /**
  * Control messages between main and a shard: everything that is not an append, a read or a wake.
  * They are rare, so they are plain objects in msgpackr. Each request gets one reply with its token.
  */
 export type ControlRequest =
+  | ReplicaRequest
   /** Makes partitions known. Their files are opened at the first use, or now when `recover`. */
   | {
       readonly kind: 'open'
@@ -43,6 +45,8 @@ export interface OpenPartition {
   /** What the checkpoints know; null when nothing: the whole log is scanned. */
   readonly hint: LogHint | null
   readonly leaderEpoch: number
+  /** Absent: its only replica is here, and it takes appends. */
+  readonly role?: OpenRole
 }
 
 /** The offsets that any answer about a partition may need. */
@@ -67,6 +71,7 @@ export type ControlReply =
   /** No batch is as late as that. */
   | { readonly kind: 'no-batch' }
   | { readonly kind: 'epoch'; readonly leaderEpoch: number; readonly endOffset: number }
+  | { readonly kind: 'replicas'; readonly states: readonly ReplicaState[] }
   | { readonly kind: 'stats'; readonly stats: ShardStats }
   /** In the order of the handles, see `partition-stats.ts`. */
   | { readonly kind: 'partition-stats'; readonly rows: Uint8Array }
@@ -82,6 +87,12 @@ export interface ShardStats {
   readonly appends: number
   readonly appendedRecords: number
   readonly appendedBytes: number
+  /** Taken from leaders. */
+  readonly followedBytes: number
+  /** That it leads and others have too. */
+  readonly ledPartitions: number
+  /** Of these, those that some replica is not in sync with. */
+  readonly underReplicatedPartitions: number
   readonly reads: number
   readonly readBytes: number
   readonly flushes: number
@@ -112,6 +123,8 @@ export interface ShardStats {
 /** What a shard says of its own accord. */
 export type ShardEvent =
   | { readonly kind: 'warning'; readonly message: string }
+  /** What the controller is to be asked for; each is answered with 'alter-answer'. */
+  | { readonly kind: 'isr-proposals'; readonly proposals: readonly IsrProposalOf[] }
   | {
       readonly kind: 'recovery'
       /** Both since the shard's start. */

@@ -1,9 +1,11 @@
 import { Packr } from 'msgpackr'
+import { ErrorCode } from '../errors/error-code.ts'
 import type { Doorbell } from '../ring/doorbell.ts'
 import type { LaneWriter } from '../ring/lane.ts'
-import type { ControlReply, ShardEvent } from './control.ts'
+import type { ControlReply, PartitionOffsets, ShardEvent } from './control.ts'
 import { LaneOutlet } from './lane-outlet.ts'
 import * as layout from './messages-layout.ts'
+import type { WaitingAck } from './waiting-ack.ts'
 
 /**
  * The shard's side of the lane towards main. An answer is never dropped: when the lane is full it
@@ -16,6 +18,12 @@ export interface AppendAnswer {
   readonly appendTimeMs: number
 }
 
+/** What the answer to a FOLLOW says of the log. */
+export type FollowAnswer = Pick<
+  PartitionOffsets,
+  'logStartOffset' | 'logEndOffset' | 'highWatermark'
+>
+
 export interface ReadAnswer {
   errorCode: number
   highWatermark: number
@@ -25,6 +33,8 @@ export interface ReadAnswer {
   length: number
   generation: number
   flags: number
+  divergingEpoch: number
+  divergingEndOffset: number
 }
 
 export class Outbox {
@@ -50,6 +60,17 @@ export class Outbox {
     this.#outlet.send(() => this.#writeAppended(token, errorCode, copy))
   }
 
+  /** Acknowledges, in order, what ends at or below `upTo`, and takes it out of the list. */
+  acknowledge(acks: WaitingAck[], upTo: number, logStartOffset: number): void {
+    let done = 0
+    while (done < acks.length && (acks[done] as WaitingAck).endOffset <= upTo) {
+      const { token, baseOffset, appendTimeMs } = acks[done++] as WaitingAck
+      this.appended(token, ErrorCode.NONE, { baseOffset, logStartOffset, appendTimeMs })
+    }
+    if (done === acks.length) acks.length = 0
+    else if (done > 0) acks.splice(0, done)
+  }
+
   readDone(token: number, answer: ReadAnswer): void {
     if (!this.isBlocked && this.#writeReadDone(token, answer)) {
       this.#outlet.sent()
@@ -57,6 +78,24 @@ export class Outbox {
     }
     const copy = { ...answer }
     this.#outlet.send(() => this.#writeReadDone(token, copy))
+  }
+
+  /** Null: there is no log to speak of. */
+  followed(token: number, errorCode: number, log: FollowAnswer | null): void {
+    const logStartOffset = log?.logStartOffset ?? -1
+    const logEndOffset = log?.logEndOffset ?? -1
+    const highWatermark = log?.highWatermark ?? -1
+    this.#outlet.send(() => {
+      const at = this.#lane.claim(layout.FOLLOWED, layout.FOLLOWED_BYTES)
+      if (at < 0) return false
+      const view = this.#lane.view
+      view.setUint32(at, token, true)
+      view.setInt32(at + 4, errorCode, true)
+      view.setFloat64(at + 8, logEndOffset, true)
+      view.setFloat64(at + 16, highWatermark, true)
+      view.setFloat64(at + 24, logStartOffset, true)
+      return true
+    })
   }
 
   wake(token: number): void {
@@ -106,6 +145,8 @@ export class Outbox {
     view.setUint32(at + 36, answer.length, true)
     view.setUint32(at + 40, answer.generation, true)
     view.setUint32(at + 44, answer.flags, true)
+    view.setFloat64(at + 48, answer.divergingEndOffset, true)
+    view.setInt32(at + 56, answer.divergingEpoch, true)
     return true
   }
 

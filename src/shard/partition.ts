@@ -4,6 +4,8 @@ import { ErrorCode } from '../errors/error-code.ts'
 import type { LogContext, LogHint, LogOptions, RetentionBounds } from '../storage/log.ts'
 import { PartitionLog } from '../storage/log.ts'
 import type { OpenPartition } from './control.ts'
+import { Replica } from './replica.ts'
+import type { WaitingAck } from './waiting-ack.ts'
 
 /**
  * One partition as its shard holds it: the log (opened at the first use), the acknowledgements that
@@ -21,6 +23,8 @@ export class Partition {
   readonly waitingAcks: WaitingAck[] = []
   /** Watches: token → the offset at or after which something must lie below the high watermark. */
   readonly watches = new Map<number, number>()
+  /** What it is to the other replicas; null: there are none. */
+  #replica: Replica | null
   /** Reads off the shard's thread that have not come back. */
   readsUnderWay = 0
   /** Appended since the shard's start. */
@@ -53,6 +57,7 @@ export class Partition {
     this.leaderEpoch = open.leaderEpoch
     this.#options = options
     this.#hint = open.hint
+    this.#replica = open.role === undefined ? null : new Replica(open.role)
     this.#retention = boundsOfUnknown(options)
   }
 
@@ -60,11 +65,25 @@ export class Partition {
     return this.#options
   }
 
-  /** Nobody waits on it and nothing of it is under way: its log may be closed. */
+  get replica(): Replica | null {
+    return this.#replica
+  }
+
+  /** After a change of roles: from now on the log is replicated, or not. */
+  set replica(replica: Replica | null) {
+    this.#replica = replica
+    if (this.#log !== null) this.#log.isReplicated = replica?.isReplicated === true
+  }
+
+  /**
+   * Nobody waits on it and nothing of it is under way: its log may be closed. Followers that wait
+   * at its end do not keep it open, else they would keep all of them.
+   */
   get isIdle(): boolean {
     const isWaitedFor =
       this.waitingAcks.length > 0 || this.watches.size > 0 || this.readsUnderWay > 0
     const log = this.#log
+    if (this.#replica?.isWaitedFor === true) return false
     return !isWaitedFor && !this.isDirty && log?.flushing === false && !log.isCompacting
   }
 
@@ -113,7 +132,8 @@ export class Partition {
   /** Nothing at or above it can be compacted. */
   get #boundOffset(): number {
     if (this.#log !== null) return Math.min(this.#log.highWatermark, this.#log.recoveryPoint)
-    return this.#hint?.logEndOffset ?? -1
+    const { highWatermark = Infinity, logEndOffset } = this.#hint ?? { logEndOffset: -1 }
+    return Math.min(highWatermark, logEndOffset)
   }
 
   /**
@@ -130,11 +150,17 @@ export class Partition {
         directory,
         options: this.#options,
         hint: this.#hint,
+        isReplicated: this.#replica?.isReplicated === true,
       })
     } catch (error) {
       const isDamage = error instanceof BrokerError && error.code === ErrorCode.CORRUPT_MESSAGE
       if (isDamage) this.#damage = error
       throw error
+    }
+    // It may have risen while the log was closed.
+    const leader = this.#replica?.leader
+    if (leader != null && leader.highWatermark <= this.#log.logEndOffset) {
+      this.#log.setHighWatermark(leader.highWatermark)
     }
     return this.#log
   }
@@ -177,14 +203,4 @@ function boundsOfUnknown(options: LogOptions): RetentionBounds {
     atMs: options.retentionMs === Infinity ? Infinity : -Infinity,
     atBytes: options.retentionBytes,
   }
-}
-
-export interface WaitingAck {
-  readonly token: number
-  readonly baseOffset: number
-  /** Exclusive: acknowledged once the high watermark is at least this. */
-  readonly endOffset: number
-  readonly appendTimeMs: number
-  /** Main has been told that the bytes are written and their memory free. */
-  isWrittenReported: boolean
 }

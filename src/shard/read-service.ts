@@ -4,6 +4,7 @@ import type { PartitionLog, ReadLocation } from '../storage/log.ts'
 import * as layout from './messages-layout.ts'
 import type { ReadAnswer } from './outbox.ts'
 import type { Partition } from './partition.ts'
+import type { FollowerFetch, ReplicaService } from './replica-service.ts'
 import type { ShardState } from './shard-state.ts'
 import { TokenTable } from './token-table.ts'
 
@@ -20,6 +21,8 @@ export interface ReadRequest {
   readonly fetchOffset: number
   readonly bytesMax: number
   readonly flags: number
+  /** Whoever reads is a follower of the partition: up to the log end, and it counts. */
+  readonly follower: FollowerFetch | null
 }
 
 interface Pending {
@@ -33,11 +36,13 @@ interface Pending {
 
 export class ReadService {
   readonly #state: ShardState
+  readonly #replicas: ReplicaService
   readonly #pending = new TokenTable<Pending>()
   readonly #answer: ReadAnswer = emptyAnswer()
 
-  constructor(state: ShardState) {
+  constructor(state: ShardState, replicas: ReplicaService) {
     this.#state = state
+    this.#replicas = replicas
   }
 
   /** Reads are under way off this thread. */
@@ -72,6 +77,10 @@ export class ReadService {
       answer.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER
     } else if (log === null) {
       answer.errorCode = ErrorCode.KAFKA_STORAGE_ERROR
+    } else if (request.follower !== null && mayDefer && !this.#admit(partition, log, request)) {
+      return true
+    } else if (partition.replica?.role === 'follower' && (request.flags & FROM_ANY) === 0) {
+      answer.errorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER
     } else {
       fillOffsets(answer, log)
       try {
@@ -84,20 +93,42 @@ export class ReadService {
     return true
   }
 
+  /** Whether a follower's fetch may be read for; else the answer says why. */
+  #admit(partition: Partition, log: PartitionLog, request: ReadRequest): boolean {
+    const { follower, fetchOffset } = request
+    if (follower === null) return true
+    const answer = this.#answer
+    const isThrottled = (request.flags & layout.READ_THROTTLED) !== 0
+    const fetch = { ...follower, fetchOffset, isThrottled }
+    const check = this.#replicas.fetched(partition, log, fetch)
+    if (check.kind === 'ok') return true
+    if (check.kind === 'diverging') {
+      answer.divergingEpoch = check.end.epoch
+      answer.divergingEndOffset = check.end.endOffset
+    } else {
+      answer.errorCode = REFUSALS[check.kind]
+    }
+    fillOffsets(answer, log)
+    return false
+  }
+
   #readLog(
     partition: Partition,
     log: PartitionLog,
     { request, mayDefer }: { request: ReadRequest; mayDefer: boolean },
   ): boolean {
     const answer = this.#answer
-    const toLogEnd = (request.flags & layout.READ_TO_LOG_END) !== 0
+    const { follower } = request
+    const toLogEnd = follower !== null || (request.flags & layout.READ_TO_LOG_END) !== 0
     const location = log.locate(request.fetchOffset, request.bytesMax, {
       minOneBatch: (request.flags & layout.READ_MIN_ONE_BATCH) !== 0,
       upTo: toLogEnd ? 'logEnd' : 'highWatermark',
       mayDefer,
     })
     if (typeof location === 'number') {
-      answer.errorCode = location
+      answer.errorCode = isAhead(partition, log, request)
+        ? ErrorCode.NOT_LEADER_OR_FOLLOWER
+        : location
     } else if (location.length > 0) {
       const extent = this.#state.egress.allocate(location.length)
       // Never waits for memory: reads that hold some while others wait for more would deadlock.
@@ -116,11 +147,28 @@ export class ReadService {
       }
     } else if (request.fetchOffset < (toLogEnd ? log.logEndOffset : log.highWatermark)) {
       answer.flags = layout.READ_TOO_SMALL
+    } else if (follower !== null) {
+      this.#waitAtEnd(partition, request, follower)
     } else if ((request.flags & layout.READ_WATCH) !== 0) {
       partition.watches.set(request.token, request.fetchOffset)
       answer.flags = layout.READ_WATCHING
     }
     return true
+  }
+
+  /** A follower has all: it waits for more, unless the watermark is news for it. */
+  #waitAtEnd(partition: Partition, request: ReadRequest, follower: FollowerFetch): void {
+    const { replica } = partition
+    if (replica === null) return
+    const { replicaId: brokerId, replicaEpoch: brokerEpoch } = follower
+    if (replica.hasNews(brokerId, brokerEpoch)) {
+      this.#answer.flags = layout.READ_NEWS
+      replica.noteTold(brokerId, brokerEpoch, this.#answer.highWatermark)
+    } else if ((request.flags & layout.READ_WATCH) !== 0) {
+      const { token, fetchOffset: offset } = request
+      replica.watches.set(token, { brokerId, brokerEpoch, offset })
+      this.#answer.flags = layout.READ_WATCHING
+    }
   }
 
   /** Starts a read off this thread; false when the disk cannot do that, or not now. */
@@ -154,7 +202,7 @@ export class ReadService {
         if (!(error instanceof BrokerError)) throw error
         this.#refuse(partition, log, error)
       }
-      if (answer.length > 0) this.#lend(extent, generation)
+      if (answer.length > 0) this.#lend(pending)
     }
     if (answer.length === 0) this.#state.egress.free(extent, generation)
     // Nothing wrong and nothing whole: the first batch is longer than what was read.
@@ -162,7 +210,8 @@ export class ReadService {
     this.#state.outbox.readDone(request.token, answer)
   }
 
-  #readInto({ log, location, extent, generation }: Pending): void {
+  #readInto(pending: Pending): void {
+    const { log, location, extent, generation } = pending
     const { egress } = this.#state
     try {
       this.#answer.length = log.read(location, egress.bytes, extent)
@@ -170,12 +219,16 @@ export class ReadService {
       egress.free(extent, generation)
       throw error
     }
-    this.#lend(extent, generation)
+    this.#lend(pending)
   }
 
-  #lend(extent: number, generation: number): void {
+  #lend({ request, partition, extent, generation }: Pending): void {
     this.#answer.offset = extent
     this.#answer.generation = generation
+    if (request.follower !== null) {
+      const { replicaId, replicaEpoch } = request.follower
+      partition.replica?.noteTold(replicaId, replicaEpoch, this.#answer.highWatermark)
+    }
     this.#state.counters.readBytes += this.#answer.length
   }
 
@@ -188,6 +241,25 @@ export class ReadService {
     if (log.failure !== null) this.#state.failDirectory(partition.logDirectory, error)
   }
 }
+
+/**
+ * A consumer has read more at another broker than this follower has: it takes this one for the
+ * leader that it was. "Out of range" would make it begin anew somewhere, as its settings say.
+ */
+function isAhead(partition: Partition, log: PartitionLog, request: ReadRequest): boolean {
+  const isConsumer = request.follower === null && partition.replica?.role === 'follower'
+  return isConsumer && request.fetchOffset > log.logEndOffset
+}
+
+/** They do not read as consumers do, or may read from a replica that follows. */
+const FROM_ANY = layout.READ_TO_LOG_END | layout.READ_FROM_FOLLOWER
+
+const REFUSALS = {
+  fenced: ErrorCode.FENCED_LEADER_EPOCH,
+  'unknown-epoch': ErrorCode.UNKNOWN_LEADER_EPOCH,
+  'out-of-range': ErrorCode.OFFSET_OUT_OF_RANGE,
+  'not-leader': ErrorCode.NOT_LEADER_OR_FOLLOWER,
+} as const
 
 function fillOffsets(answer: ReadAnswer, log: PartitionLog): void {
   answer.highWatermark = log.highWatermark
@@ -208,5 +280,7 @@ function resetAnswer(answer: ReadAnswer): ReadAnswer {
   answer.length = 0
   answer.generation = 0
   answer.flags = 0
+  answer.divergingEpoch = -1
+  answer.divergingEndOffset = -1
   return answer
 }

@@ -6,6 +6,13 @@ import type { LaneReader, LaneWriter } from '../ring/lane.ts'
 import type { ControlReply, ControlRequest, ShardEvent } from './control.ts'
 import { LaneOutlet } from './lane-outlet.ts'
 import * as layout from './messages-layout.ts'
+import {
+  type AppendRequest,
+  type FollowRequest,
+  type ReadRequest,
+  type ReplicaReadRequest,
+  RequestWriter,
+} from './request-writer.ts'
 import { SentBytes } from './sent-bytes.ts'
 import { TokenTable } from './token-table.ts'
 
@@ -25,12 +32,32 @@ export interface AppendSink {
   onAppended(result: AppendOutcome, index: number): void
 }
 
+export type {
+  AppendRequest,
+  FollowRequest,
+  ReadRequest,
+  ReplicaReadRequest,
+} from './request-writer.ts'
+
 /** Valid during the callback only: the proxy reuses it. */
 export interface AppendOutcome {
   errorCode: number
   baseOffset: number
   logStartOffset: number
   appendTimeMs: number
+}
+
+export interface FollowSink {
+  /** The batches are written, and flushed where that counts; the extent is free. */
+  onFollowed(result: FollowOutcome, index: number): void
+}
+
+/** −1: there is no log to speak of. */
+export interface FollowOutcome {
+  errorCode: number
+  logEndOffset: number
+  highWatermark: number
+  logStartOffset: number
 }
 
 export interface ReadSink {
@@ -49,6 +76,9 @@ export interface ReadOutcome {
   length: number
   generation: number
   flags: number
+  /** Of a follower's read: where the logs part, −1 both when they do not. */
+  divergingEpoch: number
+  divergingEndOffset: number
 }
 
 /** A read result's place in the egress arena, as the shard named it. */
@@ -58,25 +88,13 @@ export interface LentExtent {
   readonly generation: number
 }
 
-export interface AppendRequest {
-  readonly handle: number
-  /** The run of batches, inside the extent. */
-  readonly offset: number
-  readonly length: number
-  readonly extentOffset: number
-  readonly generation: number
-  readonly leaderEpoch: number
-}
-
-export interface ReadRequest {
-  readonly handle: number
-  readonly fetchOffset: number
-  readonly bytesMax: number
-  readonly flags: number
-}
-
 interface PendingAppend {
   readonly sink: AppendSink
+  readonly index: number
+}
+
+interface PendingFollow {
+  readonly sink: FollowSink
   readonly index: number
 }
 
@@ -98,10 +116,12 @@ export class ShardProxy {
   readonly egress: Uint8Array
   readonly #sent: SentBytes
   readonly #requests: LaneWriter
+  readonly #writer: RequestWriter
   readonly #answers: LaneReader
   readonly #onEvent: (event: ShardEvent) => void
   readonly #packr = new Packr({ useRecords: false })
   readonly #appends = new TokenTable<PendingAppend>()
+  readonly #follows = new TokenTable<PendingFollow>()
   readonly #reads = new TokenTable<PendingRead>()
   readonly #controls = new TokenTable<PendingControl>()
   readonly #outlet: LaneOutlet
@@ -120,6 +140,8 @@ export class ShardProxy {
     length: 0,
     generation: 0,
     flags: 0,
+    divergingEpoch: -1,
+    divergingEndOffset: -1,
   }
   #lentBytes = 0
 
@@ -137,6 +159,7 @@ export class ShardProxy {
     this.egress = parts.egress
     this.#sent = parts.sent ?? new SentBytes()
     this.#requests = parts.requests
+    this.#writer = new RequestWriter(parts.requests)
     this.#answers = parts.answers
     this.#outlet = new LaneOutlet(parts.requests, parts.doorbell)
     this.#onEvent = parts.onEvent
@@ -168,20 +191,34 @@ export class ShardProxy {
 
   /** What waits for an answer; a watch that has not been woken counts. */
   get inFlight(): number {
-    return this.#appends.size + this.#reads.size + this.#controls.size
+    const { size } = this.#follows
+    return this.#appends.size + size + this.#reads.size + this.#controls.size
   }
 
   append(request: AppendRequest, sink: AppendSink, index: number): void {
     const token = this.#appends.add({ sink, index })
-    if (!this.isCongested && this.#writeAppend(token, request)) this.#outlet.sent()
-    else this.#outlet.send(() => this.#writeAppend(token, request))
+    if (!this.isCongested && this.#writer.append(token, request)) this.#outlet.sent()
+    else this.#outlet.send(() => this.#writer.append(token, request))
   }
 
   /** Returns the token, which names the watch when READ_WATCH is asked for. */
   read(request: ReadRequest, sink: ReadSink, index: number): number {
     const token = this.#reads.add({ sink, index, handle: request.handle, isWatching: false })
-    if (!this.isCongested && this.#writeRead(token, request)) this.#outlet.sent()
-    else this.#outlet.send(() => this.#writeRead(token, request))
+    if (!this.isCongested && this.#writer.read(token, request)) this.#outlet.sent()
+    else this.#outlet.send(() => this.#writer.read(token, request))
+    return token
+  }
+
+  /** For a partition that follows or is raw. The batches stay as they are until the answer. */
+  follow(request: FollowRequest, sink: FollowSink, index: number): void {
+    const token = this.#follows.add({ sink, index })
+    this.#outlet.send(() => this.#writer.follow(token, request))
+  }
+
+  /** As `read`, for a follower; see READ_NEWS and the diverging epoch for what is different. */
+  replicaRead(request: ReplicaReadRequest, sink: ReadSink, index: number): number {
+    const token = this.#reads.add({ sink, index, handle: request.handle, isWatching: false })
+    this.#outlet.send(() => this.#writer.replicaRead(token, request))
     return token
   }
 
@@ -237,32 +274,6 @@ export class ShardProxy {
     return !this.#answers.isEmpty()
   }
 
-  #writeAppend(token: number, request: AppendRequest): boolean {
-    const at = this.#requests.claim(layout.APPEND, layout.APPEND_BYTES)
-    if (at < 0) return false
-    const view = this.#requests.view
-    view.setUint32(at, token, true)
-    view.setUint32(at + 4, request.handle, true)
-    view.setUint32(at + 8, request.offset, true)
-    view.setUint32(at + 12, request.length, true)
-    view.setUint32(at + 16, request.generation, true)
-    view.setInt32(at + 20, request.leaderEpoch, true)
-    view.setUint32(at + 24, request.extentOffset, true)
-    return true
-  }
-
-  #writeRead(token: number, request: ReadRequest): boolean {
-    const at = this.#requests.claim(layout.READ, layout.READ_BYTES)
-    if (at < 0) return false
-    const view = this.#requests.view
-    view.setUint32(at, token, true)
-    view.setUint32(at + 4, request.handle, true)
-    view.setFloat64(at + 8, request.fetchOffset, true)
-    view.setUint32(at + 16, request.bytesMax, true)
-    view.setUint32(at + 20, request.flags, true)
-    return true
-  }
-
   readonly #onAnswer = (type: number, at: number): void => {
     const token = this.#answers.view.getUint32(at, true)
     switch (type) {
@@ -271,6 +282,9 @@ export class ShardProxy {
         return
       case layout.READ_DONE:
         this.#onReadDone(token, at)
+        return
+      case layout.FOLLOWED:
+        this.#onFollowed(token, at)
         return
       case layout.WRITTEN: {
         const pending = this.#appends.get(token)
@@ -312,6 +326,18 @@ export class ShardProxy {
     pending.sink.onAppended(result, pending.index)
   }
 
+  #onFollowed(token: number, at: number): void {
+    const pending = this.#follows.take(token)
+    assert(pending !== undefined, 'a token of a follower that nobody waits for')
+    const view = this.#answers.view
+    const errorCode = view.getInt32(at + 4, true)
+    const logEndOffset = view.getFloat64(at + 8, true)
+    const highWatermark = view.getFloat64(at + 16, true)
+    const logStartOffset = view.getFloat64(at + 24, true)
+    const result = { errorCode, logEndOffset, highWatermark, logStartOffset }
+    pending.sink.onFollowed(result, pending.index)
+  }
+
   #onReadDone(token: number, at: number): void {
     const pending = this.#reads.get(token)
     assert(pending !== undefined, 'a read token that nobody waits for')
@@ -325,6 +351,8 @@ export class ShardProxy {
     result.length = view.getUint32(at + 36, true)
     result.generation = view.getUint32(at + 40, true)
     result.flags = view.getUint32(at + 44, true)
+    result.divergingEndOffset = view.getFloat64(at + 48, true)
+    result.divergingEpoch = view.getInt32(at + 56, true)
     this.#lentBytes += result.length
     if ((result.flags & layout.READ_WATCHING) !== 0) pending.isWatching = true
     else this.#reads.take(token)

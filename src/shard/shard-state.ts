@@ -5,7 +5,8 @@ import type { Arena } from '../ring/arena.ts'
 import { isTemporary, systemCode } from '../storage/file-io.ts'
 import type { LogContext, PartitionLog } from '../storage/log.ts'
 import type { Outbox } from './outbox.ts'
-import type { Partition, WaitingAck } from './partition.ts'
+import type { Partition } from './partition.ts'
+import { NO_OFFSETS } from './waiting-ack.ts'
 
 /**
  * What a shard owns: its partitions, their open logs, the directories that have failed, the memory
@@ -13,8 +14,6 @@ import type { Partition, WaitingAck } from './partition.ts'
  */
 /** Between two events that a directory is short of something. */
 const SHORT_INTERVAL_MS = 1000
-
-export const NO_OFFSETS = { baseOffset: -1, logStartOffset: -1, appendTimeMs: -1 }
 
 export class ShardState {
   readonly index: number
@@ -30,6 +29,7 @@ export class ShardState {
     appends: 0,
     appendedRecords: 0,
     appendedBytes: 0,
+    followedBytes: 0,
     reads: 0,
     readBytes: 0,
     flushes: 0,
@@ -159,11 +159,12 @@ export class ShardState {
       this.outbox.appended(ack.token, errorCode, NO_OFFSETS)
     }
     partition.waitingAcks.length = 0
+    partition.replica?.drop(this.outbox, errorCode)
     for (const token of partition.watches.keys()) this.outbox.wake(token)
     partition.watches.clear()
   }
 
-  /** Answers what the partition's high watermark now allows. */
+  /** Answers what the log, and the partition's high watermark, now allow. */
   settle(partition: Partition): void {
     const log = partition.openedLog
     if (log === null) return
@@ -171,18 +172,9 @@ export class ShardState {
       this.dropWaiters(partition, ErrorCode.KAFKA_STORAGE_ERROR)
       return
     }
-    const acks = partition.waitingAcks
-    let done = 0
-    while (done < acks.length && (acks[done] as WaitingAck).endOffset <= log.highWatermark) {
-      const ack = acks[done++] as WaitingAck
-      this.outbox.appended(ack.token, ErrorCode.NONE, {
-        baseOffset: ack.baseOffset,
-        logStartOffset: log.logStartOffset,
-        appendTimeMs: ack.appendTimeMs,
-      })
-    }
-    if (done === acks.length) acks.length = 0
-    else if (done > 0) acks.splice(0, done)
+    const { outbox } = this
+    partition.replica?.settle(log, outbox, this.context.clock.monotonicMs())
+    outbox.acknowledge(partition.waitingAcks, log.highWatermark, log.logStartOffset)
     for (const [token, offset] of partition.watches) {
       if (offset >= log.highWatermark) continue
       partition.watches.delete(token)
@@ -255,12 +247,16 @@ export class ShardState {
 
   /**
    * The log of the partition, scanned, whose clean mark has turned out to be stale. Null when the
-   * disk refuses, or while reads of it are under way: the client tries again.
+   * disk refuses, or while reads of it are under way: the client tries again. Null, too, when it
+   * was a leader's.
    */
   rescan(partition: Partition, error: string | null): PartitionLog | null {
     if (partition.readsUnderWay > 0) return null
     this.outbox.event({ kind: 'warning', message: error ?? partition.directory })
     this.dropWaiters(partition, ErrorCode.KAFKA_STORAGE_ERROR)
+    // What it led is not what is there: somebody else has to, in another epoch.
+    const isDeposed = partition.replica?.role === 'leader'
+    if (isDeposed) partition.replica?.follow()
     try {
       this.open.delete(partition)
       partition.distrustMark()
@@ -269,7 +265,7 @@ export class ShardState {
       this.refuse(partition, thrown)
       return null
     }
-    return this.openLog(partition)
+    return isDeposed ? null : this.openLog(partition)
   }
 
   /** Forgets a partition; its log has been closed or deleted. */

@@ -9,7 +9,14 @@ import type { ShardState } from './shard-state.ts'
  */
 export function shardStats(shard: ShardState, threadCpuMicros: number): ShardStats {
   let offlinePartitions = 0
+  let ledPartitions = 0
+  let underReplicatedPartitions = 0
   for (const partition of shard.partitions.values()) {
+    const leader = partition.replica?.leader
+    if (leader != null) {
+      ledPartitions++
+      if (leader.inSyncReplicas.size <= leader.followers.size) underReplicatedPartitions++
+    }
     if (partition.isDamaged || shard.isFailed(partition.logDirectory)) offlinePartitions++
   }
   let cacheWindowBytes = 0
@@ -22,6 +29,8 @@ export function shardStats(shard: ShardState, threadCpuMicros: number): ShardSta
   return {
     partitions: shard.partitions.size,
     offlinePartitions,
+    ledPartitions,
+    underReplicatedPartitions,
     openLogs: shard.open.size,
     logBytes: shard.logBytes(),
     cacheWindowBytes,
@@ -56,9 +65,10 @@ function rowOf(partition: Partition): number[] {
   if (hint === null || !hint.clean || partition.isDamaged) {
     return [Number.NaN, Number.NaN, Number.NaN, Number.NaN, recordsIn, bytesIn]
   }
-  // Closed in order: all of it is durable, and seen.
+  // Closed in order: all of it is durable, and seen where nobody else has it.
   const { logStartOffset, logEndOffset, bytes } = hint
-  return [logStartOffset, logEndOffset, logEndOffset, bytes, recordsIn, bytesIn]
+  const highWatermark = hint.highWatermark ?? logEndOffset
+  return [logStartOffset, logEndOffset, highWatermark, bytes, recordsIn, bytesIn]
 }
 
 /** Open logs, and their records that a close in order still has to flush. */

@@ -18,6 +18,7 @@ import type { ByteRange, FileId } from './files.ts'
 import type { Flusher } from './flusher.ts'
 import { checkRunKeys } from './keyed-run.ts'
 import type { EpochsMark } from './leader-epochs.ts'
+import { LEADER_RUN, type RunShape } from './leader-run.ts'
 import type { LogCore } from './log-core.ts'
 import type { AppendResult } from './log-types.ts'
 import { PageCacheWindow } from './page-cache-window.ts'
@@ -48,6 +49,9 @@ interface StageMark {
   readonly lastMark: SegmentMark | null
   readonly wasLastSealed: boolean
 }
+
+/** Past a hole that is declared, so that not each run of a compacted log writes to the disk. */
+const HOLES_DECLARED_AHEAD = 1 << 20
 
 /** Of the append under way; one for the thread. 0.5: its fields hold doubles from the start. */
 const TERMS: RunTerms = { baseOffset: 0.5, leaderEpoch: 0, nowMs: 0.5, allowControl: false }
@@ -127,12 +131,7 @@ export class Appender {
 
   append(run: ByteRange, leaderEpoch: number, out: AppendResult, allowControl: boolean): void {
     const core = this.#core
-    out.errorCode = ErrorCode.NONE
-    out.errorMessage = null
-    out.baseOffset = -1
-    out.endOffset = -1
-    out.appendTimeMs = -1
-    out.duplicate = false
+    clear(out)
     const terms = TERMS
     terms.leaderEpoch = leaderEpoch
     terms.nowMs = core.context.clock.wallMs()
@@ -145,20 +144,48 @@ export class Appender {
     out.endOffset = this.#stagedEnd
   }
 
+  /** See PartitionLog.appendAsFollower. */
+  appendAsFollower(run: ByteRange, out: AppendResult, mayHaveGaps: boolean): void {
+    const core = this.#core
+    clear(out)
+    if (!this.#isReady(out)) return
+    const place = { endOffset: this.#stagedEnd, latestEpoch: core.epochs.latest }
+    const shape = LEADER_RUN.judge(run, place, core.context.engine)
+    if (typeof shape === 'number') {
+      refuse(out, shape)
+      return
+    }
+    if (shape.hasGaps && !mayHaveGaps) {
+      refuse(out, ErrorCode.INVALID_RECORD)
+      return
+    }
+    if (shape.hasGaps && !this.#declareHoles(shape, out)) return
+    out.baseOffset = shape.baseOffset
+    out.endOffset = shape.endOffset
+    if (shape.baseOffset >= 0) this.#stageLeaderRun(run)
+  }
+
+  /** Durably says that offsets may be missing there, before they are. */
+  #declareHoles({ endOffset }: RunShape, out: AppendResult): boolean {
+    const core = this.#core
+    try {
+      if (core.compactedTo < endOffset) {
+        core.writeState({ compactedTo: endOffset + HOLES_DECLARED_AHEAD })
+      }
+      return true
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      if (!isTemporary(error)) core.fail(error)
+      refuse(out, ErrorCode.KAFKA_STORAGE_ERROR, error.message)
+      return false
+    }
+  }
+
   /** Checks everything; the number of batches to stage, or 0 when `out` is the answer already. */
   #prepare(run: ByteRange, terms: RunTerms, out: AppendResult): number {
     const core = this.#core
-    if (core.failure !== null) {
-      return refuse(out, ErrorCode.KAFKA_STORAGE_ERROR, core.failure.message)
-    }
-    try {
-      core.wake()
-    } catch (error) {
-      if (!(error instanceof BrokerError)) throw error
-      return refuse(out, ErrorCode.KAFKA_STORAGE_ERROR, error.message)
-    }
+    if (!this.#isReady(out)) return 0
     if (terms.leaderEpoch < core.epochs.latest) return refuse(out, ErrorCode.FENCED_LEADER_EPOCH)
-    if (this.#mark === null) this.#stagedEnd = core.logEndOffset
     terms.baseOffset = this.#stagedEnd
     const count = validateRun(core, run, terms)
     if (count < 0) return refuse(out, -count as ErrorCode)
@@ -167,6 +194,24 @@ export class Appender {
       if (code !== ErrorCode.NONE) return refuse(out, code)
     }
     return this.#checkProducers(count, terms.nowMs, out) ? count : 0
+  }
+
+  /** Whether the log takes anything; it is awake then. Else `out` is the answer. */
+  #isReady(out: AppendResult): boolean {
+    const core = this.#core
+    if (core.failure !== null) {
+      refuse(out, ErrorCode.KAFKA_STORAGE_ERROR, core.failure.message)
+      return false
+    }
+    try {
+      core.wake()
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      refuse(out, ErrorCode.KAFKA_STORAGE_ERROR, error.message)
+      return false
+    }
+    if (this.#mark === null) this.#stagedEnd = core.logEndOffset
+    return true
   }
 
   /**
@@ -224,19 +269,40 @@ export class Appender {
       this.#epochsMark ??= core.epochs.mark()
       core.epochs.assign(leaderEpoch, this.#stagedEnd)
     }
-    const { indexIntervalBytes } = core.options
     const placed = PLACED
     for (let i = 0; i < count; i++) {
       placed.bytes = info(i, INFO_BYTES)
       placed.lastOffset = this.#stagedEnd + info(i, INFO_RECORDS_COUNT) - 1
       placed.maxTimestamp = info(i, INFO_MAX_TIMESTAMP)
-      const segment = this.#segmentFor(placed)
-      segment.index(segment.stagedBytes, placed, indexIntervalBytes)
-      this.#staged.add(segment, run.bytes, run.offset + info(i, INFO_POSITION), placed.bytes)
-      segment.stagedBytes += placed.bytes
-      this.#stagedEnd = placed.lastOffset + 1
+      this.#place(placed, run.bytes, run.offset + info(i, INFO_POSITION))
       if (info(i, INFO_PRODUCER_ID) >= 0) this.#applyProducer(producerBatch(i), nowMs)
     }
+  }
+
+  /** Stages a run that has been judged, as it lies. */
+  #stageLeaderRun(run: ByteRange): void {
+    const core = this.#core
+    this.#mark ??= this.#newMark()
+    const nowMs = core.context.clock.wallMs()
+    const batch = LEADER_RUN
+    batch.start(run)
+    while (batch.next() === true) {
+      if (batch.leaderEpoch > core.epochs.latest) {
+        this.#epochsMark ??= core.epochs.mark()
+        core.epochs.assign(batch.leaderEpoch, batch.baseOffset)
+      }
+      this.#place(batch, run.bytes, batch.at)
+      if (batch.producer.producerId >= 0) this.#applyProducer(batch.producer, nowMs)
+    }
+  }
+
+  /** Puts the batch at memory[at…] behind what is staged. */
+  #place(placed: IndexedBatch, memory: Uint8Array, at: number): void {
+    const segment = this.#segmentFor(placed)
+    segment.index(segment.stagedBytes, placed, this.#core.options.indexIntervalBytes)
+    this.#staged.add(segment, memory, at, placed.bytes)
+    segment.stagedBytes += placed.bytes
+    this.#stagedEnd = placed.lastOffset + 1
   }
 
   #newMark(): StageMark {
@@ -401,6 +467,15 @@ export class Appender {
   resetWindow(): void {
     this.#window.reset()
   }
+}
+
+function clear(out: AppendResult): void {
+  out.errorCode = ErrorCode.NONE
+  out.errorMessage = null
+  out.baseOffset = -1
+  out.endOffset = -1
+  out.appendTimeMs = -1
+  out.duplicate = false
 }
 
 /** Fills a refusal; always 0. */

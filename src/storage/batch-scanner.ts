@@ -31,8 +31,8 @@ import type { FileId, Files } from './files.ts'
 
 const MAGIC_V2 = 2
 /** No arena takes a batch of more: a torn length must not cost the memory that it asks for. */
-const BATCH_BYTES_LIMIT = 128 * 1024 * 1024
-const COMPRESSION_MAX = 4
+export const BATCH_BYTES_LIMIT = 128 * 1024 * 1024
+export const COMPRESSION_MAX = 4
 /** First read of a walk: an index interval and a bit. */
 const FIRST_READ_BYTES = 8 * 1024
 const READ_AHEAD_BYTES = 128 * 1024

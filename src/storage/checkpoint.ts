@@ -5,10 +5,13 @@
  *   clean-checkpoint-<shard>      written after every log of the shard was closed in order
  *   recovery-checkpoint-start     everything known when the broker started, written by main
  *
- * A table: 0 magic u32 'MRCP' │ 4 version i16 = 1 │ 6 reserved i16 │ 8 entries i32 │ 12 entries
- *          of 56 bytes │ crc32c u32 of all before it.
+ * A table: 0 magic u32 'MRCP' │ 4 version i16 │ 6 reserved i16 │ 8 entries i32 │ 12 entries
+ *          │ crc32c u32 of all before it.
  * An entry: 0 topicId 16 bytes │ 16 partition i32 │ 20 recoveryPoint i64 │ 28 logStartOffset i64
  *           │ 36 logEndOffset i64 │ 44 truncations u32 │ 48 bytes i64
+ *           │ from version 2 on: 56 highWatermark i64 (−1: not known)
+ *
+ * Version 1 is written where no log is replicated.
  *
  * Partitions change shards between runs, so several tables may speak of one partition. Which one is
  * newer need not be known: see `merge`.
@@ -28,8 +31,9 @@ const TABLE_NAME = /^(?:clean-checkpoint-\d+|recovery-checkpoint-(?:\d+|start))$
 
 const MAGIC = 0x4d524350
 const VERSION = 1
+const VERSION_WITH_WATERMARKS = 2
 const HEADER_BYTES = 12
-const ENTRY_BYTES = 56
+const ENTRY_BYTES = [0, 56, 64]
 const CRC_BYTES = 4
 
 export interface CheckpointEntry {
@@ -134,7 +138,8 @@ export function pruneCheckpoints(
 /**
  * The stronger of two true statements about one log. A recovery point says "flushed up to here,
  * after so many truncations": with equal counts both are true and the larger says more; with
- * different counts only the one that knows of the later truncation still holds. A log start never
+ * different counts only the one that knows of the later truncation still holds. So it is with a
+ * high watermark, since going below one counts as a truncation. A log start never
  * goes back except by a truncation. A clean mark is the last word, since all marks go before any
  * log is opened.
  */
@@ -142,7 +147,9 @@ export function merge(a: LogHint, b: LogHint): LogHint {
   if (a.clean !== b.clean) return a.clean ? a : b
   if (a.truncations !== b.truncations) return a.truncations > b.truncations ? a : b
   const further = a.logEndOffset >= b.logEndOffset ? a : b
+  const highWatermark = Math.max(a.highWatermark ?? -1, b.highWatermark ?? -1)
   return {
+    ...(highWatermark >= 0 ? { highWatermark } : {}),
     // Two clean marks that differ contradict each other: neither is believed.
     clean: a.clean && a.logEndOffset === b.logEndOffset && a.logStartOffset === b.logStartOffset,
     recoveryPoint: Math.max(a.recoveryPoint, b.recoveryPoint),
@@ -167,10 +174,13 @@ function tableNames(files: Files, logDirectory: string): string[] {
 }
 
 function encodeTable(entries: readonly CheckpointEntry[]): Uint8Array {
-  const bytes = new Uint8Array(HEADER_BYTES + entries.length * ENTRY_BYTES + CRC_BYTES)
+  const areReplicated = entries.some(({ hint }) => hint.highWatermark !== undefined)
+  const version = areReplicated ? VERSION_WITH_WATERMARKS : VERSION
+  const entryBytes = ENTRY_BYTES[version] as number
+  const bytes = new Uint8Array(HEADER_BYTES + entries.length * entryBytes + CRC_BYTES)
   const view = viewOf(bytes)
   view.setUint32(0, MAGIC)
-  view.setInt16(4, VERSION)
+  view.setInt16(4, version)
   view.setInt32(8, entries.length)
   let at = HEADER_BYTES
   for (const { topicId, partition, hint } of entries) {
@@ -182,7 +192,8 @@ function encodeTable(entries: readonly CheckpointEntry[]): Uint8Array {
     writeInt64(view, at + 36, hint.logEndOffset)
     view.setUint32(at + 44, hint.truncations)
     writeInt64(view, at + 48, hint.bytes)
-    at += ENTRY_BYTES
+    if (areReplicated) writeInt64(view, at + 56, hint.highWatermark ?? -1)
+    at += entryBytes
   }
   view.setUint32(at, crc32c(bytes, 0, at))
   return bytes
@@ -193,14 +204,18 @@ function decodeTable(bytes: Uint8Array, clean: boolean): CheckpointEntry[] | nul
   if (bytes.length < HEADER_BYTES + CRC_BYTES) return null
   const view = viewOf(bytes)
   const count = view.getInt32(8)
-  const end = HEADER_BYTES + count * ENTRY_BYTES
-  if (view.getUint32(0) !== MAGIC || view.getInt16(4) !== VERSION) return null
+  const version = view.getInt16(4)
+  if (view.getUint32(0) !== MAGIC) return null
+  if (version !== VERSION && version !== VERSION_WITH_WATERMARKS) return null
+  const entryBytes = ENTRY_BYTES[version] as number
+  const end = HEADER_BYTES + count * entryBytes
   if (count < 0 || end + CRC_BYTES !== bytes.length) return null
   if (crc32c(bytes, 0, end) >>> 0 !== view.getUint32(end)) return null
   const entries: CheckpointEntry[] = []
-  for (let at = HEADER_BYTES; at < end; at += ENTRY_BYTES) {
+  for (let at = HEADER_BYTES; at < end; at += entryBytes) {
     let hex = ''
     for (let i = 0; i < 16; i++) hex += (bytes[at + i] as number).toString(16).padStart(2, '0')
+    const highWatermark = version === VERSION ? -1 : readInt64(view, at + 56)
     const entry = {
       topicId: uuidFromHex(hex),
       partition: view.getInt32(at + 16),
@@ -211,6 +226,7 @@ function decodeTable(bytes: Uint8Array, clean: boolean): CheckpointEntry[] | nul
         logEndOffset: readInt64(view, at + 36),
         truncations: view.getUint32(at + 44),
         bytes: readInt64(view, at + 48),
+        ...(highWatermark >= 0 ? { highWatermark } : {}),
       },
     }
     if (!isPossible(entry)) return null
@@ -223,5 +239,6 @@ function decodeTable(bytes: Uint8Array, clean: boolean): CheckpointEntry[] | nul
 function isPossible({ partition, hint }: CheckpointEntry): boolean {
   const { recoveryPoint, logStartOffset, logEndOffset, bytes } = hint
   const counts = [partition, recoveryPoint, logStartOffset, logEndOffset, bytes]
+  counts.push(hint.highWatermark ?? 0)
   return counts.every((count) => count >= 0 && Number.isSafeInteger(count))
 }

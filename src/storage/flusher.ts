@@ -51,11 +51,15 @@ export class Flusher {
 
   /**
    * Moves the high watermark after a write or a flush: to the log end, unless flush.messages asks
-   * for a flush that is not done yet.
+   * for a flush that is not done yet. Of a replicated log it moves what counts instead.
    */
   updateHighWatermark(): void {
     const core = this.#core
-    if (core.logEndOffset - core.recoveryPoint < core.options.flushMessages) {
+    if (core.isReplicated) {
+      const isCounted = core.logEndOffset - core.recoveryPoint < core.options.flushMessages
+      const counted = isCounted ? core.logEndOffset : core.recoveryPoint
+      core.countedOffset = Math.max(core.countedOffset, counted)
+    } else if (core.logEndOffset - core.recoveryPoint < core.options.flushMessages) {
       core.highWatermark = core.logEndOffset
       core.highWatermarkPosition = core.endPosition()
     } else if (core.recoveryPoint > core.highWatermark) {

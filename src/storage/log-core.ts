@@ -36,6 +36,13 @@ export class LogCore {
   /** Written, exclusive. */
   logEndOffset = 0
   highWatermark = 0
+  /** Others have copies, and the high watermark is set by whoever knows how far these are. */
+  isReplicated = false
+  /**
+   * Of a replicated log: what the high watermark would be without others; exclusive. Not kept up
+   * else.
+   */
+  countedOffset = 0
   /** Where the high watermark lies in its segment, or −1 when that has to be looked up. */
   highWatermarkPosition = 0
   /** Durable, exclusive. */
@@ -165,7 +172,7 @@ export class LogCore {
   }
 
   hint(clean: boolean): LogHint {
-    return {
+    const hint = {
       clean,
       recoveryPoint: this.recoveryPoint,
       logStartOffset: this.logStartOffset,
@@ -173,6 +180,7 @@ export class LogCore {
       truncations: this.truncations,
       bytes: this.bytes,
     }
+    return this.isReplicated ? { ...hint, highWatermark: this.highWatermark } : hint
   }
 
   /**
@@ -189,11 +197,22 @@ export class LogCore {
     return segmentMs - Math.floor(fraction * Math.min(segmentJitterMs, segmentMs))
   }
 
-  /** Everything in the log may be read and is durable: after opening and after a truncation. */
+  /**
+   * Everything in the log is durable, and may be read where nobody else decides about that: after
+   * opening and after a truncation.
+   */
   resetToEnd(): void {
-    this.highWatermark = this.logEndOffset
-    this.highWatermarkPosition = this.endPosition()
     this.recoveryPoint = Math.min(this.recoveryPoint, this.logEndOffset)
+    this.countedOffset = this.logEndOffset
+    const known = this.isReplicated ? this.highWatermark : this.logEndOffset
+    this.moveHighWatermark(Math.min(known, this.logEndOffset))
+  }
+
+  /** Sets the high watermark, wherever it was; `offset` lies in the log. */
+  moveHighWatermark(offset: number): void {
+    assert(offset >= this.logStartOffset && offset <= this.logEndOffset)
+    this.highWatermark = offset
+    this.highWatermarkPosition = offset === this.logEndOffset ? this.endPosition() : -1
   }
 
   /** Where the written log ends in the segment that holds its last record. */

@@ -34,10 +34,13 @@ export class LogEdits {
     const segment = segments.all[index] as Segment
     const position = this.#reader.positionOf(segment, offset)
     const endOffset = this.#endOffsetBefore(segment, position, offset)
+    // A checkpoint may remember any of them.
+    const { recoveryPoint, logStartOffset, compactedTo } = core
+    const highWatermark = core.isReplicated ? core.highWatermark : 0
+    if (endOffset < Math.max(recoveryPoint, logStartOffset, compactedTo, highWatermark)) {
+      this.#note(endOffset)
+    }
     core.orFail(() => {
-      if (endOffset < Math.max(core.recoveryPoint, core.logStartOffset, core.compactedTo)) {
-        core.noteTruncation(endOffset)
-      }
       // Later segments first and durably: a crash must not leave a hole with segments behind it.
       while (segments.all.length > index + 1) {
         const later = segments.all.pop() as Segment
@@ -60,8 +63,8 @@ export class LogEdits {
     const core = this.#core
     assert(Number.isSafeInteger(offset) && offset >= 0 && !this.#flusher.isFlushing)
     core.wake()
+    this.#note(Math.min(offset, core.logStartOffset))
     core.orFail(() => {
-      core.noteTruncation(Math.min(offset, core.logStartOffset))
       const { all } = core.segments
       while (all.length > 0) core.segments.remove(all.shift() as Segment)
       core.dropSnapshotsAbove(-1)
@@ -70,10 +73,22 @@ export class LogEdits {
       core.epochs.clear()
       core.logEndOffset = offset
       core.logStartOffset = offset
+      core.highWatermark = offset
       core.bytes = 0
       core.writeState({ logStartOffset: offset })
       this.#settle()
     })
+  }
+
+  /** Declares a truncation. Where there is no room for that, nothing has changed. */
+  #note(offset: number): void {
+    const core = this.#core
+    try {
+      core.noteTruncation(offset)
+    } catch (error) {
+      if (!isTemporary(error) && error instanceof Error) core.fail(error)
+      throw error
+    }
   }
 
   /** See PartitionLog.deleteRecordsTo. */

@@ -218,10 +218,11 @@ export class LogReader {
     if (bound >= core.segments.endOffset(index, core.logEndOffset)) {
       return core.segments.bytesOf(segment)
     }
-    if (bound === core.highWatermark && core.highWatermarkPosition >= 0) {
-      return core.highWatermarkPosition
+    if (bound !== core.highWatermark) return this.positionOf(segment, bound)
+    if (core.highWatermarkPosition < 0) {
+      core.highWatermarkPosition = this.positionOf(segment, bound)
     }
-    return this.positionOf(segment, bound)
+    return core.highWatermarkPosition
   }
 
   #batchBytesAt(file: FileId, position: number): number {

@@ -26,7 +26,8 @@ export interface LogState {
   /**
    * Below, batches may be missing between two others: compaction took them. All of it was durable
    * before this was written, so a torn or lost batch is never taken for such a hole, and what is at
-   * or above has none. Always where a segment begins.
+   * or above has none. A follower declares the holes of its leader's log before it takes them: then
+   * it lies ahead of the log's end.
    */
   readonly compactedTo: number
 }

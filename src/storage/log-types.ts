@@ -113,6 +113,8 @@ export interface LogHint {
   readonly truncations: number
   /** Size of all segments; guides the partition → shard map, and is exact when clean. */
   readonly bytes: number
+  /** Of a replicated log: at least so far it was on all in-sync replicas. Absent: not known. */
+  readonly highWatermark?: number
 }
 
 /**
@@ -126,7 +128,7 @@ export interface RetentionBounds {
   readonly atBytes: number
 }
 
-/** Filled by `append`; the caller owns and reuses it. */
+/** Filled by `append` and `appendAsFollower`; the caller owns and reuses it. */
 export interface AppendResult {
   errorCode: ErrorCode
   errorMessage: string | null

@@ -16,6 +16,8 @@ import type { CompactedSegment, CompactionJob } from './compaction/compaction-jo
 import { LogCompaction } from './compaction/log-compaction.ts'
 import type { ByteRange } from './files.ts'
 import { Flusher } from './flusher.ts'
+import type { LeaderEpochs } from './leader-epochs.ts'
+import { LEADER_RUN } from './leader-run.ts'
 import { LogCore } from './log-core.ts'
 import { LogEdits } from './log-edits.ts'
 import { LogReader } from './log-reader.ts'
@@ -49,6 +51,8 @@ export interface LogSetup {
   readonly directory: string
   readonly options: LogOptions
   readonly hint: LogHint | null
+  /** See `PartitionLog.isReplicated`; false by default. */
+  readonly isReplicated?: boolean
 }
 
 export class PartitionLog {
@@ -85,6 +89,7 @@ export class PartitionLog {
    */
   static open(context: LogContext, setup: LogSetup): PartitionLog {
     const core = new LogCore(context, setup.directory, setup.options)
+    core.isReplicated = setup.isReplicated === true
     const log = new PartitionLog(core)
     try {
       openLog(core, log.#flusher, setup.hint)
@@ -125,6 +130,37 @@ export class PartitionLog {
   /** First offset that readers may not see; exclusive. Goes back only with a truncation. */
   get highWatermark(): number {
     return this.#core.highWatermark
+  }
+
+  /**
+   * Others have copies of the log: the high watermark is what `setHighWatermark` says, and starts
+   * with what the checkpoint knows.
+   */
+  get isReplicated(): boolean {
+    return this.#core.isReplicated
+  }
+
+  /** From now on; the high watermark stays, or comes to be what counts here. */
+  set isReplicated(isReplicated: boolean) {
+    const core = this.#core
+    if (core.isReplicated === isReplicated) return
+    if (isReplicated) core.countedOffset = core.highWatermark
+    else core.moveHighWatermark(core.countedOffset)
+    core.isReplicated = isReplicated
+  }
+
+  /**
+   * How much of the log counts here, exclusive: what is written or, with flush.messages, flushed.
+   */
+  get countedOffset(): number {
+    return this.#core.isReplicated ? this.#core.countedOffset : this.#core.highWatermark
+  }
+
+  /** Of a replicated log: raises the high watermark, at most to the log end. Never lowers it. */
+  setHighWatermark(offset: number): void {
+    const core = this.#core
+    assert(core.isReplicated && offset <= core.logEndOffset)
+    if (offset > core.highWatermark) core.moveHighWatermark(offset)
   }
 
   /** Start of the oldest open transaction, else the high watermark; never above it. */
@@ -171,8 +207,13 @@ export class PartitionLog {
 
   /** −1 when the log holds none. */
   get latestEpoch(): number {
+    return this.epochs.latest
+  }
+
+  /** Not to be changed. */
+  get epochs(): Pick<LeaderEpochs, 'latest' | 'endOffsetFor'> {
     this.#core.loadEpochs()
-    return this.#core.epochs.latest
+    return this.#core.epochs
   }
 
   /** For tests and DescribeProducers; not to be changed. Wakes the log. */
@@ -191,6 +232,28 @@ export class PartitionLog {
   append(run: ByteRange, leaderEpoch: number, out: AppendResult, allowControl = false): void {
     assert(!this.#isClosed)
     this.#appender.append(run, leaderEpoch, out, allowControl)
+  }
+
+  /**
+   * Stages batches of a leader as they lie: their offsets, epochs and timestamps stay. They must
+   * follow the log end; gaps are what compaction left, and refused where nothing is compacted
+   * (`mayHaveGaps`). A trailing part of a batch is not taken. No sequence is checked, the producer
+   * state follows. CORRUPT_MESSAGE for bytes that are no batches, INVALID_RECORD for batches that
+   * do not follow; otherwise as `append`. Without a whole batch nothing is staged and `baseOffset`
+   * is −1.
+   */
+  appendAsFollower(run: ByteRange, out: AppendResult, mayHaveGaps = true): void {
+    assert(!this.#isClosed)
+    this.#appender.appendAsFollower(run, out, mayHaveGaps)
+  }
+
+  /**
+   * Of an empty log: where it has to start so that the run follows, whose first batch begins before
+   * the log and ends in or behind it. −1 when it is not so.
+   */
+  startOffsetFor(run: ByteRange): number {
+    const { logStartOffset, logEndOffset } = this.#core
+    return logStartOffset < logEndOffset ? -1 : LEADER_RUN.startBefore(run, logEndOffset)
   }
 
   get hasStaged(): boolean {
@@ -321,15 +384,15 @@ export class PartitionLog {
 
   /** Where the largest epoch ≤ the given one ends (OffsetForLeaderEpoch, KIP-320). */
   endOffsetForEpoch(epoch: number): EpochEnd {
-    this.#core.loadEpochs()
-    return this.#core.epochs.endOffsetFor(epoch, this.#core.logEndOffset)
+    return this.epochs.endOffsetFor(epoch, this.#core.logEndOffset)
   }
 
   // —— editing ——
 
   /**
-   * Drops everything from the batch that holds `offset` on, durably. Not below the log start, not
-   * while flushing or with something staged. Throws BrokerError; the log is then `failed`.
+   * Drops everything from the batch that holds `offset` on, durably, and what the high watermark
+   * says of it. Not below the log start, not while flushing or with something staged. Throws
+   * BrokerError: there was no room to declare it and nothing has changed, or the log is `failed`.
    */
   truncateTo(offset: number): void {
     assert(!this.#isClosed && !this.hasStaged)

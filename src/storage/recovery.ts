@@ -61,9 +61,16 @@ function openClean(core: LogCore, names: readonly string[], hint: LogHint): bool
   core.recoveryPoint = hint.logEndOffset
   core.truncations = hint.truncations
   core.bytes = hint.bytes
-  core.highWatermark = hint.logEndOffset
+  core.countedOffset = hint.logEndOffset
+  core.highWatermark = core.isReplicated ? knownWatermark(core, hint) : hint.logEndOffset
   core.highWatermarkPosition = -1
   return true
+}
+
+/** What the checkpoint knows of a replicated log's high watermark, inside the log. */
+function knownWatermark(core: LogCore, hint: LogHint | null): number {
+  const known = hint?.highWatermark ?? core.logStartOffset
+  return Math.max(core.logStartOffset, Math.min(known, core.logEndOffset))
 }
 
 class Recovery {
@@ -77,6 +84,8 @@ class Recovery {
   #knownEpoch = -1
   /** Of the batch before the one that is judged. */
   #latestEpoch = -1
+  /** The high watermark that the hint may be trusted with; it may lie outside the log. */
+  #watermark = 0
 
   constructor(core: LogCore, flusher: Flusher, hint: LogHint | null) {
     this.#core = core
@@ -103,7 +112,9 @@ class Recovery {
     }
     if (core.logEndOffset < core.logStartOffset) this.#startOver()
     // That checkpoint stays on disk: it must not speak for what is appended from here on.
-    const mayBeBelow = Math.max(promised, core.compactedTo)
+    const watermark = core.isReplicated ? this.#watermark : 0
+    const mayBeBelow = Math.max(promised, core.compactedTo, watermark)
+    core.highWatermark = Math.max(core.logStartOffset, Math.min(watermark, core.logEndOffset))
     if (mayBeBelow > core.logEndOffset) core.noteTruncation(core.logEndOffset)
     // Until the flush at the end no more than before is known to be durable.
     core.recoveryPoint = promised > core.logEndOffset ? 0 : promised
@@ -150,11 +161,13 @@ class Recovery {
     const state = readLogState(core.context, core.directory)
     core.logStartOffset = hint?.logStartOffset ?? 0
     core.truncations = hint?.truncations ?? 0
+    this.#watermark = hint?.highWatermark ?? 0
     if (state === null) return hint?.recoveryPoint ?? 0
     if (state === 'damaged') {
       core.warn('its log-state checkpoint is damaged: the recovery point is not trusted')
       // What was compacted is not known either: holes are taken for such below the last segment.
       const compactedTo = bases.at(-1) ?? 0
+      this.#watermark = 0
       core.writeState({ truncations: core.truncations + 1, truncatedTo: 0, compactedTo })
       return 0
     }
@@ -162,6 +175,7 @@ class Recovery {
     core.truncations = state.truncations
     if (hint === null || state.truncations > hint.truncations) {
       core.logStartOffset = state.logStartOffset
+      this.#watermark = Math.min(this.#watermark, state.truncatedTo)
       return Math.min(hint?.recoveryPoint ?? 0, state.truncatedTo)
     }
     core.logStartOffset = Math.max(hint.logStartOffset, state.logStartOffset)

@@ -12,6 +12,7 @@ import { BatchBuilder } from '../../src/record/batch-builder.ts'
 import { DecodeError } from '../../src/wire/kafka/api.ts'
 
 const BATCH_BYTES_MAX = 2000
+const LOAD_PATIENCE_MS = 50
 const NOTHING = new Uint8Array(0)
 
 /** A machine that keeps what it is told: its records are texts. */
@@ -50,6 +51,7 @@ class FakeLog {
   readonly batches: { offset: number; texts: string[]; bytes: Uint8Array }[] = []
   logStart = 0
   end = 0
+  highWatermarkOffset = Infinity
   /** How often there is no memory yet. */
   busy = 0
   appendError: BrokerError | null = null
@@ -80,6 +82,10 @@ class FakeLog {
     return this.logStart
   }
 
+  async highWatermark(): Promise<number> {
+    return this.highWatermarkOffset
+  }
+
   async read(offset: number): Promise<Uint8Array> {
     if (offset < this.logStart) throw new BrokerError(ErrorCode.OFFSET_OUT_OF_RANGE, 'read notes-0')
     return this.batches.find((batch) => batch.offset >= offset)?.bytes ?? NOTHING
@@ -99,6 +105,7 @@ function open(
     clock: { wallMs: () => 0, monotonicMs: () => performance.now() },
     logger: { debug: note, info: note, warn: note, error: note },
     slices,
+    loadPatienceMs: LOAD_PATIENCE_MS,
     kind: {
       create: () => new Notes(),
       encode: (text) => ({ key: NOTHING, value: Buffer.from(text) }),
@@ -139,6 +146,39 @@ describe('CoordinatorPartition', () => {
     machine.nextDeadlineMs = 0 // Long past, and no timer has been set.
     assert.equal(await noted(partition, ['a']), 2)
     assert.deepEqual(machine.known, ['due', 'a'])
+  })
+
+  test('what nobody has acknowledged yet, is waited for before anybody is served', async () => {
+    const log = new FakeLog()
+    log.add(batch(3))
+    log.highWatermarkOffset = 1
+    const partition = open(log)
+    const loaded = partition.load()
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    const { COORDINATOR_LOAD_IN_PROGRESS, NONE } = ErrorCode
+    const asked = (): Promise<ErrorCode> =>
+      partition.ask<ErrorCode>(
+        (_machine, _now, reply) => reply(NONE),
+        (code) => code,
+      )
+    assert.equal(await asked(), COORDINATOR_LOAD_IN_PROGRESS)
+    log.highWatermarkOffset = 3
+    assert.equal(await asked(), NONE) // It has waited for the rest of the log.
+    await loaded
+    assert.deepEqual(partition.machine?.known, ['note', 'note', 'note'])
+  })
+
+  test('one that is stopped, waits for nothing more', async () => {
+    const log = new FakeLog()
+    log.add(batch(1))
+    log.highWatermarkOffset = 0
+    const partition = open(log)
+    const loaded = partition.load()
+    const waits = noted(partition, ['x'])
+    partition.stop()
+    assert.equal(await waits, -ErrorCode.NOT_COORDINATOR)
+    await loaded
+    assert.equal(partition.machine, null)
   })
 
   test('steps that come while one is appended, share the next batch, answered in order', async () => {

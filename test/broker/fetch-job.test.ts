@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { FetchJob, type FetchTarget } from '../../src/broker/fetch-job.ts'
+import { SendTurns } from '../../src/broker/send-turns.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import {
   READ_MIN_ONE_BATCH,
@@ -58,6 +59,8 @@ const NOTHING: ReadOutcome = {
   length: 0,
   generation: 1,
   flags: 0,
+  divergingEpoch: -1,
+  divergingEndOffset: -1,
 }
 
 function targets(shard: FakeShard, count: number): FetchTarget[] {
@@ -68,6 +71,10 @@ function targets(shard: FakeShard, count: number): FetchTarget[] {
     bytesMax: 100,
     errorCode: ErrorCode.NONE,
   }))
+}
+
+function tick(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 const LONG_POLL = { bytesMin: 1, bytesMax: 1000, waitMsMax: 60_000 }
@@ -94,6 +101,59 @@ describe('FetchJob', () => {
     shard.answer({})
     await state.done
     assert.equal(job.results[0]!.records?.length, 10)
+  })
+
+  test('lets others have the turn while it waits with nothing, and has it again to read', async () => {
+    const shard = new FakeShard()
+    const turns = new SendTurns()
+    assert.equal(turns.enter(), null)
+    const job = new FetchJob(targets(shard, 1), LONG_POLL, () => 0, turns)
+    const state = started(job)
+    const [first] = shard.reads
+    shard.answer({ flags: READ_WATCHING })
+    assert.equal(turns.enter(), null, 'the turn was free')
+    first!.sink.onWake(first!.index)
+    await tick()
+    assert.equal(shard.reads.length, 0, 'it waits for its turn')
+    turns.leave()
+    await tick()
+    shard.answer({ length: 10 })
+    await state.done
+    assert.deepEqual([job.hasTurn, job.results[0]!.records?.length], [true, 10])
+    let isFree = false
+    void turns.enter()?.then(() => {
+      isFree = true
+    })
+    await tick()
+    assert.equal(isFree, false)
+  })
+
+  test('that is cancelled while it waits with nothing, or for its turn, gives none twice', async () => {
+    const shard = new FakeShard()
+    const turns = new SendTurns()
+    assert.equal(turns.enter(), null)
+    const waiting = new FetchJob(targets(shard, 1), LONG_POLL, () => 0, turns)
+    const { done } = started(waiting)
+    shard.answer({ flags: READ_WATCHING })
+    waiting.cancel()
+    await done
+    assert.equal(waiting.hasTurn, false)
+
+    assert.equal(turns.enter(), null)
+    const entering = new FetchJob(targets(shard, 1), LONG_POLL, () => 0, turns)
+    const state = started(entering)
+    const [read] = shard.reads
+    shard.answer({ flags: READ_WATCHING })
+    assert.equal(turns.enter(), null)
+    read!.sink.onWake(read!.index)
+    entering.cancel()
+    await tick()
+    assert.equal(state.isDone, false)
+    turns.leave()
+    await tick()
+    shard.answer({})
+    await state.done
+    assert.equal(entering.hasTurn, true)
   })
 
   test('ends every watch and gives back what it read before it reads again', async () => {

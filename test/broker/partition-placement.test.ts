@@ -3,8 +3,8 @@ import { test } from 'node:test'
 import { randomUuid, type Uuid } from '../../src/base/uuid.ts'
 import { connectionsMax, descriptorLimit, openLogsMax } from '../../src/broker/descriptor-limit.ts'
 import type { DirectoryCondition } from '../../src/broker/directory-states.ts'
+import { openBatches } from '../../src/broker/local-partitions.ts'
 import { PartitionPlacement } from '../../src/broker/partition-placement.ts'
-import { openBatches } from '../../src/broker/topic-service.ts'
 import type { OpenPartition } from '../../src/shard/control.ts'
 
 const MIB = 1024 * 1024

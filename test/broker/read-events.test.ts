@@ -53,6 +53,8 @@ async function read(batches: readonly Uint8Array[], asked: Asked = {}): Promise<
         length: isInside ? log.length - offset : 0,
         generation: 1,
         flags: 0,
+        divergingEpoch: -1,
+        divergingEndOffset: -1,
       }
       queueMicrotask(() => sink.onRead(outcome, index))
       return 1
@@ -67,6 +69,7 @@ async function read(batches: readonly Uint8Array[], asked: Asked = {}): Promise<
     clock: { monotonicMs: () => 0 },
     readBytesMax: 1e9,
     shardOf: () => shard,
+    checkLeader: () => ErrorCode.NONE,
     hub: { flushAfterPoll: () => {} },
   } as unknown as Broker
   const memory = new ByteBudget(asked.memoryBytes ?? 1e9)

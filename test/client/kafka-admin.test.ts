@@ -90,7 +90,7 @@ function answerTo(frame: Buffer, { handlers, maxVersion, apiVersionsMax }: Broke
     const errorCode = tooNew ? ErrorCode.UNSUPPORTED_VERSION : ErrorCode.NONE
     return encode(requestApiKey, tooNew ? 0 : requestApiVersion, { errorCode, apiKeys })
   }
-  return dispatch(requestApiKey)
+  return dispatch(requestApiKey as SupportedApiKey)
 
   function dispatch<K extends SupportedApiKey>(key: K): Buffer {
     const handler: Handler<K> | undefined = handlers[key]

@@ -30,7 +30,7 @@ describe('millrace.log.level', () => {
     ['info,', /levels among/],
     [
       'info,disk=debug',
-      /components among broker, groups, storage, metadata, kafka, websocket, http/,
+      /components among broker, groups, cluster, storage, metadata, kafka, websocket, http/,
     ],
     ['info,storage=loud', /levels among/],
     ['info,warn', /one level for all/],
@@ -47,7 +47,7 @@ describe('millrace.log.level', () => {
       () => loadConfig({ set: ['millrace.log.level=disk=debug'] }),
       (error) =>
         error instanceof ConfigError &&
-        /millrace\.log\.level: expected components among broker, groups, storage/.test(
+        /millrace\.log\.level: expected components among broker, groups, cluster, storage/.test(
           error.message,
         ),
     )

@@ -40,6 +40,16 @@ function run(...args: string[]): Promise<Outcome> {
   return start(['bench', ...args]).ended
 }
 
+/** `run`, for longer where the machine is too busy for anything to be acknowledged in time. */
+async function runMeasured(...args: string[]): Promise<Outcome> {
+  const at = args.lastIndexOf('--duration') + 1
+  for (let seconds = Number(args[at]); ; seconds *= 4) {
+    const outcome = await run(...args.with(at, String(seconds)))
+    const isTooShort = outcome.err.includes('nothing was acknowledged in the measurement')
+    if (!isTooShort || seconds > 10) return outcome
+  }
+}
+
 /** Resolves when the program has printed a line that holds `text`. */
 function said(child: ChildProcess, text: string): Promise<void> {
   return new Promise((resolve) => {
@@ -77,33 +87,36 @@ describe('millrace bench', () => {
   test('produce, every door, source and loop, agrees with the log to the byte', async () => {
     for (const [door, at] of Object.entries({ kafka, ws })) {
       for (const source of ['prebuilt', 'client']) {
-        for (const rate of ['max', '3000']) {
-          const which = ['--topic', `${door}-${source}`, '--source', source, '--rate', rate]
-          const { code, out, err } = await run('produce', ...at, ...SMALL, ...which, ...JSON_ONLY)
-          const name = which.join(' ')
-          assert.equal(code, 0, `${name}: ${err}`)
-          const result = JSON.parse(out)
-          assert.deepEqual(
-            [result.verified, result.problem, result.stoppedBy],
-            [true, null, 'time'],
-          )
-          assert.deepEqual([result.driver, result.source], [door, source])
-          assert.equal(result.mode, rate === 'max' ? 'closed' : 'open')
-          assert.match(result.bytesOnDisk, /^compared/, name)
-          assert.ok(result.eventsPerSecond > 0 && result.bytesPerSecond > 0, name)
-          assert.equal(typeof result.cpuSecondsPerGb, 'number')
-          for (const key of ['p50', 'p90', 'p99', 'p999', 'p9999', 'max', 'mean']) {
-            assert.equal(typeof result.latencyMs[key], 'number', key)
-          }
-          assert.ok(result.latencyMs.p50 <= result.latencyMs.max)
+        // Each door and each source has both loops.
+        const rate = (door === 'kafka') === (source === 'prebuilt') ? 'max' : '3000'
+        const which = ['--topic', `${door}-${source}`, '--source', source, '--rate', rate]
+        const { code, out, err } = await runMeasured(
+          'produce',
+          ...at,
+          ...SMALL,
+          ...which,
+          ...JSON_ONLY,
+        )
+        const name = which.join(' ')
+        assert.equal(code, 0, `${name}: ${err}`)
+        const result = JSON.parse(out)
+        assert.deepEqual([result.verified, result.problem, result.stoppedBy], [true, null, 'time'])
+        assert.deepEqual([result.driver, result.source], [door, source])
+        assert.equal(result.mode, rate === 'max' ? 'closed' : 'open')
+        assert.match(result.bytesOnDisk, /^compared/, name)
+        assert.ok(result.eventsPerSecond > 0 && result.bytesPerSecond > 0, name)
+        assert.equal(typeof result.cpuSecondsPerGb, 'number')
+        for (const key of ['p50', 'p90', 'p99', 'p999', 'p9999', 'max', 'mean']) {
+          assert.equal(typeof result.latencyMs[key], 'number', key)
         }
+        assert.ok(result.latencyMs.p50 <= result.latencyMs.max)
       }
     }
   })
 
   test('produce, over REST, agrees with the end offsets', async () => {
     const at = ['--driver', 'rest', '--url', broker.httpUrl, '--topic', 'rest', '--partitions', '3']
-    const { code, out, err } = await run('produce', ...at, '--duration', '1', ...JSON_ONLY)
+    const { code, out, err } = await runMeasured('produce', ...at, '--duration', '1', ...JSON_ONLY)
     assert.equal(code, 0, err)
     const result = JSON.parse(out)
     assert.deepEqual([result.driver, result.verified, result.problem], ['rest', true, null])
@@ -131,7 +144,13 @@ describe('millrace bench', () => {
     for (const [door, at] of Object.entries({ kafka, ws })) {
       for (const source of ['prebuilt', 'client']) {
         const which = ['--topic', `all-${door}-${source}`, '--source', source, '--rate', '2000']
-        const { code, out, err } = await run('end-to-end', ...at, ...SMALL, ...which, ...JSON_ONLY)
+        const { code, out, err } = await runMeasured(
+          'end-to-end',
+          ...at,
+          ...SMALL,
+          ...which,
+          ...JSON_ONLY,
+        )
         assert.equal(code, 0, `${which.join(' ')}: ${err}`)
         const result = JSON.parse(out)
         assert.deepEqual([result.command, result.verified], ['end-to-end', true])
@@ -143,7 +162,13 @@ describe('millrace bench', () => {
   })
 
   test('produce, ndjson, tells a harness both instants and the result in its units', async () => {
-    const { code, out, err } = await run('produce', ...kafka, ...SMALL, '--format', 'ndjson')
+    const { code, out, err } = await runMeasured(
+      'produce',
+      ...kafka,
+      ...SMALL,
+      '--format',
+      'ndjson',
+    )
     assert.equal(code, 0, err)
     const lines = out
       .trim()
@@ -175,7 +200,7 @@ describe('millrace bench', () => {
       '2',
     ]
     const long = ['--duration', '1.5', '--topic', 'files', '--delete-topics']
-    const { code, out, err } = await run('produce', ...kafka, ...SMALL, ...files, ...long)
+    const { code, out, err } = await runMeasured('produce', ...kafka, ...SMALL, ...files, ...long)
     assert.equal(code, 0, err)
     assert.match(out, /source +prebuilt \(batches encoded once from \S+payload, sent again\)/)
     assert.match(out, /P99\.99/)
@@ -189,12 +214,14 @@ describe('millrace bench', () => {
 
   test('produce, events that somebody else has written, are found and fail the run', async () => {
     const which = ['--topic', 'shared', '--partitions', '1', '--rate', '500', '--format', 'ndjson']
-    const load = start(['bench', 'produce', ...kafka, ...SHORT, ...which, '--duration', '4'])
+    // Until the other one is done, however long that takes.
+    const load = start(['bench', 'produce', ...kafka, ...SHORT, ...which, '--duration', '600'])
     await said(load.child, 'measure-start')
     const url = ws[3] as string
     const other = spawn(process.execPath, [brokerMain(), 'produce', 'shared-0', '--url', url])
     other.stdin.end('one more\n')
     await new Promise((resolve) => other.on('close', resolve))
+    load.child.kill('SIGINT')
     const { code, out, err } = await load.ended
     assert.equal(code, 1)
     assert.match(err, /error: the run proves nothing: shared-0-0: .*does somebody else write/)

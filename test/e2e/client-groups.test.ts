@@ -33,7 +33,7 @@ const SET = {
   'group.consumer.heartbeat.interval.ms': '300',
   'offsets.topic.num.partitions': '4',
 }
-const LOAD_PAUSE_MS = 100
+const LOAD_PAUSE_MS = 200
 const EVENTS_AT_ONCE = 5
 
 const CLASSIC: readonly MemberKind[] = [

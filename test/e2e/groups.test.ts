@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { type Consumer, Kafka, logLevel } from 'kafkajs'
+import { AssignerProtocol, type Consumer, Kafka, logLevel } from 'kafkajs'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import { ApiKey } from '../../src/wire/kafka/api.ts'
 import { startBroker, type TestBroker } from '../support/broker.ts'
@@ -51,9 +51,27 @@ function connect({ bootstrap }: TestBroker): Kafka {
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const end = performance.now() + WAIT_MS_MAX
   while (!(await holds())) {
-    assert(performance.now() < end, `did not happen: ${what}`)
+    if (performance.now() > end) assert.fail(`did not happen: ${what}\n${await groupsAsTheyAre()}`)
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
+}
+
+/** What the broker says of its groups, for a failure that nobody sees twice. */
+async function groupsAsTheyAre(): Promise<string> {
+  const admin = kafka.admin()
+  await admin.connect()
+  const { groups } = await admin.listGroups()
+  const described = await admin.describeGroups(groups.map(({ groupId }) => groupId))
+  await admin.disconnect()
+  return described.groups
+    .map(({ groupId, state, members }) => {
+      const shares = members.map(({ memberId, memberAssignment }) => {
+        const share = AssignerProtocol.MemberAssignment.decode(memberAssignment)
+        return `${memberId} ${JSON.stringify(share?.assignment ?? null)}`
+      })
+      return `${groupId}: ${state}, ${shares.join(', ')}`
+    })
+    .join('\n')
 }
 
 async function fill(topic: string, partitions: number, count: number): Promise<void> {

@@ -6,9 +6,10 @@ import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import { brokerMain, freePort, withBroker } from '../support/broker.ts'
+import { brokerMain, withBroker } from '../support/broker.ts'
 import { appendOk, batchOf, createTopic } from '../support/kafka.ts'
 import { scrape } from '../support/metrics.ts'
+import { freePort } from '../support/ports.ts'
 import { RawClient } from '../support/raw-client.ts'
 
 interface Line {

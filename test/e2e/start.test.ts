@@ -207,12 +207,15 @@ describe('a broker', () => {
       })
     }))
 
-  /** The file that the shard's code is in: one of the bundle's, or its own where there is none. */
+  /** The file that a shard appends in: one of the bundle's, or its own where there is none. */
   function shardCode(folder: string): string {
     const bundled = existsSync(join(folder, 'command')) ? readdirSync(join(folder, 'command')) : []
     const files = bundled.filter((name) => name.endsWith('.js')).map((name) => `command/${name}`)
-    const holds = (file: string) => /^ *#onAppend\(at\) \{$/m.test(readFileSync(file, 'utf8'))
-    const found = [...files, 'shard/shard.js'].map((name) => join(folder, name)).find(holds)
+    const holds = (file: string) =>
+      /^ *const length = view\.getUint32\(at \+ 12, true\);$/m.test(readFileSync(file, 'utf8'))
+    const found = [...files, 'shard/append-service.js']
+      .map((name) => join(folder, name))
+      .find(holds)
     assert.ok(found !== undefined, 'the shard is nowhere')
     return found
   }
@@ -221,9 +224,8 @@ describe('a broker', () => {
   function plant(path: string, bytes: number): void {
     const source = readFileSync(path, 'utf8')
     const planted = source.replace(
-      /^( *)#onAppend\(at\) \{$/m,
-      `$&\nif (this.#requests.view.getUint32(at + 12, true) === ${bytes}) ` +
-        `throw new Error('planted failure')`,
+      /^ *const length = view\.getUint32\(at \+ 12, true\);$/m,
+      `$&\nif (length === ${bytes}) throw new Error('planted failure');`,
     )
     assert.notEqual(planted, source)
     writeFileSync(path, planted)

@@ -94,6 +94,7 @@ function open(): Harness {
     rows: new KafkaRows(new RequestMetrics()),
     listenerName: 'PLAINTEXT',
     frameBytesMax: 100_000,
+    isOpen: () => true,
     waiting: new Set(),
     ready: [],
     onClosed: () => {},

@@ -3,6 +3,7 @@ import type { ClientMessages } from '../../src/wire/websocket/messages.ts'
 import { SAMPLE_TOPIC } from './kafka-message.ts'
 
 export const SAMPLE_MESSAGES: ClientMessages = {
+  hello: { type: 'hello', followLeaders: false },
   requestCredits: { type: 'requestCredits', bytes: 1000 },
   yieldCredits: { type: 'yieldCredits', bytes: 10 },
   produce: { type: 'produce', id: 1, acks: 1, partitions: [[SAMPLE_TOPIC, 0, 70]] },

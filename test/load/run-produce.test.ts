@@ -16,7 +16,7 @@ async function run(lies: Lies, changes: Partial<ProduceSettings> = {}) {
       topics: 1,
       partitions: null,
       dataDirs: [],
-      brokerPid: null,
+      brokerPids: [],
       warmUpMs: 20,
       durationMs: 200,
       source: 'prebuilt',

@@ -16,7 +16,7 @@ const SETTINGS: EndToEndSettings = {
   topics: 2,
   partitions: null,
   dataDirs: [],
-  brokerPid: null,
+  brokerPids: [],
   warmUpMs: 0,
   durationMs: 1000,
   source: 'prebuilt',

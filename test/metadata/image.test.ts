@@ -5,6 +5,7 @@ import { randomUuid } from '../../src/base/uuid.ts'
 import { MetadataImage } from '../../src/metadata/image.ts'
 import { decodeMetadataRecord, encodeMetadataRecord } from '../../src/metadata/record-schema.ts'
 import type { MetadataRecord } from '../../src/metadata/records.ts'
+import { altered, placed, registered } from './cluster-records.ts'
 
 const topicId = randomUuid()
 const directory = randomUuid()
@@ -21,7 +22,30 @@ const HISTORY: readonly MetadataRecord[] = [
 ]
 
 test('metadata records, encoded and decoded, come back equal', () => {
-  const records: MetadataRecord[] = [...HISTORY, { type: 'remove-topic', topicId }]
+  const ofBroker = { brokerId: 3, brokerEpoch: 2 ** 40, ruleVersion: 1 }
+  const records: MetadataRecord[] = [
+    ...HISTORY,
+    { type: 'remove-topic', topicId },
+    registered(3, 2 ** 40, { rack: 'a', isUnclean: true }),
+    { type: 'broker-unfenced', ...ofBroker },
+    { type: 'broker-draining', ...ofBroker },
+    { type: 'broker-fenced', ...ofBroker },
+    { type: 'broker-unregistered', ...ofBroker },
+    ...placed([1, 2, 3], [2], []),
+    altered([1, 3]),
+    { type: 'leader-elected', topicId, partitions: [1, 2], kind: 'unclean', ruleVersion: 1 },
+    {
+      type: 'partition-reassigned',
+      topicId,
+      partition: 5,
+      replicas: [1, 2],
+      replicaDirectories: [directory, directory],
+      addingReplicas: [1],
+      removingReplicas: [2],
+      ruleVersion: 1,
+    },
+    { type: 'features', name: 'metadata.version', level: 2 },
+  ]
   for (const record of records) {
     assert.deepEqual(decodeMetadataRecord(encodeMetadataRecord(record)), record)
   }
@@ -38,6 +62,22 @@ test('decodeMetadataRecord, a type or frame version of a newer broker, says so',
     changed[index] = value
     assert.throws(() => decodeMetadataRecord(changed), /newer broker/)
   }
+})
+
+test('decodeMetadataRecord, rules of a newer broker, says so', () => {
+  for (const record of [altered([1]), registered(1, 1), placed([1])[1] as MetadataRecord]) {
+    const bytes = encodeMetadataRecord({ ...record, ruleVersion: 2 } as MetadataRecord)
+    assert.throws(() => decodeMetadataRecord(bytes), /rules of version 2: a newer broker/)
+  }
+})
+
+test('encodeMetadataRecord, partitions of a broker on its own, are of version 0 as ever', () => {
+  const bytes = encodeMetadataRecord(HISTORY[5] as MetadataRecord)
+  assert.deepEqual([...bytes.subarray(0, 3)], [1, 3, 0])
+  assert.deepEqual(
+    [...encodeMetadataRecord(placed([1])[1] as MetadataRecord)].slice(0, 3),
+    [1, 3, 1],
+  )
 })
 
 test('MetadataImage, a history applied, holds topics, partitions and configurations', () => {

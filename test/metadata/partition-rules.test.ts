@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import { type AlterPartition, alterPartition } from '../../src/metadata/alter-partition.ts'
 import {
+  brokerDraining,
   brokerLost,
   brokerRestartedUnclean,
   brokerReturned,
@@ -13,6 +14,7 @@ import {
   type PartitionContext,
   type PartitionState,
   preferredLeaderElected,
+  replicasReassigned,
 } from '../../src/metadata/partition-rules.ts'
 
 function withActive(...ids: number[]): PartitionContext {
@@ -69,6 +71,46 @@ describe('brokerLost', () => {
   })
 })
 
+describe('brokerDraining', () => {
+  test('moves the leader to others and leaves their ISR', () => {
+    const after = brokerDraining(FRESH, 1, withActive(2, 3))
+    assert.deepEqual([after.leader, after.leaderEpoch, after.inSyncReplicas], [2, 1, [2, 3]])
+    assert.equal(brokerDraining(after, 1, withActive(2, 3)), after)
+  })
+
+  test('of a follower leaves the ISR, and is eligible where too few stay', () => {
+    const two = brokerLost(FRESH, 3, withActive(1, 2))
+    const after = brokerDraining(two, 2, withActive(1))
+    assert.deepEqual([after.leader, after.leaderEpoch], [1, 0])
+    assert.deepEqual([after.inSyncReplicas, after.eligibleReplicas], [[1], [2]])
+  })
+
+  test('of the only one that can lead changes nothing', () => {
+    const one = inSyncReplicasAltered(FRESH, [1], ALL)
+    assert.equal(brokerDraining(one, 1, withActive(2, 3)), one)
+    const two = inSyncReplicasAltered(FRESH, [1, 2], ALL)
+    assert.equal(brokerDraining(two, 1, withActive(3)), two, '2 is in sync but not active')
+  })
+})
+
+describe('replicasReassigned', () => {
+  test('keeps the leader while it stays, and moves it when it goes', () => {
+    const wider = replicasReassigned(FRESH, [4, 2, 3, 1], withActive(1, 2, 3, 4))
+    assert.deepEqual([wider.leader, wider.leaderEpoch, wider.partitionEpoch], [1, 0, 1])
+    assert.deepEqual(
+      [wider.replicas, wider.inSyncReplicas],
+      [
+        [4, 2, 3, 1],
+        [2, 3, 1],
+      ],
+    )
+    const moved = replicasReassigned(wider, [3, 2], ALL)
+    assert.deepEqual([moved.leader, moved.leaderEpoch, moved.partitionEpoch], [3, 1, 2])
+    assert.equal(replicasReassigned(moved, [3, 2], ALL).partitionEpoch, 3, 'always a new one')
+    assert.throws(() => replicasReassigned(moved, [1, 4], ALL))
+  })
+})
+
 describe('brokerRestartedUnclean', () => {
   test('of the only one in sync leads in a new epoch, once it is active', () => {
     const alone = newPartition([1], withActive(1)) as PartitionState
@@ -94,14 +136,28 @@ describe('brokerRestartedUnclean', () => {
 })
 
 describe('minInSyncReplicasChanged', () => {
-  test('empties the eligible replicas, while somebody leads', () => {
-    const one = brokerLost(brokerLost(FRESH, 3, withActive(1, 2)), 2, withActive(1))
+  const context = (minInSyncReplicas: number) => ({ ...withActive(1), minInSyncReplicas })
+  const one = brokerLost(brokerLost(FRESH, 3, withActive(1, 2)), 2, withActive(1))
+
+  test('empties the eligible replicas where enough are in sync now', () => {
     assert.deepEqual(one.eligibleReplicas, [2])
-    const after = minInSyncReplicasChanged(one)
+    const after = minInSyncReplicasChanged(one, context(1))
     assert.deepEqual([after.eligibleReplicas, after.partitionEpoch], [[], one.partitionEpoch + 1])
-    assert.equal(minInSyncReplicasChanged(after), after)
+    assert.equal(minInSyncReplicasChanged(after, context(2)), after)
+    assert.equal(minInSyncReplicasChanged(one, context(3)), one)
+  })
+
+  test('keeps who is eligible while too few are in sync for the new one as well', () => {
+    const strict = { ...withActive(1), minInSyncReplicas: 3 }
+    const two = brokerLost(FRESH, 2, { ...withActive(1, 3), minInSyncReplicas: 3 })
+    const left = brokerLost(two, 3, strict)
+    assert.deepEqual([left.inSyncReplicas, left.eligibleReplicas], [[1], [2, 3]])
+    assert.equal(minInSyncReplicasChanged(left, context(2)), left)
+  })
+
+  test('without a leader changes nothing: nobody moves a watermark', () => {
     const none = brokerLost(one, 1, withActive())
-    assert.equal(minInSyncReplicasChanged(none), none, 'nobody moves a watermark')
+    assert.equal(minInSyncReplicasChanged(none, context(1)), none)
     const alone = { ...withActive(2), minInSyncReplicas: 1 }
     assert.deepEqual(brokerReturned(none, alone).eligibleReplicas, [], 'one is enough now')
   })

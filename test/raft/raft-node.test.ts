@@ -139,6 +139,54 @@ describe('a quorum of three', () => {
     assert.equal(old.epochBefore(lost + 1), quorum.leader.epochBefore(lost + 1), 'it was cut')
   })
 
+  test('elects sooner where the connections of a dead leader broke', () => {
+    const quorum = new Quorum(3)
+    quorum.pass(1000)
+    const old = quorum.leader
+    quorum.cut.add(old.self.id)
+    const others = [...quorum.nodes.values()].filter((node) => node !== old)
+    for (const node of others) node.onConnectionLost(old.self.id, quorum.nowMs)
+    const { electionTimeoutMsMin, heartbeatMs } = RAFT_DEFAULTS
+    const deadlines = others.map(({ nextDeadlineMs }) => nextDeadlineMs - quorum.nowMs)
+    assert(
+      deadlines.every((ms) => ms >= 2 * heartbeatMs),
+      `${deadlines}`,
+    )
+    const first = Math.ceil(Math.min(...deadlines) / 10) * 10
+    assert(
+      first < electionTimeoutMsMin,
+      'whoever is first still remembers that it heard the old one',
+    )
+    quorum.pass(first)
+    assert.notEqual(quorum.leader, old)
+  })
+
+  test('keeps a leader whose connection broke and that lives, also where others do not', () => {
+    const quorum = new Quorum(3)
+    quorum.pass(1000)
+    const { leader, nowMs } = quorum
+    const { epoch } = leader
+    const [doubting] = [...quorum.nodes.values()].filter((node) => node !== leader)
+    assert(doubting !== undefined)
+    for (let i = 0; i < 20; i++) {
+      doubting.onConnectionLost(leader.self.id, quorum.nowMs)
+      doubting.onConnectionLost(doubting.self.id, quorum.nowMs)
+      quorum.pass(50)
+    }
+    assert.equal(quorum.nowMs, nowMs + 1000)
+    // It hears the leader no more: without the other one it becomes nothing.
+    quorum.cut.add(leader.self.id)
+    doubting.onConnectionLost(leader.self.id, quorum.nowMs)
+    quorum.cut.delete(leader.self.id)
+    const deaf = quorum.nowMs
+    while (quorum.nowMs < deaf + 250) {
+      quorum.nowMs += 10
+      if (quorum.nowMs >= doubting.nextDeadlineMs) doubting.onTime(quorum.nowMs)
+      quorum.settle()
+    }
+    assert.deepEqual([quorum.leader, leader.epoch], [leader, epoch])
+  })
+
   test('keeps its leader and epoch when one that heard nobody comes back', () => {
     const quorum = new Quorum(3)
     quorum.pass(1000)

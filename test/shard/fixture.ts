@@ -4,23 +4,31 @@
  * moves.
  */
 import assert from 'node:assert/strict'
+import type { BatchEngine } from '../../src/record/batch-engine.ts'
 import { jsBatchEngine } from '../../src/record/batch-engine-js.ts'
 import { Arena, ArenaView, allocateArena } from '../../src/ring/arena.ts'
 import { allocateWaitCell, Doorbell } from '../../src/ring/doorbell.ts'
 import { allocateLane, LaneReader, LaneWriter } from '../../src/ring/lane.ts'
 import type { Compactor } from '../../src/shard/compactor.ts'
 import type { ControlReply, ControlRequest, ShardEvent } from '../../src/shard/control.ts'
+import { READ_MIN_ONE_BATCH, READ_WATCH } from '../../src/shard/messages-layout.ts'
 import { Outbox } from '../../src/shard/outbox.ts'
+import type { OpenRole } from '../../src/shard/replica-control.ts'
 import { Shard } from '../../src/shard/shard.ts'
 import {
   type AppendOutcome,
+  type AppendRequest,
   type AppendSink,
+  type FollowOutcome,
+  type FollowRequest,
+  type FollowSink,
   type ReadOutcome,
   type ReadSink,
+  type ReplicaReadRequest,
   ShardProxy,
 } from '../../src/shard/shard-proxy.ts'
 import { DeletedFiles } from '../../src/storage/deleted-files.ts'
-import { DEFAULT_LOG_OPTIONS, type LogOptions } from '../../src/storage/log.ts'
+import { DEFAULT_LOG_OPTIONS, type LogHint, type LogOptions } from '../../src/storage/log.ts'
 import { ManualClock } from '../storage/support/fixture.ts'
 import { MemoryFiles } from '../storage/support/memory-files.ts'
 
@@ -37,6 +45,13 @@ export interface FixtureOptions {
   readonly compactionIntervalMs?: number
   /** The disk, when the compactor needs it too. */
   readonly files?: MemoryFiles
+  readonly engine?: BatchEngine
+  readonly openLogsMax?: number
+}
+
+interface OpenAs {
+  readonly role?: OpenRole
+  readonly hint?: LogHint | null
 }
 
 /** What came back, in order. */
@@ -45,8 +60,9 @@ export type Answer =
   | { readonly kind: 'written'; readonly index: number }
   | { readonly kind: 'read'; readonly index: number; readonly outcome: ReadOutcome }
   | { readonly kind: 'wake'; readonly index: number }
+  | { readonly kind: 'followed'; readonly index: number; readonly outcome: FollowOutcome }
 
-export class ShardFixture implements AppendSink, ReadSink {
+export class ShardFixture implements AppendSink, FollowSink, ReadSink {
   readonly files: MemoryFiles
   readonly clock = new ManualClock()
   readonly ingress: Arena
@@ -77,14 +93,14 @@ export class ShardFixture implements AppendSink, ReadSink {
         files: this.files,
         deletedFiles: new DeletedFiles(this.files, this.clock),
         clock: this.clock,
-        engine: jsBatchEngine,
+        engine: options.engine ?? jsBatchEngine,
         onWarning: () => {},
       },
       checkpointIntervalMs: 60_000,
       retentionCheckIntervalMs: options.retentionCheckIntervalMs ?? 300_000,
       compactor: options.compactor ?? null,
       compactionIntervalMs: options.compactionIntervalMs ?? 1000,
-      openLogsMax: 100,
+      openLogsMax: options.openLogsMax ?? 100,
       threadCpuMicros: () => 0,
     })
     this.proxy = new ShardProxy({
@@ -116,17 +132,73 @@ export class ShardFixture implements AppendSink, ReadSink {
     }
   }
 
+  /** As `open`, one partition. */
+  async openAs(
+    handle: number,
+    { role, hint, ...options }: OpenAs & Partial<LogOptions> = {},
+  ): Promise<void> {
+    const partition = {
+      handle,
+      topicId: TOPIC_ID,
+      partition: handle,
+      logDirectory: LOG_DIRECTORY,
+      directory: `${LOG_DIRECTORY}/topic-${handle}`,
+      hint: hint ?? null,
+      leaderEpoch: 0,
+      ...(role === undefined ? {} : { role }),
+    }
+    const all = { ...DEFAULT_LOG_OPTIONS, ...options }
+    const request = { kind: 'open', recover: true, options: all, partitions: [partition] } as const
+    assert.equal((await this.control(request)).kind, 'ok')
+  }
+
   /** Queues an append; its index names it in `answers`. */
-  append(handle: number, run: Uint8Array): number {
+  append(handle: number, run: Uint8Array, rest: Partial<AppendRequest> = {}): number {
+    const { index, ...extent } = this.#extent(run)
+    this.proxy.append({ handle, ...extent, leaderEpoch: 0, ...rest }, this, index)
+    return index
+  }
+
+  /** Queues batches of a leader. */
+  follow(handle: number, run: Uint8Array, rest: Partial<FollowRequest> = {}): number {
+    const { index, ...extent } = this.#extent(run)
+    const news = { leaderEpoch: 0, leaderHighWatermark: 0, leaderLogStart: 0 }
+    this.proxy.follow({ handle, ...extent, ...news, ...rest }, this, index)
+    return index
+  }
+
+  replicaRead(handle: number, rest: Partial<ReplicaReadRequest>): { index: number; token: number } {
     const index = this.#nextIndex++
+    const request = {
+      handle,
+      fetchOffset: 0,
+      bytesMax: this.readBytesMax,
+      flags: READ_MIN_ONE_BATCH | READ_WATCH,
+      replicaId: 2,
+      replicaEpoch: 1,
+      currentLeaderEpoch: 0,
+      lastFetchedEpoch: -1,
+      followerLogStart: 0,
+      ...rest,
+    }
+    return { index, token: this.proxy.replicaRead(request, this, index) }
+  }
+
+  /** The bytes in an extent of their own, which their answer gives back. */
+  #extent(run: Uint8Array): Pick<
+    AppendRequest,
+    'offset' | 'length' | 'extentOffset' | 'generation'
+  > & {
+    index: number
+  } {
+    const index = this.#nextIndex++
+    if (run.length === 0) return { index, offset: 0, length: 0, extentOffset: 0, generation: 0 }
     const offset = this.ingress.allocate(run.length)
     assert.ok(offset >= 0, 'the test uses more than the arena')
     this.ingress.bytes.set(run, offset)
     const generation = this.ingress.generationOf(offset)
     this.#extents.set(index, { offset, generation })
-    const request = { handle, offset, length: run.length, extentOffset: offset, generation }
-    this.proxy.append({ ...request, leaderEpoch: 0 }, this, index)
-    return index
+    return { index, offset, length: run.length, extentOffset: offset, generation }
   }
 
   read(handle: number, fetchOffset: number, flags = 0): { index: number; token: number } {
@@ -169,6 +241,11 @@ export class ShardFixture implements AppendSink, ReadSink {
   onAppended(outcome: AppendOutcome, index: number): void {
     this.#release(index)
     this.answers.push({ kind: 'appended', index, outcome: { ...outcome } })
+  }
+
+  onFollowed(outcome: FollowOutcome, index: number): void {
+    this.#release(index)
+    this.answers.push({ kind: 'followed', index, outcome: { ...outcome } })
   }
 
   onRead(outcome: ReadOutcome, index: number): void {

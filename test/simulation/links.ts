@@ -9,7 +9,13 @@ export interface LinkPlan {
   readonly loss: number
   readonly duplication: number
   readonly delayMsMax: number
+  /** Of messages: how many come long after those that were sent later. */
+  readonly late: number
+  readonly lateMsMax: number
 }
+
+/** What a connection held back that has been given up comes late, if at all. */
+export const NOT_LATE = { late: 0, lateMsMax: 0 }
 
 /** Longest delay once the network is calm. */
 const CALM_DELAY_MS = 5
@@ -31,13 +37,16 @@ export class Links {
 
   /** Calls `deliver` as often as the message arrives. */
   send(from: number, to: number, deliver: () => void): void {
-    const { loss, duplication, delayMsMax } = this.#plan
+    const { loss, duplication, delayMsMax, late, lateMsMax } = this.#plan
     const random = this.#random
     if (this.#cut.has(`${from}>${to}`)) return
     if (!this.isCalm && random.chance(loss)) return
     const copies = !this.isCalm && random.chance(duplication) ? 2 : 1
     const delayMax = this.isCalm ? Math.min(delayMsMax, CALM_DELAY_MS) : delayMsMax
-    for (let i = 0; i < copies; i++) this.#clock.after(random.fraction() * delayMax, deliver)
+    for (let i = 0; i < copies; i++) {
+      const isLate = late > 0 && !this.isCalm && random.chance(late)
+      this.#clock.after(random.fraction() * (isLate ? lateMsMax : delayMax), deliver)
+    }
   }
 
   cut(from: number, to: number): void {

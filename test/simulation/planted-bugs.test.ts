@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { packageRoot } from '../support/package-root.ts'
+import { CLUSTER_PLANTS } from './cluster/cluster-plants.ts'
 import { PLANTS, type Plant } from './plants.ts'
 import { RAFT_PLANTS } from './raft/raft-plants.ts'
 import { REPLICATION_PLANTS } from './replication/replication-plants.ts'
@@ -20,7 +21,13 @@ const SEEDS_MAX = 1000
 const TIMEOUT_MS = 120_000
 const FOLDERS = [
   'src/base',
+  'src/broker',
+  'src/client',
+  'src/cluster',
+  'src/config',
+  'src/coordinator',
   'src/errors',
+  'src/gateway',
   'src/metadata',
   'src/metrics',
   'src/raft',
@@ -54,19 +61,21 @@ before(() => {
 after(() => rmSync(copy, { recursive: true, force: true }))
 
 test('simulation, finds nothing, in a copy without a plant', async () => {
-  assert.deepEqual(await run('broker', 20), { seeds: 20, failures: [] })
-  assert.deepEqual(await run('raft', 20), { seeds: 20, failures: [] })
-  assert.deepEqual(await run('replication', 20), { seeds: 20, failures: [] })
+  for (const what of ['broker', 'raft', 'replication'] as const) {
+    const { seeds, failures } = await run(what, 8)
+    assert.deepEqual({ seeds, failures }, { seeds: 8, failures: [] })
+  }
 })
 
 for (const [what, plants] of [
   ['broker', PLANTS],
   ['raft', RAFT_PLANTS],
   ['replication', REPLICATION_PLANTS],
+  ['cluster', CLUSTER_PLANTS],
 ] as const) {
   for (const plant of plants) {
     test(`simulation of ${what}, finds the bug, planted: ${plant.name}`, async (context) => {
-      const { seeds, failures } = await withPlant(plant, () => run(what, SEEDS_MAX))
+      const { seeds, failures } = await withPlant(plant, () => run(what, SEEDS_MAX, plant))
       const [failure] = failures
       assert(failure !== undefined, `${seeds} seeds did not find it`)
       context.diagnostic(`found by seed ${failure.seed}: ${failure.invariant}`)
@@ -93,10 +102,16 @@ async function withPlant<T>({ changes }: Plant, use: () => Promise<T>): Promise<
   }
 }
 
-/** Runs seeds from 1 on in a process of its own, up to the first that fails. */
-function run(what: 'broker' | 'raft' | 'replication', seeds: number): Promise<Outcome> {
+/** Runs seeds in a process of its own, up to the first that fails. */
+function run(
+  what: string,
+  seeds: number,
+  { focus, from = 1 }: Pick<Plant, 'focus' | 'from'> = {},
+): Promise<Outcome> {
   const program = join(copy, 'test/simulation/run-seeds.js')
-  const args = [program, '--what', what, '--seeds', String(seeds), '--json', '--stop']
+  const range = ['--seeds', String(seeds), '--from', String(from)]
+  const args = [program, '--what', what, ...range, '--json', '--stop']
+  if (focus !== undefined) args.push('--focus', focus)
   return new Promise((resolve, reject) => {
     execFile(process.execPath, args, { timeout: TIMEOUT_MS }, (error, stdout, stderr) => {
       // It exits with 1 when a seed failed.

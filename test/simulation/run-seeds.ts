@@ -2,24 +2,25 @@
  * Runs seeds and prints what they found, as a program: for long runs (scripts/simulate.mjs) and for
  * the planted bugs, which run a changed copy of the compiled tree.
  *
- *   node run-seeds.js [--what broker|raft|replication] --seeds N [--from S] [--minutes M]
- *       [--twice] [--json] [--stop]
+ *   node run-seeds.js [--what broker|raft|replication|cluster] --seeds N [--from S] [--minutes M]
+ *       [--focus F] [--twice] [--json] [--stop]
  *
  * broker: the shards of one broker on a disk that fails; raft: a quorum of nodes and a network;
- * replication: partitions of a cluster, their leaders and followers.
- * --twice runs each seed again and compares the traces.
+ * replication: partitions of a cluster, their leaders and followers; cluster: whole brokers, with
+ * everything that is real in them, and their clients.
+ * --focus has every seed look at one thing, where others look at it now and then: reigns (of raft)
+ * or late messages (of replication), see their plans.
+ * --twice runs each seed again and compares the traces. A failure says how to run it alone.
  */
 import { parseArgs } from 'node:util'
-import { runSeed } from './harness.ts'
-import { runRaftSeed } from './raft/raft-harness.ts'
-import { runReplicationSeed } from './replication/replication-harness.ts'
-import { Violation } from './violation.ts'
+import { type ClusterSeedResult, type SeedResult, Violation } from './violation.ts'
 
 const PROGRESS_MS = 5000
 
 const { values } = parseArgs({
   options: {
     what: { type: 'string', default: 'broker' },
+    focus: { type: 'string' },
     seeds: { type: 'string', default: '1000' },
     from: { type: 'string', default: '1' },
     minutes: { type: 'string' },
@@ -29,12 +30,27 @@ const { values } = parseArgs({
   },
 })
 
-const SIMULATIONS = { broker: runSeed, raft: runRaftSeed, replication: runReplicationSeed }
+type Simulate = (
+  seed: number,
+  focus: string | null,
+) => SeedResult | ClusterSeedResult | Promise<ClusterSeedResult | SeedResult>
+
+/** Loaded when they are run: a cluster's is most of the broker. */
+const SIMULATIONS: Readonly<Record<string, () => Promise<Simulate>>> = {
+  broker: async () => (await import('./harness.ts')).runSeed,
+  raft: async () => (await import('./raft/raft-harness.ts')).runRaftSeed,
+  replication: async () => {
+    return (await import('./replication/replication-harness.ts')).runReplicationSeed
+  },
+  cluster: async () => (await import('./cluster/cluster-harness.ts')).runClusterSeed,
+}
 if (!Object.hasOwn(SIMULATIONS, values.what)) {
   process.stderr.write(`--what ${values.what}: there are ${Object.keys(SIMULATIONS).join()}\n`)
   process.exit(2)
 }
-const run = SIMULATIONS[values.what as keyof typeof SIMULATIONS]
+const load = SIMULATIONS[values.what] as () => Promise<Simulate>
+const simulate = await load()
+const run = (seed: number) => simulate(seed, values.focus ?? null)
 const seeds = Number(values.seeds)
 const from = Number(values.from)
 const deadline = values.minutes === undefined ? Infinity : Number(values.minutes) * 60_000
@@ -59,7 +75,10 @@ for (; done < seeds && performance.now() - startedMs < deadline; done++) {
   if (violation !== null) {
     const { invariant, message } = violation
     failures.push({ seed, invariant, message })
-    if (!values.json) process.stdout.write(`seed ${seed}: ${message}\n`)
+    if (!values.json) {
+      const rerun = `npm run simulate -- --what ${values.what} --from ${seed} --seeds 1`
+      process.stdout.write(`seed ${seed}: ${message}\n  rerun: ${rerun}\n`)
+    }
     if (values.stop) {
       done++
       break
@@ -72,14 +91,16 @@ for (; done < seeds && performance.now() - startedMs < deadline; done++) {
 }
 
 const seconds = Math.round((performance.now() - startedMs) / 10) / 100
-if (values.json) process.stdout.write(JSON.stringify({ seeds: done, failures }))
+if (values.json) process.stdout.write(JSON.stringify({ seeds: done, failures, totals }))
 else {
   process.stdout.write(
     `seeds ${from} to ${from + done - 1} in ${seconds} s (${Math.round((done / seconds) * 60)} a minute), ${steps} ${values.what === 'broker' ? 'rounds of turns' : 'events'}\n`,
   )
   if (simulatedMs > 0) {
+    const hours = simulatedMs / 3_600_000
+    const speed = (hours / (seconds / 60)).toFixed(3)
     process.stdout.write(
-      `  simulated: ${(simulatedMs / 3_600_000).toFixed(2)} hours of a cluster\n`,
+      `  simulated: ${hours.toFixed(2)} hours of a cluster (${speed} a minute)\n`,
     )
   }
   for (const [what, count] of Object.entries(totals).sort()) {

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runSeed } from './harness.ts'
 
-const SEEDS = 1000
+const SEEDS = 200
 const SEEDS_TWICE = 20
 
 /** MILLRACE_SEED asks for that one alone. */

@@ -146,6 +146,7 @@ describe('checkpoints', () => {
       logEndOffset: fc.nat(5),
       truncations: fc.nat(2),
       bytes: fc.constant(1),
+      highWatermark: fc.nat(5),
     })
     fc.assert(
       fc.property(any, any, any, (a, b, c) => {
@@ -154,6 +155,34 @@ describe('checkpoints', () => {
       }),
       { seed: SEED },
     )
+  })
+
+  test('high watermarks are kept where logs are replicated, else the table is as it was', () => {
+    const files = disk()
+    write(files, 0, false, [entry(TOPIC, 0, hint()), entry(OTHER, 0, hint())])
+    const path = `${LOG_DIRECTORY}/recovery-checkpoint-0`
+    const before = files.contentOf(path)
+    assert.deepEqual([before[5], before.length], [1, 12 + 2 * 56 + 4])
+    const known = hint({ highWatermark: 17 })
+    write(files, 0, false, [entry(TOPIC, 0, known), entry(OTHER, 0, hint())])
+    assert.equal(files.contentOf(path)[5], 2)
+    assert.deepEqual(hints(files), {
+      [checkpointKey(TOPIC, 0)]: known,
+      [checkpointKey(OTHER, 0)]: hint(),
+    })
+    removeCleanMarks(files, LOG_DIRECTORY)
+    assert.deepEqual(hints(files)[checkpointKey(TOPIC, 0)], known)
+    files.tamper(path, before)
+    assert.deepEqual(hints(files)[checkpointKey(TOPIC, 0)], known, 'an older table adds nothing')
+  })
+
+  test('of two high watermarks the larger holds, unless the tail was cut in between', () => {
+    const low = hint({ highWatermark: 5 })
+    const high = hint({ highWatermark: 9 })
+    assert.equal(merge(low, high).highWatermark, 9)
+    assert.equal(merge(hint(), low).highWatermark, 5)
+    assert.equal('highWatermark' in merge(hint(), hint()), false)
+    assert.equal(merge(high, { ...low, truncations: 1 }).highWatermark, 5)
   })
 
   test('a damaged table says nothing, and says so', () => {

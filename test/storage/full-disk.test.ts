@@ -74,6 +74,47 @@ describe('a log on a disk that becomes full at any operation', () => {
     }
   })
 
+  const cuts: Record<string, (log: PartitionLog) => void> = {
+    'is cut at its end': (log) => log.truncateTo(3),
+    'begins anew': (log) => log.truncateFullyAndStartAt(20),
+  }
+  for (const [what, cut] of Object.entries(cuts)) {
+    test(`${what}, or stays as it is until there is room`, () => {
+      for (let at = 1; ; at++) {
+        const message = `full at operation ${at}`
+        const bench = new Bench({ ...OPTIONS, flushMessages: 1 })
+        let log = bench.open()
+        for (let i = 0; i < 12; i++) {
+          append(log, batch({ fill: i }), 1 + Math.floor(i / 4))
+          bench.flush(log)
+        }
+        const content = readAll(log, 0)
+        let hasFreed = false
+        const count = fillAt(bench, at, () => !hasFreed)
+        const refuse = bench.files.onOperation
+        bench.files.onOperation = (kind, path) => {
+          refuse(kind, path)
+          // What goes leaves room for what says so.
+          hasFreed ||= path.endsWith('.log') && (kind === 'remove' || kind === 'truncate')
+        }
+        const isCut = attempt(log, message, () => cut(log))
+        const isDone = count() < at
+        if (!isCut) assert.deepEqual(readAll(log, 0), content, message)
+        bench.files.onOperation = () => {}
+        if (!isCut) cut(log)
+        const end = log.logEndOffset
+        append(log, batch(), 9)
+        bench.flush(log)
+        assert.deepEqual(log.verify().problems, [], message)
+        bench.files.kill()
+        log = bench.open()
+        assert.deepEqual([log.logEndOffset, log.latestEpoch], [end + 1, 9], message)
+        if (isDone) break
+        assert.ok(at < 500, 'it needs fewer operations than that')
+      }
+    })
+  }
+
   test('closes without a clean mark, and loses nothing to the next crash', () => {
     for (let at = 1; ; at++) {
       const message = `full at operation ${at}`

@@ -1,7 +1,7 @@
 /**
  * Runs the tests of kafkajs's own suite that `kafkajs.json` allows, as a program
- * (scripts/kafkajs-suite.mjs): one broker on the port that the suite has fixed, a process of jest
- * for each spec file, and a table at the end.
+ * (scripts/kafkajs-suite.mjs): one broker, or the suite's three, on the ports that it has fixed, a
+ * process of jest for each spec file, and a table at the end.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util'
 import { SingleBar } from 'cli-progress'
 import { formatTable } from '../../src/cli/output.ts'
 import { brokerMain, startBroker } from '../support/broker.ts'
+import { startCluster } from '../support/cluster.ts'
 import {
   type AllowedFile,
   allowedFiles,
@@ -27,8 +28,9 @@ const USAGE = `KAFKAJS_TESTS=DIR node scripts/kafkajs-suite.mjs [options]
 
 Runs kafkajs's own tests against Millrace. DIR is a checkout of it in which its packages are
 installed (npm install --ignore-scripts). The suite connects to localhost:9092: the port must be
-free, or use --external.
+free (with --brokers 3: 9095 and 9098, too), or use --external.
 
+  --brokers N    1 or 3, as a cluster (default: 1)
   --only WORDS   comma-separated: spec files whose path contains one of them
   --any          with --only: also the tests that the list does not allow
   --jobs N       spec files at once, up to 8 (default: 2)
@@ -42,6 +44,8 @@ const FILE_MS_MAX = 600_000
 /** What counts as the broker's version: the suite's own choice. */
 const KAFKA_VERSION = '2.4'
 const PORT = 9092
+/** Of the suite's nodes 0, 1 and 2. */
+const PORTS = [PORT, 9095, 9098]
 const JOBS_MAX = 8
 
 const say = (text: string): void => {
@@ -55,6 +59,7 @@ function fail(message: string): never {
 
 const { values } = parseArgs({
   options: {
+    brokers: { type: 'string', default: '1' },
     only: { type: 'string' },
     any: { type: 'boolean', default: false },
     jobs: { type: 'string', default: '2' },
@@ -79,7 +84,8 @@ async function main(): Promise<void> {
   if (values.help) return say(USAGE)
   const jobs = Number(values.jobs)
   if (!(Number.isInteger(jobs) && jobs >= 1 && jobs <= JOBS_MAX)) fail(`--jobs: 1 to ${JOBS_MAX}`)
-  const list = readSuiteList()
+  if (values.brokers !== '1' && values.brokers !== '3') fail('--brokers is 1 or 3')
+  const list = readSuiteList(values.brokers === '1' ? 1 : 3)
   if (values.list) return printList(list)
   const suite = checkoutFolder(list)
   const files = selectFiles(list)
@@ -139,15 +145,33 @@ function printList(list: SuiteList): void {
 
 async function withTestedBroker<T>(list: SuiteList, use: () => Promise<T>): Promise<T> {
   if (values.external) return await use()
-  if (!(await isFree(PORT))) {
-    fail(`port ${PORT} is taken, and the suite has it fixed: end what listens, or --external`)
+  const ports = values.brokers === '1' ? [PORT] : PORTS
+  for (const port of ports) {
+    if (await isFree(port)) continue
+    fail(`port ${port} is taken, and the suite has it fixed: end what listens, or --external`)
   }
+  if (values.brokers === '3') return await withThreeBrokers(list, use)
   const broker = await startBroker({ port: PORT, set: list.settings, retains: true })
   try {
     return await use()
   } finally {
     await broker.stop()
     broker.cleanUp()
+  }
+}
+
+async function withThreeBrokers<T>(list: SuiteList, use: () => Promise<T>): Promise<T> {
+  const cluster = await startCluster({
+    firstId: 0,
+    ports: PORTS,
+    set: list.settings,
+    setOf: ({ port }) => ({ 'advertised.listeners': `PLAINTEXT://localhost:${port}` }),
+    retains: true,
+  })
+  try {
+    return await use()
+  } finally {
+    await cluster.stop()
   }
 }
 
@@ -236,7 +260,7 @@ function report(results: readonly FileResult[], list: SuiteList, folder: string)
   const failed = results.reduce((sum, result) => sum + result.failed.length, 0)
   const allFiles = Object.keys(list.files).length
   say(
-    `kafkajs ${list.version} (${list.commit.slice(0, 10)}): ${results.length} of ${allFiles} spec ` +
+    `kafkajs ${list.version} (${list.commit.slice(0, 10)}), brokers: ${values.brokers}: ${results.length} of ${allFiles} spec ` +
       `files run, and none of ${Object.keys(list.folders).join(', ')}`,
   )
   if (failed > 0) process.exitCode = 1

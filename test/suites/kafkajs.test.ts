@@ -34,9 +34,11 @@ function reportOf(...tests: [fullName: string, status: string][]): string {
 }
 
 test('the list, gives a reason for everything that does not run', () => {
-  const list = readSuiteList()
-  assert.deepEqual(problemsOf(list), [])
-  assert.ok(allowedFiles(list).length > 50)
+  for (const brokers of [1, 3] as const) {
+    const list = readSuiteList(brokers)
+    assert.deepEqual(problemsOf(list), [])
+    assert.ok(allowedFiles(list).length > 50)
+  }
 })
 
 test('problemsOf, finds unknown and unused reasons, files of a listed folder and empty ones', () => {

@@ -47,9 +47,31 @@ export interface SuiteStep {
   readonly names: readonly string[]
 }
 
-export function readSuiteList(): SuiteList {
+/** What is another way with three brokers. */
+interface ThreeBrokers {
+  /** Broker options, in each scenario. */
+  readonly settings: Readonly<Record<string, string>>
+  readonly reasons: Readonly<Record<string, string>>
+  readonly tests: SuiteList['tests']
+}
+
+/** The list as it is for so many brokers. */
+export function readSuiteList(brokers: 1 | 3): SuiteList {
   const path = join(packageRoot(), 'test', 'suites', 'librdkafka.json')
-  return JSON.parse(readFileSync(path, 'utf8')) as SuiteList
+  const { three, ...one } = JSON.parse(readFileSync(path, 'utf8')) as SuiteList & {
+    readonly three: ThreeBrokers
+  }
+  if (brokers === 1) return one
+  const tests = { ...one.tests, ...three.tests }
+  const scenarios = Object.fromEntries(
+    Object.entries(one.scenarios).map(([name, set]) => [name, { ...set, ...three.settings }]),
+  )
+  const used = new Set([
+    ...casesOf({ ...one, tests }).map(({ entry }) => entry),
+    ...Object.values(one.notWithConsumerProtocol),
+  ])
+  const reasons = Object.fromEntries(Object.entries(one.reasons).filter(([key]) => used.has(key)))
+  return { ...one, scenarios, tests, reasons: { ...reasons, ...three.reasons } }
 }
 
 export function casesOf(list: SuiteList): SuiteCase[] {

@@ -1,7 +1,7 @@
 /**
  * Runs the tests of librdkafka's own suite that `librdkafka.json` allows, as a program
- * (scripts/librdkafka-suite.mjs): a broker with a fresh data directory for each scenario, one
- * process of the suite for each number, and a table at the end.
+ * (scripts/librdkafka-suite.mjs): a broker or a cluster of three with fresh data directories for
+ * each scenario, one process of the suite for each number, and a table at the end.
  */
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util'
 import { SingleBar } from 'cli-progress'
 import { formatTable } from '../../src/cli/output.ts'
 import { startBroker } from '../support/broker.ts'
+import { startCluster } from '../support/cluster.ts'
 import { packageRoot } from '../support/package-root.ts'
 import {
   casesOf,
@@ -28,6 +29,7 @@ const USAGE = `LIBRDKAFKA_TESTS=DIR node scripts/librdkafka-suite.mjs [options]
 Runs librdkafka's own tests against Millrace. DIR is a checkout's tests folder that holds a
 test-runner that has been built already.
 
+  --brokers N                         1 or 3, as a cluster (default: 1)
   --group-protocol classic|consumer   of the consumers (default: classic)
   --only NUMBERS                      of the allowed tests those of these numbers: 0030,0081
   --jobs N                            processes of the suite at once, up to 8 (default: 1)
@@ -57,6 +59,7 @@ function fail(message: string): never {
 
 const { values } = parseArgs({
   options: {
+    brokers: { type: 'string', default: '1' },
     'group-protocol': { type: 'string', default: 'classic' },
     only: { type: 'string' },
     jobs: { type: 'string', default: '1' },
@@ -89,7 +92,8 @@ async function main(): Promise<void> {
   const jobs = Number(values.jobs)
   if (!Number.isInteger(jobs) || jobs < 1 || jobs > JOBS_MAX)
     fail(`--jobs is from 1 to ${JOBS_MAX}`)
-  const list = readSuiteList()
+  if (values.brokers !== '1' && values.brokers !== '3') fail('--brokers is 1 or 3')
+  const list = readSuiteList(values.brokers === '1' ? 1 : 3)
   if (values.list) return printList(list, protocol)
   const runner = resolve(process.env.LIBRDKAFKA_TESTS ?? '', 'test-runner')
   if (process.env.LIBRDKAFKA_TESTS === undefined || !existsSync(runner)) {
@@ -164,6 +168,15 @@ async function withTestedBroker(
   use: (bootstrap: string) => Promise<void>,
 ): Promise<void> {
   if (values.bootstrap !== undefined) return await use(values.bootstrap)
+  if (values.brokers === '3') {
+    const cluster = await startCluster({ set })
+    try {
+      await use(cluster.bootstrap)
+    } finally {
+      await cluster.stop()
+    }
+    return
+  }
   const broker = await startBroker({ set })
   try {
     await use(broker.bootstrap)
@@ -244,7 +257,7 @@ function report(
   const total = Object.keys(list.tests).length
   const names = new Set(results.map(({ name }) => name.split(':')[0]))
   say(
-    `librdkafka ${list.version} (${list.commit.slice(0, 10)}), ${protocol} group protocol: ` +
+    `librdkafka ${list.version} (${list.commit.slice(0, 10)}), ${protocol} group protocol, brokers: ${values.brokers}: ` +
       `${names.size} of ${total} tests, ${results.length} runs; ${count('passed')} passed, ` +
       `${count('failed')} failed, ${count('skipped')} skipped`,
   )

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { packageRoot } from './package-root.ts'
+import { freePort } from './ports.ts'
 
 /**
  * A real broker process for end-to-end tests: `dist/main.js start` on free loopback ports and a
@@ -159,17 +159,4 @@ async function stop(
   const code = await ended
   clearTimeout(timer)
   if (code !== 0) throw new Error(`the broker ended with ${code}:\n${output()}`)
-}
-
-/** A port that nothing listened on a moment ago. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      const port = typeof address === 'object' && address !== null ? address.port : 0
-      server.close(() => resolve(port))
-    })
-  })
 }

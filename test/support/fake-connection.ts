@@ -56,6 +56,7 @@ export class FakeConnection implements FakePeer {
       send: (message: ServerMessage) => this.#deliver(message),
       answer: (message: ServerMessage) => this.#answer(message),
       fail: (id: number, code: number) => this.#error(id, code as ErrorCode),
+      redirect: (id: number, code: number) => this.#error(id, code as ErrorCode),
     }
     this.#members = new GroupMembers(link, () => server.groups.calls({ isCut: false }))
     this.#credits = options.credits ?? 256 * 1024

@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort } from './broker.ts'
+import { freePort } from './ports.ts'
 
 /** True, or what is missing. */
 export function prometheusAvailable(): true | string {

@@ -90,7 +90,7 @@ export class WebSocketTestClient {
     type: T,
     message: Exclude<
       ClientMessage,
-      { type: 'flow' | 'released' | 'requestCredits' | 'yieldCredits' }
+      { type: 'hello' | 'flow' | 'released' | 'requestCredits' | 'yieldCredits' }
     >,
     ...payload: Uint8Array[]
   ): Promise<ServerMessages[T] & { payload: Uint8Array }> {

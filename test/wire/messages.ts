@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { MessageCodecs } from '../../src/wire/kafka/codec/codecs.ts'
 import { defaultOf, isArray, layoutOf, type Slot } from '../../src/wire/kafka/codec/layout.ts'
 import { Reader } from '../../src/wire/kafka/reader.ts'
-import { API_SCHEMAS } from '../../src/wire/kafka/schema/catalog.ts'
+import { API_SCHEMAS, CLUSTER_SCHEMAS } from '../../src/wire/kafka/schema/catalog.ts'
 import type { ElementType, Fields, MessageSchema } from '../../src/wire/kafka/schema/definition.ts'
 import { requestHeader, responseHeader } from '../../src/wire/kafka/schema/headers.ts'
 import { inVersions, parseVersions } from '../../src/wire/kafka/schema/version-range.ts'
@@ -17,7 +17,10 @@ export type Message = { [name: string]: unknown }
 export const SCHEMAS: readonly MessageSchema[] = [
   requestHeader,
   responseHeader,
-  ...Object.values(API_SCHEMAS).flatMap(({ request, response }) => [request, response]),
+  ...Object.values({ ...API_SCHEMAS, ...CLUSTER_SCHEMAS }).flatMap(({ request, response }) => [
+    request,
+    response,
+  ]),
 ]
 
 export interface Variant {

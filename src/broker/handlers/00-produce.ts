@@ -2,6 +2,7 @@ import { ErrorCode } from '../../errors/error-code.ts'
 import type { ProduceRequest, ProduceResponseInit } from '../../wire/kafka/schema/00-produce.ts'
 import { type AppendedBatch, AppendJob, refusedBatch } from '../append-job.ts'
 import type { Broker } from '../broker.ts'
+import { LeaderHints } from '../leader-hints.ts'
 import { type HandlerResult, PendingReply, type Reply, type RequestContext } from '../request.ts'
 
 /**
@@ -16,9 +17,11 @@ export function produce(
   context: RequestContext,
 ): HandlerResult {
   if (body.acks < -1 || body.acks > 1)
-    return refuseAll(broker, body, ErrorCode.INVALID_REQUIRED_ACKS)
-  if (body.transactionalId !== null) return refuseAll(broker, body, ErrorCode.INVALID_TXN_STATE)
-  const job = new AppendJob(broker, context.frame)
+    return refuseAll(broker, { body, context }, ErrorCode.INVALID_REQUIRED_ACKS)
+  if (body.transactionalId !== null) {
+    return refuseAll(broker, { body, context }, ErrorCode.INVALID_TXN_STATE)
+  }
+  const job = new AppendJob(broker, context.frame, body)
   const byId = context.apiVersion > NO_TOPIC_ID_VERSION_MAX
   const unknown = byId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
   for (const topic of body.topicData) {
@@ -55,7 +58,7 @@ interface Asked {
 }
 
 function answer(broker: Broker, job: AppendJob, { body, context }: Asked): Reply | null {
-  if (body.acks !== 0) return response(broker, body, job.results)
+  if (body.acks !== 0) return response(broker, { body, context }, job.results)
   // A client that asked for no answer learns of a failure by losing its connection.
   if (job.results.some((result) => result.errorCode !== ErrorCode.NONE)) {
     context.close('an append with acks=0 failed')
@@ -63,7 +66,12 @@ function answer(broker: Broker, job: AppendJob, { body, context }: Asked): Reply
   return null
 }
 
-function response(broker: Broker, body: ProduceRequest, results: readonly AppendedBatch[]): Reply {
+function response(
+  broker: Broker,
+  { body, context }: Asked,
+  results: readonly AppendedBatch[],
+): Reply {
+  const hints = new LeaderHints(broker, context.listenerName)
   let next = 0
   return {
     body: {
@@ -81,15 +89,17 @@ function response(broker: Broker, body: ProduceRequest, results: readonly Append
             logStartOffset,
             recordErrors: result.recordErrors.map((batchIndex) => ({ batchIndex })),
             errorMessage: broker.explain(errorCode, handle),
+            currentLeader: hints.of(errorCode, handle),
           }
         }),
       })),
+      nodeEndpoints: hints.nodeEndpoints,
     } satisfies ProduceResponseInit,
   }
 }
 
-function refuseAll(broker: Broker, body: ProduceRequest, errorCode: number): Reply {
+function refuseAll(broker: Broker, asked: Asked, errorCode: number): Reply {
   const refused = refusedBatch(errorCode)
-  const count = body.topicData.reduce((sum, topic) => sum + topic.partitionData.length, 0)
-  return response(broker, body, new Array<AppendedBatch>(count).fill(refused))
+  const count = asked.body.topicData.reduce((sum, topic) => sum + topic.partitionData.length, 0)
+  return response(broker, asked, new Array<AppendedBatch>(count).fill(refused))
 }

@@ -1,18 +1,24 @@
 import { ErrorCode } from '../../errors/error-code.ts'
 import type { FetchRequest, FetchResponseInit } from '../../wire/kafka/schema/01-fetch.ts'
 import type { Broker } from '../broker.ts'
-import { FetchJob, type FetchResult, type FetchTarget } from '../fetch-job.ts'
+import { FetchJob, type FetchResult, type FetchTarget, refusedTarget } from '../fetch-job.ts'
 import type { FetchPartition, FetchPlan } from '../fetch-session.ts'
+import { fetchTarget } from '../fetch-target.ts'
+import { type CurrentLeader, LeaderHints } from '../leader-hints.ts'
 import type { HandlerResult, Reply, RequestContext } from '../request.ts'
 
 /**
  * Fetch (key 1): whole record batches as they lie in the log, by topic name or id, with incremental
- * sessions and long polls. Consumers only: a replica id is refused, whoever sends it.
+ * sessions and long polls. Consumers only: a replica id is refused, whoever sends it. The leader
+ * sends consumers to a replica in their rack where it is told to, and followers serve those that
+ * know of them (KIP-392).
  */
 type TopicResponse = NonNullable<FetchResponseInit['responses']>[number]
 type PartitionResponse = NonNullable<TopicResponse['partitions']>[number]
 
 const TOPIC_ID_VERSION_MIN = 13
+/** From here on a client can be told another replica, and so may ask one. */
+const RACK_VERSION_MIN = 11
 const READ_COMMITTED = 1
 /** A long poll longer than this is cut short; the client asks again. */
 const WAIT_MS_MAX = 5 * 60 * 1000
@@ -23,7 +29,8 @@ export function fetch(broker: Broker, body: FetchRequest, context: RequestContex
   }
   const plan = broker.fetchSessions.plan(body, context.apiVersion)
   if (plan.errorCode !== ErrorCode.NONE) return { body: topLevel(plan.errorCode) }
-  const targets = plan.partitions.map((partition) => target(broker, partition, context.apiVersion))
+  const from = { version: context.apiVersion, rack: body.rackId }
+  const targets = plan.partitions.map((partition) => target(broker, partition, from))
   const bytesMax = Math.min(Math.max(body.maxBytes, 1), broker.fetchBytesMax)
   const limits = {
     bytesMin: Math.min(body.minBytes, bytesMax, bytesReachable(targets)),
@@ -41,7 +48,8 @@ export function fetch(broker: Broker, body: FetchRequest, context: RequestContex
   const done = turn === null ? job.run() : turn.then(() => runNow(broker, job))
   return done.then((): Reply => {
     unsubscribe()
-    return { body: response(plan, job, body), release }
+    const hints = new LeaderHints(broker, context.listenerName)
+    return { body: response({ plan, targets, body }, job, hints), release }
   })
 }
 
@@ -52,23 +60,27 @@ function runNow(broker: Broker, job: FetchJob): Promise<void> {
   return done
 }
 
-function target(broker: Broker, partition: FetchPartition, apiVersion: number): FetchTarget {
-  const byId = apiVersion >= TOPIC_ID_VERSION_MIN
+function target(
+  broker: Broker,
+  partition: FetchPartition,
+  from: { readonly version: number; readonly rack: string },
+): FetchTarget {
+  const byId = from.version >= TOPIC_ID_VERSION_MIN
   const topic = byId ? broker.topicById(partition.topicId) : broker.topicByName(partition.topic)
   const handle = topic?.handles[partition.partition]
   if (handle === undefined) {
     const isUnknownId = byId && topic === undefined
-    return refused(isUnknownId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    return refusedTarget(
+      isUnknownId ? ErrorCode.UNKNOWN_TOPIC_ID : ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+    )
   }
-  const epochError = broker.checkLeaderEpoch(handle, partition.currentLeaderEpoch)
-  if (epochError !== ErrorCode.NONE) return refused(epochError)
-  return {
-    handle,
-    shard: broker.shardOf(handle),
+  return fetchTarget(broker, handle, {
     fetchOffset: partition.fetchOffset,
-    bytesMax: Math.min(partition.bytesMax, broker.readBytesMax),
-    errorCode: ErrorCode.NONE,
-  }
+    bytesMax: partition.bytesMax,
+    leaderEpoch: partition.currentLeaderEpoch,
+    knowsFollowers: from.version >= RACK_VERSION_MIN,
+    rack: from.rack,
+  })
 }
 
 /** What these partitions may give at most; 1 at least, so that a wait for anything stays one. */
@@ -79,15 +91,21 @@ function bytesReachable(targets: readonly FetchTarget[]): number {
   )
 }
 
-function refused(errorCode: number): FetchTarget {
-  return { handle: -1, shard: null, fetchOffset: -1, bytesMax: 0, errorCode }
+interface Asked {
+  readonly plan: FetchPlan
+  /** Of the plan's partitions, in their order. */
+  readonly targets: readonly FetchTarget[]
+  readonly body: FetchRequest
 }
 
-function response(plan: FetchPlan, job: FetchJob, body: FetchRequest): FetchResponseInit {
+function response(asked: Asked, job: FetchJob, hints: LeaderHints): FetchResponseInit {
+  const { plan, targets, body } = asked
   const topics = new Map<string, TopicResponse & { partitions: PartitionResponse[] }>()
   for (const [i, partition] of plan.partitions.entries()) {
     const result = job.results[i]!
-    if (plan.isIncremental && !isNews(partition, result)) continue
+    const { handle, preferredReplica = -1 } = targets[i]!
+    const isSent = result.errorCode !== ErrorCode.NONE || preferredReplica >= 0
+    if (plan.isIncremental && !isSent && !isNews(partition, result)) continue
     partition.sentHighWatermark = result.highWatermark
     partition.sentLogStartOffset = result.logStartOffset
     const key = `${partition.topicId}/${partition.topic}`
@@ -96,27 +114,35 @@ function response(plan: FetchPlan, job: FetchJob, body: FetchRequest): FetchResp
       topic = { topic: partition.topic, topicId: partition.topicId, partitions: [] }
       topics.set(key, topic)
     }
-    topic.partitions.push(partitionResponse(partition, result, body))
+    const leader = hints.of(result.errorCode, handle)
+    topic.partitions.push(partitionResponse(body, result, { partition, leader, preferredReplica }))
   }
   return {
     errorCode: ErrorCode.NONE,
     sessionId: plan.sessionId,
     responses: [...topics.values()],
+    nodeEndpoints: hints.nodeEndpoints,
   }
 }
 
 function partitionResponse(
-  partition: FetchPartition,
-  result: FetchResult,
   body: FetchRequest,
+  result: FetchResult,
+  of: {
+    readonly partition: FetchPartition
+    readonly leader: CurrentLeader | undefined
+    readonly preferredReplica: number
+  },
 ): PartitionResponse {
   return {
-    partitionIndex: partition.partition,
+    partitionIndex: of.partition.partition,
     errorCode: result.errorCode,
     highWatermark: result.highWatermark,
     lastStableOffset: result.lastStableOffset,
     logStartOffset: result.logStartOffset,
+    currentLeader: of.leader,
     abortedTransactions: body.isolationLevel === READ_COMMITTED ? [] : null,
+    preferredReadReplica: result.errorCode === ErrorCode.NONE ? of.preferredReplica : -1,
     records: result.records ?? EMPTY,
   }
 }
@@ -124,7 +150,6 @@ function partitionResponse(
 function isNews(partition: FetchPartition, result: FetchResult): boolean {
   return (
     result.records !== null ||
-    result.errorCode !== ErrorCode.NONE ||
     result.highWatermark !== partition.sentHighWatermark ||
     result.logStartOffset !== partition.sentLogStartOffset
   )

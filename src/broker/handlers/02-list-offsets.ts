@@ -32,6 +32,8 @@ const EARLIEST_LOCAL = -4 // KIP-405: the same as EARLIEST without tiered storag
 const LATEST_TIERED = -5 // KIP-1005: nothing is tiered.
 const EARLIEST_PENDING_UPLOAD = -6 // KIP-1023: nothing is to be tiered.
 const READ_COMMITTED = 1
+/** From here on there is an error of its own for a leader that does not know its end yet. */
+const OFFSET_NOT_AVAILABLE_VERSION = 5
 /** First version with each of the negative timestamps; older clients cannot have meant them. */
 const VERSION_MIN = new Map([
   [LATEST, 0],
@@ -96,26 +98,21 @@ interface Query {
 }
 
 async function list(broker: Broker, query: Query): Promise<PartitionResponse> {
-  const { handle, partition, isolation } = query
+  const { handle, partition } = query
   const timestampMs = partition.timestamp
   if (timestampMs < 0 && query.version < (VERSION_MIN.get(timestampMs) ?? Infinity)) {
     return failed(partition, ErrorCode.UNSUPPORTED_VERSION)
   }
-  const epochError = broker.checkLeaderEpoch(handle, partition.currentLeaderEpoch)
-  if (epochError !== ErrorCode.NONE) return failed(partition, epochError)
+  const refusal = broker.checkLeader(handle, partition.currentLeaderEpoch)
+  if (refusal !== ErrorCode.NONE) return failed(partition, refusal)
   switch (partition.timestamp) {
     case LATEST:
+      return latest(broker, query)
     case EARLIEST:
     case EARLIEST_LOCAL: {
       const reply = await broker.control(handle, { kind: 'offsets', handle })
       if (reply.kind !== 'offsets') return failedReply(partition, reply)
-      const end = isolation === READ_COMMITTED ? reply.lastStableOffset : reply.highWatermark
-      const isLatest = partition.timestamp === LATEST
-      return found(partition, {
-        offset: isLatest ? end : reply.logStartOffset,
-        timestamp: -1,
-        leaderEpoch: isLatest ? broker.leaderEpoch(handle) : -1,
-      })
+      return found(partition, { offset: reply.logStartOffset, timestamp: -1, leaderEpoch: -1 })
     }
     case LATEST_TIERED:
     case EARLIEST_PENDING_UPLOAD:
@@ -125,9 +122,48 @@ async function list(broker: Broker, query: Query): Promise<PartitionResponse> {
   }
 }
 
+async function latest(broker: Broker, query: Query): Promise<PartitionResponse> {
+  const { handle, partition, isolation } = query
+  const leaderEpoch = broker.leaderEpoch(handle)
+  const [reply, epochStart] = await Promise.all([
+    broker.control(handle, { kind: 'offsets', handle }),
+    epochStartOffset(broker, handle, leaderEpoch),
+  ])
+  if (reply.kind !== 'offsets') return failedReply(partition, reply)
+  // An offset of one epoch must not be taken for one of another.
+  if (broker.leaderEpoch(handle) !== leaderEpoch) {
+    return failed(partition, ErrorCode.NOT_LEADER_OR_FOLLOWER)
+  }
+  if (reply.highWatermark < epochStart) {
+    const isNamed = query.version >= OFFSET_NOT_AVAILABLE_VERSION
+    const { OFFSET_NOT_AVAILABLE, LEADER_NOT_AVAILABLE } = ErrorCode
+    return failed(partition, isNamed ? OFFSET_NOT_AVAILABLE : LEADER_NOT_AVAILABLE)
+  }
+  const offset = isolation === READ_COMMITTED ? reply.lastStableOffset : reply.highWatermark
+  return found(partition, { offset, timestamp: -1, leaderEpoch })
+}
+
+/**
+ * Where this broker began to lead. Until the high watermark has come there it may be lower than
+ * what the leader before has told (KIP-207). −1 where there is nobody else to have told anything.
+ */
+async function epochStartOffset(
+  broker: Broker,
+  handle: number,
+  leaderEpoch: number,
+): Promise<number> {
+  if (leaderEpoch === 0 || broker.image.partitions.replicas(handle).length < 2) return -1
+  const request = { kind: 'end-offset-for-epoch', handle, leaderEpoch: leaderEpoch - 1 } as const
+  const reply = await broker.control(handle, request)
+  return reply.kind === 'epoch' ? reply.endOffset : -1
+}
+
 async function lookUp(broker: Broker, query: Query): Promise<PartitionResponse> {
   const { handle, partition } = query
   if (query.isGone()) return failed(partition, ErrorCode.NETWORK_EXCEPTION)
+  // It may have waited for its turn; of a partition that is gone its shard knows.
+  const isThere = broker.image.partitions.has(handle)
+  if (isThere && !broker.leads(handle)) return failed(partition, ErrorCode.NOT_LEADER_OR_FOLLOWER)
   const isMax = partition.timestamp === MAX_TIMESTAMP
   const timestampMs = isMax ? null : partition.timestamp
   const reply = await broker.control(

@@ -3,6 +3,7 @@ import { ErrorCode } from '../../errors/error-code.ts'
 import type { Topic } from '../../metadata/image.ts'
 import type { MetadataRequest, MetadataResponseInit } from '../../wire/kafka/schema/03-metadata.ts'
 import type { Broker } from '../broker.ts'
+import { describePartition, type PartitionView, partitionView } from '../partition-view.ts'
 import type { AskContext, Reply } from '../request.ts'
 import { isInternalTopic, topicNameError } from '../topic-name.ts'
 
@@ -49,7 +50,10 @@ export async function metadata(
     leave()
     return null
   }
-  const answer = new Answer(broker, body.includeTopicAuthorizedOperations)
+  const answer = new Answer(broker, {
+    withOperations: body.includeTopicAuthorizedOperations,
+    view: partitionView(broker, context),
+  })
   try {
     if (all) await addEvery(answer)
     else await addAsked(answer, body, context.apiVersion)
@@ -59,12 +63,12 @@ export async function metadata(
   } finally {
     unsubscribe()
   }
-  const endpoint = broker.endpoint(context.listenerName)
+  const { nodes } = answer.view
   return {
     body: {
-      brokers: [{ nodeId: broker.nodeId, host: endpoint.host, port: endpoint.port }],
+      brokers: nodes.map(({ nodeId, host, port, rack }) => ({ nodeId, host, port, rack })),
       clusterId: broker.clusterId,
-      controllerId: broker.nodeId,
+      controllerId: broker.controllerId(),
       topics: answer.topics,
       ...(body.includeClusterAuthorizedOperations
         ? { clusterAuthorizedOperations: ALL_CLUSTER_OPERATIONS }
@@ -89,13 +93,15 @@ function partitionCount(broker: Broker, asked: MetadataRequest | null): number {
 class Answer {
   readonly broker: Broker
   readonly topics: TopicResponse[] = []
+  readonly view: PartitionView
   readonly #withOperations: boolean
   #partitions = 0
   #sliceEnd = PARTITIONS_PER_SLICE
 
-  constructor(broker: Broker, withOperations: boolean) {
+  constructor(broker: Broker, how: { withOperations: boolean; view: PartitionView }) {
     this.broker = broker
-    this.#withOperations = withOperations
+    this.view = how.view
+    this.#withOperations = how.withOperations
   }
 
   /** True when others should be served before the next topic. */
@@ -106,7 +112,7 @@ class Answer {
       return false
     }
     this.#partitions = partitions
-    this.topics.push(describe(this.broker, topic, this.#withOperations))
+    this.topics.push(describe(this.view, topic, this.#withOperations))
     if (partitions < this.#sliceEnd) return false
     this.#sliceEnd = partitions + PARTITIONS_PER_SLICE
     return true
@@ -156,26 +162,13 @@ async function addAsked(answer: Answer, body: MetadataRequest, version: number):
   }
 }
 
-function describe(broker: Broker, topic: Topic, withOperations: boolean): TopicResponse {
+function describe(view: PartitionView, topic: Topic, withOperations: boolean): TopicResponse {
   return {
     errorCode: ErrorCode.NONE,
     name: topic.name,
     topicId: topic.id,
     isInternal: isInternalTopic(topic.name),
-    partitions: topic.handles.map((handle, i) => describePartition(broker, handle, i)),
+    partitions: topic.handles.map((handle, i) => describePartition(view, handle, i)),
     ...(withOperations ? { topicAuthorizedOperations: ALL_TOPIC_OPERATIONS } : {}),
-  }
-}
-
-/** One broker leads everything and is its only replica. */
-export function describePartition(broker: Broker, handle: number, partitionIndex: number) {
-  const replicas = [broker.nodeId]
-  return {
-    errorCode: ErrorCode.NONE,
-    partitionIndex,
-    leaderId: broker.nodeId,
-    leaderEpoch: broker.leaderEpoch(handle),
-    replicaNodes: replicas,
-    isrNodes: replicas,
   }
 }

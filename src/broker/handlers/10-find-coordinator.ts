@@ -7,8 +7,9 @@ import type { Broker } from '../broker.ts'
 import type { Reply, RequestContext } from '../request.ts'
 
 /**
- * FindCoordinator (key 10): where a group's coordinator is. There are no transactions yet: their
- * ids are answered with the retriable COORDINATOR_NOT_AVAILABLE.
+ * FindCoordinator (key 10): where a group's coordinator is, which is who leads the group's
+ * partition. There are no transactions yet: their ids are answered with the retriable
+ * COORDINATOR_NOT_AVAILABLE.
  */
 const TYPE_GROUP = 0
 const TYPE_TRANSACTION = 1
@@ -25,17 +26,21 @@ export async function findCoordinator(
   const answers = keys.map((key) => {
     const isNameless = body.keyType === TYPE_GROUP && key === ''
     const errorCode = isNameless ? ErrorCode.INVALID_GROUP_ID : prepared
-    if (errorCode !== ErrorCode.NONE) {
-      const errorMessage = errorInfo(errorCode).message
-      return { key, nodeId: -1, host: '', port: -1, errorCode, errorMessage }
-    }
-    const { host, port } = broker.endpoint(context.listenerName)
-    return { key, nodeId: broker.nodeId, host, port, errorCode, errorMessage: null }
+    if (errorCode !== ErrorCode.NONE) return failed(key, errorCode)
+    const node = broker.node(broker.groups.coordinatorOf(key), context.listenerName)
+    if (node === null) return failed(key, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+    const { nodeId, host, port } = node
+    return { key, nodeId, host, port, errorCode, errorMessage: null }
   })
   const first = answers[0] ?? { nodeId: -1, host: '', port: -1, errorCode: 0, errorMessage: null }
   return {
     body: { ...first, coordinators: answers } satisfies FindCoordinatorResponseInit,
   }
+}
+
+function failed(key: string, errorCode: ErrorCode) {
+  const errorMessage = errorInfo(errorCode).message
+  return { key, nodeId: -1, host: '', port: -1, errorCode, errorMessage }
 }
 
 async function prepare(broker: Broker, keyType: number): Promise<ErrorCode> {

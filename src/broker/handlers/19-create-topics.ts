@@ -15,18 +15,22 @@ type TopicResponse = CreateTopicsResponseInit['topics'][number]
 export async function createTopics(broker: Broker, body: CreateTopicsRequest): Promise<Reply> {
   const counts = new Map<string, number>()
   for (const { name } of body.topics) counts.set(name, (counts.get(name) ?? 0) + 1)
-  const topics: TopicResponse[] = []
+  const names = new Set<string>()
+  const topics: Promise<TopicResponse>[] = []
   for (const asked of body.topics) {
     const { name } = asked
-    if ((counts.get(name) as number) > 1) {
-      if (topics.some((topic) => topic.name === name)) continue
-      const errorMessage = `Topic "${name}" appears more than once in the request`
-      topics.push({ name, errorCode: ErrorCode.INVALID_REQUEST, errorMessage })
+    if (names.has(name)) continue
+    names.add(name)
+    if ((counts.get(name) as number) === 1) {
+      const outcome = create(broker, asked, body.validateOnly)
+      topics.push(outcome.then((made) => response(broker, asked, made)))
       continue
     }
-    topics.push(response(broker, asked, await create(broker, asked, body.validateOnly)))
+    const errorMessage = `Topic "${name}" appears more than once in the request`
+    const refusal = { name, errorCode: ErrorCode.INVALID_REQUEST, errorMessage }
+    topics.push(Promise.resolve(refusal))
   }
-  return { body: { topics } satisfies CreateTopicsResponseInit }
+  return { body: { topics: await Promise.all(topics) } satisfies CreateTopicsResponseInit }
 }
 
 async function create(
@@ -34,50 +38,43 @@ async function create(
   asked: TopicAsked,
   validateOnly: boolean,
 ): Promise<TopicOutcome> {
-  const assignmentError = checkAssignments(broker, asked)
-  if (assignmentError !== null) return assignmentError
-  const request = {
-    name: asked.name,
-    partitions: asked.assignments.length > 0 ? asked.assignments.length : asked.numPartitions,
-    replicationFactor: asked.replicationFactor,
-    configs: new Map(asked.configs.map(({ name, value }) => [name, value])),
-  }
-  return broker.topics.create(request, validateOnly)
-}
-
-/** A manual assignment must name every partition once, and only brokers that exist. */
-function checkAssignments(broker: Broker, asked: TopicAsked): TopicOutcome | null {
-  if (asked.assignments.length === 0) return null
-  const refuse = (errorCode: ErrorCode, errorMessage: string): TopicOutcome => ({
-    errorCode,
-    errorMessage,
-    topic: null,
-  })
-  if (asked.numPartitions !== -1 || asked.replicationFactor !== -1) {
+  const { name, assignments, numPartitions: partitions, replicationFactor } = asked
+  const configs = new Map(asked.configs.map((config) => [config.name, config.value]))
+  const request = { name, partitions, replicationFactor, configs }
+  if (assignments.length === 0) return broker.topics.create(request, validateOnly)
+  if (partitions !== -1 || replicationFactor !== -1) {
     const message = 'With a replica assignment, partitions and replication factor must be -1'
     return refuse(ErrorCode.INVALID_REQUEST, message)
   }
-  const indexes = new Set(asked.assignments.map((assignment) => assignment.partitionIndex))
-  const isDense = asked.assignments.every((_, index) => indexes.has(index))
-  const isHere = asked.assignments.every(
-    ({ brokerIds }) => brokerIds.length === 1 && brokerIds[0] === broker.nodeId,
-  )
-  if (isDense && isHere) return null
-  const message = `An assignment lists partitions 0, 1, … once each, on broker ${broker.nodeId}`
-  return refuse(ErrorCode.INVALID_REPLICA_ASSIGNMENT, message)
+  const byIndex = new Map(assignments.map((one) => [one.partitionIndex, one.brokerIds]))
+  const assigned = assignments.flatMap((_, index) => {
+    const replicas = byIndex.get(index)
+    return replicas === undefined ? [] : [replicas]
+  })
+  if (assigned.length < assignments.length) {
+    const message = 'An assignment lists the partitions 0, 1, … once each'
+    return refuse(ErrorCode.INVALID_REPLICA_ASSIGNMENT, message)
+  }
+  return broker.topics.create({ ...request, assigned }, validateOnly)
+}
+
+function refuse(errorCode: ErrorCode, errorMessage: string): TopicOutcome {
+  return { errorCode, errorMessage, topic: null }
 }
 
 function response(broker: Broker, asked: TopicAsked, outcome: TopicOutcome): TopicResponse {
   const { errorCode, errorMessage, topic } = outcome
   if (topic === null) return { name: asked.name, errorCode, errorMessage }
+  const replicationFactor = broker.replicationFactor(topic)
+  const configs = describeTopicConfigs(topic.configs, broker.config, replicationFactor)
   return {
     name: topic.name,
     topicId: topic.id,
     errorCode,
     errorMessage,
     numPartitions: topic.handles.length,
-    replicationFactor: 1,
-    configs: describeTopicConfigs(topic.configs, broker.config).map((entry) => ({
+    replicationFactor,
+    configs: configs.map((entry) => ({
       name: entry.name,
       value: entry.value,
       readOnly: entry.readOnly,

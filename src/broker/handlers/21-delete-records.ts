@@ -35,6 +35,7 @@ async function deleteBefore(
   asked: { handle: number; index: number; offset: number },
 ): Promise<PartitionResponse> {
   const { handle, index } = asked
+  if (!broker.leads(handle)) return failed(index, ErrorCode.NOT_LEADER_OR_FOLLOWER)
   let beforeOffset = asked.offset
   if (beforeOffset === UP_TO_HIGH_WATERMARK) {
     const offsets = await broker.control(handle, { kind: 'offsets', handle })

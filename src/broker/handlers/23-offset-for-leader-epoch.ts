@@ -30,8 +30,8 @@ export async function offsetForLeaderEpoch(
 async function endOffset(broker: Broker, handle: number | undefined, asked: PartitionAsked) {
   const { partition } = asked
   if (handle === undefined) return { partition, errorCode: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION }
-  const epochError = broker.checkLeaderEpoch(handle, asked.currentLeaderEpoch)
-  if (epochError !== ErrorCode.NONE) return { partition, errorCode: epochError }
+  const refusal = broker.checkLeader(handle, asked.currentLeaderEpoch)
+  if (refusal !== ErrorCode.NONE) return { partition, errorCode: refusal }
   const { leaderEpoch } = asked
   const request = { kind: 'end-offset-for-epoch', handle, leaderEpoch } as const
   const reply = await broker.control(handle, request)

@@ -93,7 +93,9 @@ async function sizesByPath(
     for (let row = start; row < (rows.starts[i + 1] as number); row++) {
       const partitionIndex = row - start
       if (partitions !== null && !partitions.has(partitionIndex)) continue
-      const path = broker.logDirectory(rows.handles[row] as number)
+      const handle = rows.handles[row] as number
+      if (!broker.hasReplica(handle)) continue
+      const path = broker.logDirectory(handle)
       const list = ofTopic.get(path) ?? []
       ofTopic.set(path, list)
       // One that nobody knows without opening its log is damaged, or about to be deleted.

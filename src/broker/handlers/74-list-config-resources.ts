@@ -32,7 +32,9 @@ export function listConfigResources(
     }
   }
   if (types.has(ResourceType.BROKER)) {
-    resources.push({ resourceName: String(broker.nodeId), resourceType: ResourceType.BROKER })
+    for (const id of [...broker.image.brokers.keys()].sort((a, b) => a - b)) {
+      resources.push({ resourceName: String(id), resourceType: ResourceType.BROKER })
+    }
   }
   if (types.has(ResourceType.GROUP)) {
     for (const resourceName of broker.image.groupConfigs.keys()) {

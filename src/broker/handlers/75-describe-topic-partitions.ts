@@ -6,9 +6,10 @@ import type {
   DescribeTopicPartitionsResponseInit,
 } from '../../wire/kafka/schema/75-describe-topic-partitions.ts'
 import type { Broker } from '../broker.ts'
-import type { Reply } from '../request.ts'
+import { describePartition, type PartitionView, partitionView } from '../partition-view.ts'
+import type { Reply, RequestContext } from '../request.ts'
 import { isInternalTopic, topicNameError } from '../topic-name.ts'
-import { ALL_TOPIC_OPERATIONS, describePartition } from './03-metadata.ts'
+import { ALL_TOPIC_OPERATIONS } from './03-metadata.ts'
 
 /**
  * DescribeTopicPartitions (key 75, KIP-966): partitions of topics in the order of names, page by
@@ -19,13 +20,18 @@ type Cursor = NonNullable<DescribeTopicPartitionsResponseInit['nextCursor']>
 
 /** Partitions on one page, whatever was asked for (Kafka's max.request.partition.size.limit). */
 const PAGE_PARTITIONS_MAX = 2000
+/** Partitions are described as this version of Metadata does it. */
+const METADATA_VERSION = 12
 /** Topics on one page: those that do not exist count for nothing else. */
 const PAGE_TOPICS_MAX = 10_000
 
 export function describeTopicPartitions(
   broker: Broker,
   body: DescribeTopicPartitionsRequest,
+  context: RequestContext,
 ): Reply {
+  const { listenerName } = context
+  const view = partitionView(broker, { listenerName, apiVersion: METADATA_VERSION })
   const { cursor } = body
   if (cursor !== null && cursor.partitionIndex < 0) {
     const refused = body.topics.map(({ name }) => failed(name, ErrorCode.INVALID_REQUEST))
@@ -46,7 +52,7 @@ export function describeTopicPartitions(
     }
     const first = name === cursor?.topicName ? cursor.partitionIndex : 0
     const end = Math.min(first + room, topic.handles.length)
-    topics.push(describe(broker, topic, { first, end }))
+    topics.push(describe(view, topic, { first, end }))
     room -= Math.max(0, end - first)
     if (end >= topic.handles.length) continue
     nextCursor = { topicName: name, partitionIndex: end }
@@ -64,7 +70,7 @@ function namesAsked(broker: Broker, { topics, cursor }: DescribeTopicPartitionsR
 }
 
 function describe(
-  broker: Broker,
+  view: PartitionView,
   topic: Topic,
   { first, end }: { first: number; end: number },
 ): TopicResponse {
@@ -74,13 +80,18 @@ function describe(
     topicId: topic.id,
     isInternal: isInternalTopic(topic.name),
     partitions: topic.handles.slice(first, end).map((handle, i) => ({
-      ...describePartition(broker, handle, first + i),
-      eligibleLeaderReplicas: [],
-      lastKnownElr: [],
-      offlineReplicas: [],
+      ...describePartition(view, handle, first + i),
+      eligibleLeaderReplicas: view.partitions.eligibleReplicas(handle),
+      lastKnownElr: lastKnownElr(view, handle),
     })),
     topicAuthorizedOperations: ALL_TOPIC_OPERATIONS,
   }
+}
+
+/** Who may have the most, where nobody leads and nobody is known to have all. */
+function lastKnownElr({ partitions }: PartitionView, handle: number): number[] {
+  const last = partitions.lastKnownLeader(handle)
+  return last < 0 || partitions.eligibleReplicas(handle).includes(last) ? [] : [last]
 }
 
 function missingCode(name: string): ErrorCode {

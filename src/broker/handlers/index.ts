@@ -25,13 +25,20 @@ import { alterConfigs } from './33-alter-configs.ts'
 import { describeLogDirs } from './35-describe-log-dirs.ts'
 import { createPartitions } from './37-create-partitions.ts'
 import { deleteGroups } from './42-delete-groups.ts'
+import { electLeaders } from './43-elect-leaders.ts'
 import { incrementalAlterConfigs } from './44-incremental-alter-configs.ts'
+import { alterPartitionReassignments } from './45-alter-partition-reassignments.ts'
+import { listPartitionReassignments } from './46-list-partition-reassignments.ts'
 import { offsetDelete } from './47-offset-delete.ts'
+import { describeQuorum } from './55-describe-quorum.ts'
 import { describeCluster } from './60-describe-cluster.ts'
+import { unregisterBroker } from './64-unregister-broker.ts'
 import { consumerGroupHeartbeat } from './68-consumer-group-heartbeat.ts'
 import { consumerGroupDescribe } from './69-consumer-group-describe.ts'
 import { listConfigResources } from './74-list-config-resources.ts'
 import { describeTopicPartitions } from './75-describe-topic-partitions.ts'
+import { addRaftVoter } from './80-add-raft-voter.ts'
+import { removeRaftVoter } from './81-remove-raft-voter.ts'
 
 /** The handler of every API that the wire codec speaks: a missing one does not compile. */
 const HANDLERS: {
@@ -65,13 +72,20 @@ const HANDLERS: {
   [ApiKey.DESCRIBE_LOG_DIRS]: describeLogDirs,
   [ApiKey.CREATE_PARTITIONS]: createPartitions,
   [ApiKey.DELETE_GROUPS]: deleteGroups,
+  [ApiKey.ELECT_LEADERS]: electLeaders,
   [ApiKey.INCREMENTAL_ALTER_CONFIGS]: incrementalAlterConfigs,
+  [ApiKey.ALTER_PARTITION_REASSIGNMENTS]: alterPartitionReassignments,
+  [ApiKey.LIST_PARTITION_REASSIGNMENTS]: listPartitionReassignments,
   [ApiKey.OFFSET_DELETE]: offsetDelete,
+  [ApiKey.DESCRIBE_QUORUM]: describeQuorum,
   [ApiKey.DESCRIBE_CLUSTER]: describeCluster,
+  [ApiKey.UNREGISTER_BROKER]: unregisterBroker,
   [ApiKey.CONSUMER_GROUP_HEARTBEAT]: consumerGroupHeartbeat,
   [ApiKey.CONSUMER_GROUP_DESCRIBE]: consumerGroupDescribe,
   [ApiKey.LIST_CONFIG_RESOURCES]: listConfigResources,
   [ApiKey.DESCRIBE_TOPIC_PARTITIONS]: describeTopicPartitions,
+  [ApiKey.ADD_RAFT_VOTER]: addRaftVoter,
+  [ApiKey.REMOVE_RAFT_VOTER]: removeRaftVoter,
 }
 
 export function handlersOf(broker: Broker): ReadonlyMap<number, Handler> {

@@ -1,4 +1,6 @@
+import { type AppendedBatch, refusedBatch } from '../../broker/append-job.ts'
 import type { Broker } from '../../broker/broker.ts'
+import { elsewhere } from '../../broker/elsewhere.ts'
 import {
   appendPlan,
   outlineOf,
@@ -16,9 +18,11 @@ import { kafkaError, type RestError } from './rest-error.ts'
 /**
  * Appends of plain records for requests that wait for their answer. Where the ingress arena has no
  * extent now they wait here, in order, for a while; how much waits is bounded by the memory of all
- * bodies, which a request holds until it is answered. Runs on main.
+ * bodies, which a request holds until it is answered. Batches that other brokers lead go to them.
+ * Runs on main.
  */
 const PATIENCE_MS = 10_000
+const ACKS_ALL = -1
 /** Not all memory comes back with a shard's answer. */
 const SWEEP_MS = 500
 
@@ -28,7 +32,7 @@ interface Waiting {
   readonly deadlineMs: number
   /** Aborts when nobody waits for the answer any more. */
   readonly signal: AbortSignal
-  resolve(outcomes: RecordOutcome[]): void
+  resolve(results: readonly AppendedBatch[]): void
   reject(error: RestError): void
 }
 
@@ -43,7 +47,29 @@ export class AppendQueue {
   }
 
   /** Resolves when every batch is answered. Rejects with RestError when memory stays short. */
-  append(plan: PlainPlan, request: Pick<WebRequest, 'signal'>): Promise<RecordOutcome[]> {
+  async append(plan: PlainPlan, request: Pick<WebRequest, 'signal'>): Promise<RecordOutcome[]> {
+    const outline = outlineOf(plan)
+    const leaders = plan.batches.map(({ handle }) => elsewhere(this.#broker, handle))
+    if (leaders.every((leader) => leader === null)) {
+      return recordOutcomes(outline, await this.#appendHere(plan, request))
+    }
+    const own = plan.batches.filter((_, i) => leaders[i] === null)
+    const here = own.length === 0 ? [] : this.#appendHere({ ...plan, batches: own }, request)
+    const there = plan.batches.map(async ({ handle, bytes }, i) => {
+      const leader = leaders[i] ?? null
+      if (leader === null) return null
+      return { ...refusedBatch(0, handle), ...(await leader.append(handle, bytes, ACKS_ALL)) }
+    })
+    const [results, others] = await Promise.all([here, Promise.all(there)])
+    let next = 0
+    const all = others.map((other) => other ?? (results[next++] as AppendedBatch))
+    return recordOutcomes(outline, all)
+  }
+
+  #appendHere(
+    plan: PlainPlan,
+    request: Pick<WebRequest, 'signal'>,
+  ): Promise<readonly AppendedBatch[]> {
     const outline = outlineOf(plan)
     const chunks = plan.batches.map(({ bytes }) => bytes)
     const { arena, clock } = this.#broker
@@ -65,11 +91,9 @@ export class AppendQueue {
   #start(
     frame: RequestFrame,
     outline: PlanOutline,
-    resolve: (outcomes: RecordOutcome[]) => void,
+    resolve: (results: readonly AppendedBatch[]) => void,
   ): void {
-    appendPlan(this.#broker, outline, { frame, first: frame.offset }, (results) => {
-      resolve(recordOutcomes(outline, results))
-    })
+    appendPlan(this.#broker, outline, { frame, first: frame.offset }, resolve)
     frame.release()
     this.#broker.hub.flushAfterPoll()
   }

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { elsewhere } from '../../broker/elsewhere.ts'
 import { deleteRecords } from '../../broker/handlers/21-delete-records.ts'
 import { type Event, type EventsRead, readEvents as readLog } from '../../broker/read-events.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
@@ -8,7 +9,7 @@ import type { BodyChunk, WebResponse } from '../web/web-server.ts'
 import { type Call, handleOf, topicOf } from './call.ts'
 import { toJson } from './event-forms.ts'
 import { EventStream, type Page } from './event-stream.ts'
-import { LATEST, offsetAt } from './offset-at.ts'
+import { EARLIEST, LATEST, offsetAt } from './offset-at.ts'
 import { JSON_TYPE, LINES_TYPE } from './operations.ts'
 import { badRequest, kafkaError, type RestError } from './rest-error.ts'
 import {
@@ -63,9 +64,13 @@ async function beginning(call: Call<Query>, handle: number): Promise<number> {
     return found >= 0 ? found : offsetAt(call.broker, call, LATEST)
   }
   if (typeof offset === 'number') return offset
+  const isEarliest = offset === 'earliest'
+  if (elsewhere(call.broker, handle) !== null) {
+    return offsetAt(call.broker, call, isEarliest ? EARLIEST : LATEST)
+  }
   const reply = await call.broker.control(handle, { kind: 'offsets', handle })
   if (reply.kind !== 'offsets') throw kafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
-  return offset === 'earliest' ? reply.logStartOffset : reply.highWatermark
+  return isEarliest ? reply.logStartOffset : reply.highWatermark
 }
 
 interface PageLimits {
@@ -260,15 +265,26 @@ export async function deleteEvents(
   call: Call<z.infer<typeof DeleteEventsQuery>>,
 ): Promise<WebResponse> {
   const { broker, query, topic: name, partition: partitionIndex } = call
-  handleOf(topicOf(call), partitionIndex)
+  const handle = handleOf(topicOf(call), partitionIndex)
   const offset = query.before === 'latest' ? -1 : query.before
+  const leader = elsewhere(broker, handle)
+  if (leader !== null) {
+    const deleted = await leader.deleteRecords(handle, offset)
+    if (deleted.errorCode !== ErrorCode.NONE) {
+      throw deleteError(deleted.errorCode, `${name}-${partitionIndex}`, offset)
+    }
+    return jsonResponse(200, { logStartOffset: deleted.offset })
+  }
   const body = { topics: [{ name, partitions: [{ partitionIndex, offset }] }], timeoutMs: 0 }
   const reply = (await deleteRecords(broker, body)).body as DeleteRecordsResponseInit
   const { errorCode, lowWatermark } = reply.topics[0]!.partitions[0]!
-  if (errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) {
-    const message = `${name}-${partitionIndex} does not go as far as ${offset}: "latest" is its end`
-    throw kafkaError(errorCode, message)
+  if (errorCode !== ErrorCode.NONE) {
+    throw deleteError(errorCode, `${name}-${partitionIndex}`, offset)
   }
-  if (errorCode !== ErrorCode.NONE) throw kafkaError(errorCode)
   return jsonResponse(200, { logStartOffset: lowWatermark })
+}
+
+function deleteError(errorCode: number, name: string, offset: number): RestError {
+  if (errorCode !== ErrorCode.OFFSET_OUT_OF_RANGE) return kafkaError(errorCode)
+  return kafkaError(errorCode, `${name} does not go as far as ${offset}: "latest" is its end`)
 }

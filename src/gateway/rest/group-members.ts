@@ -1,5 +1,7 @@
 import type { z } from 'zod'
+import { type Elsewhere, elsewhere } from '../../broker/elsewhere.ts'
 import { FetchJob, type FetchTarget } from '../../broker/fetch-job.ts'
+import { FROM_LEADER, fetchTarget } from '../../broker/fetch-target.ts'
 import { logBounds } from '../../broker/group-admin.ts'
 import { readEvents } from '../../broker/read-events.ts'
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
@@ -22,6 +24,9 @@ type Query = z.infer<typeof PollQuery>
 const ASSIGNED_MS_MAX = 10_000
 /** What is read at once from one partition. */
 const READ_BYTES = 1024 * 1024
+/** Partitions of other brokers that one poll waits for. */
+const WAITS_MAX = 32
+const LOOK_AGAIN_MS = 500
 
 export async function subscribe(call: Call<object>): Promise<WebResponse> {
   const { broker, group, members, request } = call
@@ -152,7 +157,10 @@ async function readPage(call: Call<Query>, member: RestMember): Promise<Page> {
 /** Where a partition begins for which nothing is committed, or no longer there. */
 async function begin({ broker }: Call<Query>, member: RestMember, place: ReadPlace) {
   const bounds = await logBounds(broker, place)
-  if (bounds === null) throw kafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
+  if (bounds === null) {
+    const isAlone = broker.elsewhere === null
+    throw kafkaError(isAlone ? ErrorCode.KAFKA_STORAGE_ERROR : ErrorCode.LEADER_NOT_AVAILABLE)
+  }
   const isEarliest = member.options.from === 'earliest'
   place.position = isEarliest ? bounds.logStartOffset : bounds.highWatermark
   return place.position
@@ -161,23 +169,38 @@ async function begin({ broker }: Call<Query>, member: RestMember, place: ReadPla
 /** Until there is one, or the group wants something, or the time is over. */
 async function waitForEvents(call: Call<Query>, member: RestMember, ms: number): Promise<void> {
   const { broker, request } = call
-  const targets = member.places.flatMap(({ topic, partition, position }): FetchTarget[] => {
+  const here: FetchTarget[] = []
+  const there: { leader: Elsewhere; handle: number; offset: number }[] = []
+  for (const { topic, partition, position: offset } of member.places) {
     const handle = broker.topicByName(topic)?.handles[partition]
-    if (handle === undefined) return []
-    const shard = broker.shardOf(handle)
-    const errorCode = ErrorCode.NONE
-    return [{ handle, shard, fetchOffset: position, bytesMax: 1, errorCode }]
-  })
-  if (targets.length === 0) return member.change(ms, request.signal)
-  const now = (): number => broker.clock.monotonicMs()
-  const job = new FetchJob(targets, { bytesMin: 1, bytesMax: 1, waitMsMax: ms }, now)
+    if (handle === undefined) continue
+    const leader = elsewhere(broker, handle)
+    if (leader !== null) there.push({ leader, handle, offset })
+    else if (broker.leads(handle)) {
+      here.push(fetchTarget(broker, handle, { ...FROM_LEADER, fetchOffset: offset, bytesMax: 1 }))
+    }
+  }
+  // Those that nobody leads now, and those that are too many to wait for, are looked at again.
+  const isWatched = here.length + there.length === member.places.length
+  const waitMs = isWatched && there.length <= WAITS_MAX ? ms : Math.min(ms, LOOK_AGAIN_MS)
   const done = new AbortController()
-  void member.change(ms, AbortSignal.any([request.signal, done.signal])).then(() => job.cancel())
-  const ran = job.run()
+  const signal = AbortSignal.any([request.signal, done.signal])
+  const changed = member.change(waitMs, signal)
+  const now = (): number => broker.clock.monotonicMs()
+  const limits = { bytesMin: 1, bytesMax: 1, waitMsMax: waitMs }
+  const job = here.length === 0 ? null : new FetchJob(here, limits, now)
+  const ran = job?.run()
   broker.hub.flushAfterPoll()
-  await ran
+  const others = there
+    .slice(0, WAITS_MAX)
+    .map(({ leader, handle, offset }) =>
+      leader.fetch(handle, { offset, bytesMax: 1, waitMs, signal }),
+    )
+  await Promise.race([changed, ...(ran === undefined ? [] : [ran]), ...others])
   done.abort()
-  job.release()
+  job?.cancel()
+  await ran
+  job?.release()
   broker.hub.flushAfterPoll()
 }
 

@@ -12,7 +12,9 @@ import { partitionKey } from '../../broker/member-calls.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import { jsonResponse } from '../web/responses.ts'
 import type { WebResponse } from '../web/web-server.ts'
+import { HTTP_LISTENER } from '../websocket/leaders.ts'
 import type { Call } from './call.ts'
+import { askAlso, isForwarded } from './forward.ts'
 import { Commit, type Group, Reset, type ResetDone } from './group-shapes.ts'
 import { offsetAt } from './offset-at.ts'
 import { readBody } from './read-body.ts'
@@ -21,11 +23,17 @@ import { badRequest, kafkaError } from './rest-error.ts'
 /** Consumer groups: list, describe, delete, offsets. Runs on main. */
 const OFFSETS_BODY_BYTES = 4 * 1024 * 1024
 
-export async function listGroups({ broker }: Call<object>): Promise<WebResponse> {
-  const groups = await list(broker)
-  return jsonResponse(200, {
-    groups: groups.map(({ groupId, ...rest }) => ({ group: groupId, ...rest })),
-  })
+export async function listGroups({ broker, request }: Call<object>): Promise<WebResponse> {
+  const own = (await list(broker)).map(({ groupId, ...rest }) => ({ group: groupId, ...rest }))
+  if (broker.elsewhere === null || isForwarded(request)) return jsonResponse(200, { groups: own })
+  const nodes = broker.nodes(HTTP_LISTENER).filter(({ nodeId }) => nodeId !== broker.nodeId)
+  const others = await Promise.all(
+    nodes.map(async ({ nodeId }) => {
+      const { groups } = JSON.parse(await askAlso(broker, request, nodeId)) as { groups: object[] }
+      return groups
+    }),
+  )
+  return jsonResponse(200, { groups: [...own, ...others.flat()] })
 }
 
 export async function describeGroup({ broker, group }: Call<object>): Promise<WebResponse> {

@@ -8,6 +8,7 @@ import type { WebRequest, WebResponse } from '../web/web-server.ts'
 import { AppendQueue } from './append-queue.ts'
 import type { Call } from './call.ts'
 import { deleteEvents, readEvents } from './events.ts'
+import { coordinatorElsewhere, forward } from './forward.ts'
 import { leave, poll, subscribe } from './group-members.ts'
 import { commitOffsets, deleteGroup, describeGroup, listGroups, resetOffsets } from './groups.ts'
 import { answerTypeOf, contentTypeOf } from './negotiate.ts'
@@ -48,6 +49,13 @@ const HANDLERS: Readonly<Record<OperationName, Handler>> = {
   commitOffsets,
   resetOffsets,
 }
+
+/** They make a group, and what holds it, where there is none. */
+const CREATE_GROUPS: ReadonlySet<OperationName> = new Set([
+  'subscribe',
+  'commitOffsets',
+  'resetOffsets',
+])
 
 /** Answers that are read or on their way, of all clients. */
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024
@@ -108,7 +116,13 @@ export class RestDoor {
       memory: this.#memory,
       slices: this.#slices,
     }
-    return HANDLERS[name](call as Call<never>, bodyType === '' ? answerType : bodyType)
+    const handle = (): Promise<WebResponse> =>
+      HANDLERS[name](call as Call<never>, bodyType === '' ? answerType : bodyType)
+    if (group === '' || broker.elsewhere === null) return handle()
+    const creates = CREATE_GROUPS.has(name)
+    return coordinatorElsewhere(broker, request, { group, creates }).then((node) =>
+      node < 0 ? handle() : forward(broker, request, node),
+    )
   }
 
   #index(method: string): WebResponse {

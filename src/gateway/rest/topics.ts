@@ -1,5 +1,7 @@
 import type { z } from 'zod'
 import type { Broker, Topic } from '../../broker/broker.ts'
+import { elsewhere } from '../../broker/elsewhere.ts'
+import { boundsElsewhere } from '../../broker/group-admin.ts'
 import type { TopicOutcome } from '../../broker/topic-service.ts'
 import { ConfigSource, describeTopicConfigs } from '../../config/describe.ts'
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
@@ -65,7 +67,7 @@ export async function alterTopic(call: Call<object>): Promise<WebResponse> {
   const changes = texts(configs ?? {})
   refuse(await topics.alterConfigs(call.topic, changes, partitions !== undefined))
   if (partitions !== undefined) {
-    refuse(await topics.addPartitions(call.topic, partitions, false))
+    refuse(await topics.addPartitions(call.topic, { total: partitions }, false))
     if (changes.size > 0) refuse(await topics.alterConfigs(call.topic, changes, false))
   }
   return describe(call, {})
@@ -111,7 +113,18 @@ async function describe(call: Call<unknown>, query: DescribeQuery): Promise<WebR
 }
 
 async function describePartition(broker: Broker, handle: number, partition: number) {
-  const base = { partition, leader: broker.nodeId, leaderEpoch: broker.leaderEpoch(handle) }
+  const leader = broker.currentLeader(handle)
+  const base = {
+    partition,
+    leader: leader?.leaderId ?? -1,
+    leaderEpoch: leader?.leaderEpoch ?? -1,
+  }
+  if (!broker.leads(handle)) {
+    const there = elsewhere(broker, handle)
+    const bounds = there === null ? null : await boundsElsewhere(there, handle)
+    if (bounds !== null) return { ...base, ...bounds }
+    return { ...base, error: errorInfo(ErrorCode.LEADER_NOT_AVAILABLE).name }
+  }
   const reply = await broker.control(handle, { kind: 'offsets', handle })
   if (reply.kind === 'offsets') {
     const { logStartOffset, highWatermark } = reply
@@ -122,7 +135,11 @@ async function describePartition(broker: Broker, handle: number, partition: numb
 }
 
 function configsOf(topic: Topic, broker: Broker): z.infer<typeof TopicShape>['configs'] {
-  const entries = describeTopicConfigs(topic.configs, broker.config)
+  const entries = describeTopicConfigs(
+    topic.configs,
+    broker.config,
+    broker.replicationFactor(topic),
+  )
   return Object.fromEntries(
     entries.map(({ name, value, source }) => [name, { value, source: SOURCE_NAMES[source] }]),
   )

@@ -1,7 +1,7 @@
 import { GroupMember } from '../../broker/group-member.ts'
 import type { MemberCalls } from '../../broker/member-calls.ts'
 import { ErrorCode, errorInfo } from '../../errors/error-code.ts'
-import type { ClientMessages } from '../../wire/websocket/messages.ts'
+import type { ClientMessages, LeaderHint } from '../../wire/websocket/messages.ts'
 import type { SessionLink } from './session-link.ts'
 import type { SubscriptionPlaces } from './subscription-places.ts'
 
@@ -10,7 +10,7 @@ import type { SubscriptionPlaces } from './subscription-places.ts'
  * is by subscriptions of its own; who closes the connection has left at once. Runs on main.
  */
 /** What it needs of a session. */
-export interface MembersLink extends Pick<SessionLink, 'send' | 'answer' | 'fail'> {
+export interface MembersLink extends Pick<SessionLink, 'send' | 'answer' | 'fail' | 'redirect'> {
   readonly remoteAddress: string
   /** Each member takes one, as a subscription does. */
   readonly subscriptionPlaces: Pick<SubscriptionPlaces, 'take' | 'leave'>
@@ -25,12 +25,18 @@ const MEMBERS_MAX = 100
 export class GroupMembers {
   readonly #session: MembersLink
   readonly #makeCalls: () => MemberCalls
+  readonly #coordinator: (code: number, group: string) => LeaderHint | undefined
   readonly #members = new Map<number, Membership>()
   #calls: MemberCalls | null = null
 
-  constructor(session: MembersLink, makeCalls: () => MemberCalls) {
+  constructor(
+    session: MembersLink,
+    makeCalls: () => MemberCalls,
+    coordinator: (code: number, group: string) => LeaderHint | undefined = () => undefined,
+  ) {
     this.#session = session
     this.#makeCalls = makeCalls
+    this.#coordinator = coordinator
   }
 
   serve(message: GroupMessage): void {
@@ -107,7 +113,7 @@ export class GroupMembers {
         onLost: (code) => {
           this.#forget(number)
           const { name, message, retriable } = errorInfo(code)
-          if (membership.joinId !== null) session.fail(id, code)
+          if (membership.joinId !== null) session.redirect(id, code, this.#coordinator(code, group))
           else session.send({ type: 'memberLost', member: number, code, name, message, retriable })
         },
       },

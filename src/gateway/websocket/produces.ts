@@ -1,9 +1,17 @@
-import { type AppendedBatch, AppendJob } from '../../broker/append-job.ts'
+import { copyOf } from '../../base/bytes.ts'
+import {
+  ALL_IN_SYNC,
+  type AppendedBatch,
+  AppendJob,
+  refusedBatch,
+} from '../../broker/append-job.ts'
+import { type AppendedElsewhere, type Elsewhere, elsewhere } from '../../broker/elsewhere.ts'
 import { appendPlan, outlineOf, placeChunks, recordOutcomes } from '../../broker/plain-append.ts'
 import { type PlainRecord, planRecords } from '../../broker/plain-records.ts'
 import type { RequestFrame } from '../../broker/request-frame.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
-import { type ClientMessages, CloseCode } from '../../wire/websocket/messages.ts'
+import { type ClientMessages, CloseCode, type LeaderHint } from '../../wire/websocket/messages.ts'
+import { leaderHint } from './leaders.ts'
 import type { SessionLink } from './session-link.ts'
 
 /**
@@ -83,15 +91,26 @@ export class Produces {
       return
     }
     const start: StartAppends = (frame, first) => {
-      const job = new AppendJob(this.#session.broker, frame)
+      const { timeoutMs } = ALL_IN_SYNC
+      const job = new AppendJob(this.#session.broker, frame, { acks: message.acks, timeoutMs })
+      /** By index: what other brokers say of batches that came for them. */
+      const there = new Map<number, Promise<AppendedElsewhere>>()
       let offset = first
       for (const [topic, partition, length] of message.partitions) {
         const handle = this.#session.broker.topicByName(topic)?.handles[partition]
+        const leader = handle === undefined ? null : this.#leaderElsewhere(handle)
         if (handle === undefined) job.refuse(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-        else job.append(handle, { offset, length })
+        else if (leader !== null) {
+          const bytes = copyOf(frame.bytes, offset, offset + length)
+          there.set(job.results.length, leader.appendOnce(handle, bytes, message.acks))
+          job.refuse(ErrorCode.NOT_LEADER_OR_FOLLOWER, handle)
+        } else job.append(handle, { offset, length })
         offset += length
       }
-      job.start(() => this.#produced(message, job.results, cost))
+      job.start(() => {
+        if (there.size === 0) this.#produced(message, job.results, cost)
+        else void this.#join(job.results, there).then((all) => this.#produced(message, all, cost))
+      })
     }
     // Not while earlier ones wait: an extent that waits behind them would be memory that they want.
     if (own !== null && this.#waiting.length === 0) {
@@ -99,6 +118,18 @@ export class Produces {
     } else {
       this.#append([payload], { bytes, cost }, start)
     }
+  }
+
+  /** Of a client that knows this broker only; null for what this broker leads as well. */
+  #leaderElsewhere(handle: number): Elsewhere | null {
+    return this.#session.relays === null ? null : elsewhere(this.#session.broker, handle)
+  }
+
+  async #join(
+    results: readonly AppendedBatch[],
+    there: ReadonlyMap<number, Promise<AppendedElsewhere>>,
+  ): Promise<AppendedBatch[]> {
+    return Promise.all(results.map(async (own, i) => ({ ...own, ...(await there.get(i)) })))
   }
 
   #produced(message: ProduceMessage, results: readonly AppendedBatch[], cost: number): void {
@@ -125,6 +156,7 @@ export class Produces {
         logStartOffset,
         session.broker.explain(errorCode, handle),
       ]),
+      ...leadersOf(session, results),
       ...(kept === 0 ? {} : { kept }),
     })
   }
@@ -153,28 +185,43 @@ export class Produces {
       if (kept !== null) session.fail(id, plan, null, kept)
       return
     }
-    const chunks = plan.batches.map((batch) => batch.bytes)
-    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    const there = new Map<number, Promise<AppendedElsewhere>>()
+    for (const [i, { handle, bytes }] of plan.batches.entries()) {
+      const leader = this.#leaderElsewhere(handle)
+      if (leader !== null) there.set(i, leader.append(handle, bytes, message.acks))
+    }
     const outline = outlineOf(plan)
-    this.#append(chunks, { bytes, cost }, (frame, first) => {
-      appendPlan(session.broker, outline, { frame, first }, (results) => {
-        const kept = this.#end(cost)
-        if (kept === null) return
-        const failed = results.find((result) => result.errorCode !== ErrorCode.NONE)
-        session.answer({
-          type: 'producedRecords',
-          id,
-          records: recordOutcomes(outline, results).map(({ partition, offset, errorCode }) => [
-            partition,
-            offset,
-            errorCode,
-          ]),
-          message:
-            failed === undefined ? null : session.broker.explain(failed.errorCode, failed.handle),
-          ...(kept === 0 ? {} : { kept }),
-        })
+    const onDone = (results: readonly AppendedBatch[]): void => {
+      const kept = this.#end(cost)
+      if (kept === null) return
+      const failed = results.find((result) => result.errorCode !== ErrorCode.NONE)
+      session.answer({
+        type: 'producedRecords',
+        id,
+        records: recordOutcomes(outline, results).map(({ partition, offset, errorCode }) => [
+          partition,
+          offset,
+          errorCode,
+        ]),
+        message:
+          failed === undefined ? null : session.broker.explain(failed.errorCode, failed.handle),
+        ...(kept === 0 ? {} : { kept }),
       })
-    })
+    }
+    const here = plan.batches.filter((_, i) => !there.has(i))
+    const chunks = here.map((batch) => batch.bytes)
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.length, 0)
+    const own = there.size === 0 ? outline : outlineOf({ ...plan, batches: here })
+    const joined = (results: readonly AppendedBatch[]): void => {
+      if (there.size === 0) onDone(results)
+      else void this.#join(inPlaces(plan.batches.length, there, results), there).then(onDone)
+    }
+    if (bytes === 0) joined([])
+    else {
+      this.#append(chunks, { bytes, cost }, (frame, first) => {
+        appendPlan(session.broker, own, { frame, first }, joined)
+      })
+    }
   }
 
   /** Places the chunks in an extent and starts the appends; keeps a copy while there is none. */
@@ -205,6 +252,27 @@ export class Produces {
     this.#session.account.settle(cost)
     return null
   }
+}
+
+/** Leaves places for the batches that went to other brokers. */
+function inPlaces(
+  count: number,
+  there: ReadonlyMap<number, unknown>,
+  results: readonly AppendedBatch[],
+): AppendedBatch[] {
+  let next = 0
+  return Array.from({ length: count }, (_, i) =>
+    there.has(i) ? refusedBatch(ErrorCode.NONE) : (results[next++] as AppendedBatch),
+  )
+}
+
+/** Of those that were refused because somebody else leads them. */
+function leadersOf({ broker }: SessionLink, results: readonly AppendedBatch[]) {
+  const leaders = results.flatMap(({ errorCode, handle }, i): [number, LeaderHint][] => {
+    const leader = leaderHint(broker, errorCode, handle)
+    return leader === undefined ? [] : [[i, leader]]
+  })
+  return leaders.length === 0 ? {} : { leaders }
 }
 
 function fill(target: Uint8Array, from: number, chunks: readonly Uint8Array[]): void {

@@ -1,4 +1,5 @@
 import { ZERO_UUID } from '../../base/uuid.ts'
+import { type Elsewhere, elsewhere } from '../../broker/elsewhere.ts'
 import { listOffsets } from '../../broker/handlers/02-list-offsets.ts'
 import { metadata } from '../../broker/handlers/03-metadata.ts'
 import { deleteRecords } from '../../broker/handlers/21-delete-records.ts'
@@ -11,6 +12,7 @@ import type { MetadataResponseInit } from '../../wire/kafka/schema/03-metadata.t
 import type { DeleteRecordsResponseInit } from '../../wire/kafka/schema/21-delete-records.ts'
 import type { ClientMessages } from '../../wire/websocket/messages.ts'
 import type { GroupMessage } from './group-members.ts'
+import { leaderHint, nodeUrls } from './leaders.ts'
 import type { RequestMessage, SessionLink } from './session-link.ts'
 
 /**
@@ -51,7 +53,11 @@ async function perform(session: SessionLink, message: Request): Promise<void> {
       return
     }
     case 'createPartitions':
-      done(session, id, await broker.topics.addPartitions(message.name, message.count, false))
+      done(
+        session,
+        id,
+        await broker.topics.addPartitions(message.name, { total: message.count }, false),
+      )
       return
     case 'deleteTopic': {
       const topic = broker.topicByName(message.name)
@@ -66,11 +72,20 @@ async function perform(session: SessionLink, message: Request): Promise<void> {
     }
     case 'deleteRecords': {
       const { topic: name, partition: partitionIndex, offset } = message
+      const handle = broker.topicByName(name)?.handles[partitionIndex] ?? -1
+      const leader = leaderElsewhere(session, handle)
+      if (leader !== null) {
+        const deleted = await leader.deleteRecords(handle, offset)
+        if (deleted.errorCode !== ErrorCode.NONE) session.fail(id, deleted.errorCode)
+        else session.answer({ type: 'deleted', id, logStartOffset: deleted.offset })
+        return
+      }
       const body = { topics: [{ name, partitions: [{ partitionIndex, offset }] }], timeoutMs: 0 }
       const reply = (await deleteRecords(broker, body)).body as DeleteRecordsResponseInit
       const { errorCode, lowWatermark } = reply.topics[0]!.partitions[0]!
-      if (errorCode !== ErrorCode.NONE) session.fail(id, errorCode)
-      else session.answer({ type: 'deleted', id, logStartOffset: lowWatermark })
+      if (errorCode !== ErrorCode.NONE) {
+        session.redirect(id, errorCode, leaderHint(broker, errorCode, handle))
+      } else session.answer({ type: 'deleted', id, logStartOffset: lowWatermark })
       return
     }
     case 'describeTopic': {
@@ -79,7 +94,11 @@ async function perform(session: SessionLink, message: Request): Promise<void> {
         session.fail(id, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
         return
       }
-      const entries = describeTopicConfigs(topic.configs, broker.config)
+      const entries = describeTopicConfigs(
+        topic.configs,
+        broker.config,
+        broker.replicationFactor(topic),
+      )
       session.answer({
         type: 'topicConfig',
         id,
@@ -116,6 +135,7 @@ async function describe(session: SessionLink, message: ClientMessages['metadata'
       cluster: clusterId ?? '',
       controller: controllerId,
       nodes: brokers.map(({ nodeId, host, port }) => [nodeId, host, port]),
+      urls: nodeUrls(session.broker),
       topics: (topics ?? []).map((topic) => ({
         name: topic.name ?? '',
         topicId: topic.topicId ?? ZERO_UUID,
@@ -141,6 +161,12 @@ async function offsets(
   const asked = context(session, LIST_OFFSETS_VERSION)
   const partitions = await Promise.all(
     message.partitions.map(async ([name, partitionIndex, timestamp]) => {
+      const handle = session.broker.topicByName(name)?.handles[partitionIndex] ?? -1
+      const leader = leaderElsewhere(session, handle)
+      if (leader !== null) {
+        const there = await leader.offsetAt(handle, timestamp)
+        return [there.errorCode, there.offset, there.timestamp] as [number, number, number]
+      }
       // A request of its own for each: here a partition may be asked about more than once.
       const partition = { partitionIndex, currentLeaderEpoch: -1, timestamp, maxNumOffsets: 1 }
       const topics = [{ name, partitions: [partition] }]
@@ -152,6 +178,11 @@ async function offsets(
     }),
   )
   session.answer({ type: 'offsets', id: message.id, partitions })
+}
+
+/** Of a client that knows this broker only; null for what this broker leads, and for others. */
+function leaderElsewhere({ broker, relays }: SessionLink, handle: number): Elsewhere | null {
+  return relays === null || handle < 0 ? null : elsewhere(broker, handle)
 }
 
 /** What Kafka's handlers ask of a connection. */

@@ -1,6 +1,12 @@
 import type { Broker } from '../../broker/broker.ts'
 import type { SendTurns } from '../../broker/send-turns.ts'
-import type { ClientMessage, CloseCode, ServerMessage } from '../../wire/websocket/messages.ts'
+import type {
+  ClientMessage,
+  ClientMessages,
+  CloseCode,
+  LeaderHint,
+  ServerMessage,
+} from '../../wire/websocket/messages.ts'
 import type { WebSocketPeer } from '../web/web-server.ts'
 import type { CreditAccount } from './credit-account.ts'
 import type { SubscriptionPlaces } from './subscription-places.ts'
@@ -16,6 +22,8 @@ export interface SessionLink {
   /** For answers that hold memory of the shards: one at a time. */
   readonly sendTurns: SendTurns
   readonly isClosed: boolean
+  /** What it has at other brokers; null for a client that finds its way there. */
+  readonly relays: SubscriptionRelays | null
   /** Sends a message; `onSent` runs once, when the payload's memory may be used again. */
   send(message: ServerMessage, payload?: readonly Uint8Array[], onSent?: () => void): void
   /** Ends a request with its answer. */
@@ -26,6 +34,8 @@ export interface SessionLink {
   ): void
   /** Ends a request with an error; without a text of its own the code's. */
   fail(id: number, code: number, message?: string | null, kept?: number): void
+  /** Ends a request that somebody else has to be asked for. */
+  redirect(id: number, code: number, leader: LeaderHint | undefined): void
   /** A request has failed in a way that its handler does not know. */
   failUnexpectedly(id: number, error: unknown): void
   /**
@@ -44,6 +54,13 @@ export interface SessionLink {
   waitForMemory(): void
 }
 
+/** Subscriptions of a client that knows this broker only, to what other brokers lead. */
+export interface SubscriptionRelays {
+  readonly count: number
+  hasSubscription(id: number): boolean
+  subscribe(message: ClientMessages['subscribe'], node: number): void
+}
+
 export interface SessionLimits {
   readonly envelopeBytes: number
   /** Under way at once: how many, and bytes of those that cost no credits. */
@@ -57,6 +74,13 @@ export interface SessionLimits {
 export type RequestMessage = Exclude<
   ClientMessage,
   {
-    type: 'produce' | 'produceRecords' | 'requestCredits' | 'yieldCredits' | 'flow' | 'released'
+    type:
+      | 'hello'
+      | 'produce'
+      | 'produceRecords'
+      | 'requestCredits'
+      | 'yieldCredits'
+      | 'flow'
+      | 'released'
   }
 >

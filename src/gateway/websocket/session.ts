@@ -14,6 +14,7 @@ import {
 import {
   type ClientMessage,
   CloseCode,
+  type LeaderHint,
   MESSAGE_COST_BYTES,
   type ServerMessage,
   type ServerMessages,
@@ -23,8 +24,10 @@ import type { WebSocketHandler, WebSocketPeer } from '../web/web-server.ts'
 import { countErrors } from './answer-errors.ts'
 import type { CreditAccount } from './credit-account.ts'
 import { fetch } from './fetch.ts'
-import { GroupMembers } from './group-members.ts'
+import { GroupMembers, type GroupMessage } from './group-members.ts'
+import { coordinatorHint } from './leaders.ts'
 import { Produces } from './produces.ts'
+import { type OpenLink, Relays } from './relays.ts'
 import { answerRequest } from './requests.ts'
 import type { RequestMessage, SessionLimits, SessionLink } from './session-link.ts'
 import type { SubscriptionPlaces } from './subscription-places.ts'
@@ -48,6 +51,8 @@ export interface SessionParts {
   readonly onCreditsFreed: () => void
   /** A client may be first in line for a loan now. */
   readonly onLinedUp: () => void
+  /** Null where there are no other brokers. */
+  readonly openLink: OpenLink | null
   readonly onViolation: (session: Session, reason: string, kind: ComplaintKind) => void
 }
 
@@ -70,6 +75,7 @@ export class Session implements WebSocketHandler, SessionLink {
   /** By their id. */
   readonly #requests = new Map<number, RequestUnderWay>()
   #requestBytes = 0
+  #relays: Relays | null = null
   #isClosed = false
   /** It has been told that it is closed: what it still sends is not heard. */
   #isEnding = false
@@ -93,7 +99,11 @@ export class Session implements WebSocketHandler, SessionLink {
     this.subscriptionPlaces = parts.subscriptionPlaces
     this.#subscriptions = new Subscriptions(this)
     this.#produces = new Produces(this)
-    this.#groups = new GroupMembers(this, () => memberCalls(this.broker))
+    this.#groups = new GroupMembers(
+      this,
+      () => memberCalls(this.broker),
+      (code, group) => coordinatorHint(this.broker, code, group),
+    )
     this.#lastSpentMs = parts.broker.clock.monotonicMs()
   }
 
@@ -105,8 +115,12 @@ export class Session implements WebSocketHandler, SessionLink {
     return this.#isClosed
   }
 
+  get relays(): Relays | null {
+    return this.#relays
+  }
+
   get subscriptionCount(): number {
-    return this.#subscriptions.count
+    return this.#subscriptions.count + (this.#relays?.count ?? 0)
   }
 
   get requestCount(): number {
@@ -140,6 +154,7 @@ export class Session implements WebSocketHandler, SessionLink {
 
   onDrain(): void {
     this.#leaveTurn()
+    this.#relays?.resume()
     this.#subscriptions.resume()
     this.broker.hub.flush()
   }
@@ -147,6 +162,7 @@ export class Session implements WebSocketHandler, SessionLink {
   onClose(): void {
     this.#isClosed = true
     this.#parts.waiting.delete(this)
+    this.#relays?.close()
     this.#subscriptions.close()
     this.#produces.close()
     this.#groups.close()
@@ -213,6 +229,11 @@ export class Session implements WebSocketHandler, SessionLink {
     this.answer(kept === 0 ? error : { ...error, kept })
   }
 
+  redirect(id: number, code: number, leader: LeaderHint | undefined): void {
+    const error = errorMessage(id, code, null)
+    this.answer(leader === undefined ? error : { ...error, leader })
+  }
+
   failUnexpectedly(id: number, error: unknown): void {
     if (!isForeignFailure(error)) {
       queueMicrotask(() => {
@@ -245,6 +266,9 @@ export class Session implements WebSocketHandler, SessionLink {
         this.#produces.produce(message, { payload: bytes.subarray(payloadStart), frame, cost })
         return
       }
+      case 'hello':
+        this.#greeted(message.followLeaders !== false)
+        return
       case 'requestCredits':
         this.#grant(this.account.want(message.bytes))
         this.#linedUp()
@@ -258,10 +282,15 @@ export class Session implements WebSocketHandler, SessionLink {
         this.#linedUp()
         return
       case 'flow':
+        if (this.#relays?.hasSubscription(message.subscription)) {
+          this.#relays.grant(message.subscription, message.credits)
+          return
+        }
         this.#subscriptions.grant(message.subscription, message.credits)
         return
       case 'released':
-        this.#groups.released(message.member)
+        if (this.#relays?.hasMember(message.member)) this.#relays.released(message.member)
+        else this.#groups.released(message.member)
         return
       default:
         break
@@ -279,6 +308,7 @@ export class Session implements WebSocketHandler, SessionLink {
         this.#subscriptions.subscribe(message)
         return
       case 'unsubscribe':
+        this.#relays?.unsubscribe(message.subscription)
         this.#subscriptions.unsubscribe(message.subscription)
         this.answer({ type: 'done', id: message.id })
         return
@@ -288,10 +318,34 @@ export class Session implements WebSocketHandler, SessionLink {
       case 'joinGroup':
       case 'commitOffsets':
       case 'leaveGroup':
-        this.#groups.serve(message)
+        this.#serveGroup(message)
         return
       default:
         answerRequest(this, message)
+    }
+  }
+
+  /** The client has said what it can do. */
+  #greeted(followsLeaders: boolean): void {
+    const { openLink } = this.#parts
+    if (!followsLeaders && openLink !== null) this.#relays ??= new Relays(this, openLink)
+  }
+
+  #serveGroup(message: GroupMessage): void {
+    const relays = this.#relays
+    if (relays === null) {
+      this.#groups.serve(message)
+    } else if (message.type !== 'joinGroup') {
+      if (relays.hasMember(message.member)) relays.serve(message)
+      else this.#groups.serve(message)
+    } else {
+      const { groups } = this.broker
+      void groups.prepare().then(() => {
+        const node = groups.coordinatorOf(message.group)
+        if (this.#isClosed) return
+        if (node < 0 || node === this.broker.nodeId) this.#groups.serve(message)
+        else relays.join(message, node)
+      })
     }
   }
 

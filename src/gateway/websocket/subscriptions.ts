@@ -6,6 +6,7 @@ import {
   OFFSET_EARLIEST,
   OFFSET_LATEST,
 } from '../../wire/websocket/messages.ts'
+import { leaderHint } from './leaders.ts'
 import { PushBudget } from './push-budget.ts'
 import type { SessionLink } from './session-link.ts'
 
@@ -32,11 +33,11 @@ export class Subscriptions implements SubscriptionHost {
   subscribe(message: ClientMessages['subscribe']): void {
     const session = this.#session
     const { id, subscription, topic, partition } = message
-    if (this.#all.has(subscription)) {
+    if (this.#all.has(subscription) || session.relays?.hasSubscription(subscription)) {
       session.fail(id, ErrorCode.INVALID_REQUEST, `Subscription ${subscription} exists already`)
       return
     }
-    if (this.#all.size >= session.limits.subscriptions) {
+    if (this.#all.size + (session.relays?.count ?? 0) >= session.limits.subscriptions) {
       const reason = `more than ${session.limits.subscriptions} subscriptions`
       session.violate(CloseCode.LIMIT_EXCEEDED, reason)
       return
@@ -45,6 +46,16 @@ export class Subscriptions implements SubscriptionHost {
     const handle = known?.handles[partition]
     if (known === undefined || handle === undefined) {
       session.fail(id, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+      return
+    }
+    if (!session.broker.leads(handle)) {
+      const node = session.broker.currentLeader(handle)?.leaderId ?? -1
+      if (session.relays !== null && node >= 0) {
+        session.relays.subscribe(message, node)
+        return
+      }
+      const code = ErrorCode.NOT_LEADER_OR_FOLLOWER
+      session.redirect(id, code, leaderHint(session.broker, code, handle))
       return
     }
     if (!session.subscriptionPlaces.take()) {
@@ -73,19 +84,21 @@ export class Subscriptions implements SubscriptionHost {
         }
         if (offsets.kind !== 'offsets') {
           this.#forget(reserved)
-          session.fail(id, offsets.kind === 'failed' ? offsets.errorCode : -1)
+          const code = offsets.kind === 'failed' ? offsets.errorCode : -1
+          session.redirect(id, code, leaderHint(session.broker, code, handle))
           return
         }
-        const { logStartOffset, highWatermark } = offsets
+        const { logStartOffset, logEndOffset, highWatermark } = offsets
         let { offset } = message
         if (offset === OFFSET_LATEST) offset = highWatermark
         if (offset === OFFSET_EARLIEST) offset = logStartOffset
-        if (offset < logStartOffset || offset > highWatermark) {
+        // A new leader may have more than it knows to be committed: what its predecessor gave away.
+        if (offset < logStartOffset || offset > logEndOffset) {
           this.#forget(reserved)
           session.fail(
             id,
             ErrorCode.OFFSET_OUT_OF_RANGE,
-            `Offset ${offset} is not between ${logStartOffset} and ${highWatermark}`,
+            `Offset ${offset} is not between ${logStartOffset} and ${logEndOffset}`,
           )
           return
         }
@@ -158,8 +171,10 @@ export class Subscriptions implements SubscriptionHost {
   onEnded(subscription: Subscription, code: number): void {
     this.#forget(subscription)
     const { name, message, retriable } = errorInfo(code)
-    const { id } = subscription
-    this.#session.send({ type: 'ended', subscription: id, code, name, message, retriable })
+    const { id, handle } = subscription
+    const leader = leaderHint(this.#session.broker, code, handle)
+    const told = leader === undefined ? {} : { leader }
+    this.#session.send({ type: 'ended', subscription: id, code, name, message, retriable, ...told })
   }
 
   #grantTo(subscription: Subscription, bytes: number): void {

@@ -5,6 +5,7 @@ import type { Complaints } from '../complaints.ts'
 import type { WebSocketHandler, WebSocketPeer } from '../web/web-server.ts'
 import { CreditAccount } from './credit-account.ts'
 import { CreditPool, type WindowHolder } from './credit-pool.ts'
+import type { OpenLink } from './relays.ts'
 import { Session } from './session.ts'
 import type { SessionLimits } from './session-link.ts'
 import { SubscriptionPlaces } from './subscription-places.ts'
@@ -20,6 +21,8 @@ export interface DoorParts {
   readonly software: string
   readonly pingIntervalMs: number
   readonly idleTimeoutMs: number
+  /** To other brokers, for clients that know this one only; left out where there are none. */
+  readonly openLink?: OpenLink
   /** For tests. */
   readonly subscriptionsTotalMax?: number
 }
@@ -128,6 +131,7 @@ export class WebSocketDoor {
       limits: this.#limits,
       subscriptionPlaces: this.#subscriptionPlaces,
       waiting: this.#waitingForMemory,
+      openLink: this.#parts.openLink ?? null,
       onClosed: (closed) => {
         this.#sessions.delete(closed)
         this.#sessionOf.delete(closed.account)

@@ -1,4 +1,4 @@
-/** `Control` over Kafka's protocol. One broker: the load does not follow leaders. */
+/** `Control` over Kafka's protocol. The load goes to who leads when it begins. */
 import { AdminError, KafkaAdmin, type TopicDescription } from '../../client/kafka-admin.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import type { Control, LogEnds, ReadyTopic, TopicsWanted } from '../control.ts'
@@ -49,17 +49,14 @@ export class KafkaControl implements Control {
       const found = topics.get(topic)?.partitionList.find((one) => one.partition === partition)
       const { logStartOffset = null, highWatermark = null } = found ?? {}
       if (logStartOffset === null || highWatermark === null) {
-        throw new LoadError(
-          `this broker does not say where ${topic}-${partition} ends: ` +
-            'the load is for topics whose leaders are all the broker of --kafka',
-        )
+        throw new LoadError(`nobody leads ${topic}-${partition}, so that nobody says where it ends`)
       }
       return { start: logStartOffset, end: highWatermark }
     })
   }
 
   logBytes(places: readonly Place[]): Promise<number[] | null> {
-    return askLogBytes(this.#admin.connection, places)
+    return askLogBytes(this.#admin.brokers, places)
   }
 
   async deleteTopics(names: readonly string[]): Promise<void> {
@@ -88,12 +85,9 @@ export class KafkaControl implements Control {
     for (;;) {
       const topic = await this.#describe(name)
       const isLed = topic?.partitionList.every((one) => one.highWatermark !== null) === true
-      if (topic !== null && isLed) return readyTopic(topic)
+      if (topic !== null && isLed) return await this.#ready(topic)
       if (performance.now() > untilMs) {
-        throw new LoadError(
-          `topic ${name} has partitions that the broker of --kafka does not lead: ` +
-            'the load is for one broker',
-        )
+        throw new LoadError(`topic ${name} has partitions that nobody leads`)
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
     }
@@ -101,7 +95,12 @@ export class KafkaControl implements Control {
 
   async #find(name: string): Promise<ReadyTopic | null> {
     const topic = await this.#describe(name)
-    return topic === null ? null : readyTopic(topic)
+    return topic === null ? null : await this.#ready(topic)
+  }
+
+  async #ready({ name, topicId, partitions }: TopicDescription): Promise<ReadyTopic> {
+    const leaders = await this.#admin.brokers.leadersOf(name)
+    return { name, topicId, partitions, isNew: false, leaders }
   }
 
   async #describe(name: string): Promise<TopicDescription | null> {
@@ -114,8 +113,4 @@ export class KafkaControl implements Control {
       throw error
     }
   }
-}
-
-function readyTopic({ name, topicId, partitions }: TopicDescription): ReadyTopic {
-  return { name, topicId, partitions, isNew: false }
 }

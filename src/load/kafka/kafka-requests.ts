@@ -55,7 +55,8 @@ export class KafkaRequests implements RequestDriver {
 
   async open(events: RequestEvents): Promise<RequestConnection> {
     const connection = new ProduceConnection(this.#options.acks, events)
-    await connection.connect(this.#address)
+    const addresses = this.#options.places.map(({ leader }) => leader ?? this.#address)
+    await connection.connect(addresses)
     return connection
   }
 }
@@ -63,35 +64,44 @@ export class KafkaRequests implements RequestDriver {
 class ProduceConnection implements RequestConnection {
   readonly #acks: number
   readonly #events: RequestEvents
-  #frames: KafkaFrames | null = null
+  /** By place; those that one broker leads share its socket. Empty once it is over. */
+  #frames: KafkaFrames[] = []
 
   constructor(acks: number, events: RequestEvents) {
     this.#acks = acks
     this.#events = events
   }
 
-  async connect(address: Address): Promise<void> {
+  /** One socket for each broker that leads some of the places, whose leaders these are. */
+  async connect(addresses: readonly Address[]): Promise<void> {
     const answer = (bytes: Buffer, start: number, end: number): void => {
       this.#answer(bytes, start, end)
     }
     const events = { answer, broke: (reason: string) => this.#events.broke(reason) }
     const limits = { responseBytesMax: ANSWER_BYTES_MAX }
-    this.#frames = await KafkaFrames.open(address, events, limits)
+    const byBroker = new Map<string, KafkaFrames>()
+    for (const address of addresses) {
+      const key = `${address.host}:${address.port}`
+      const frames = byBroker.get(key) ?? (await KafkaFrames.open(address, events, limits))
+      byBroker.set(key, frames)
+      this.#frames.push(frames)
+    }
   }
 
   mayTake(): boolean {
-    return this.#frames !== null
+    return this.#frames.length > 0
   }
 
   send(slot: number, request: PreparedRequest): void {
-    if (this.#acks !== 0) this.#frames?.write(request.message)
+    const frames = this.#frames[request.place]
+    if (this.#acks !== 0) frames?.write(request.message)
     // Nothing is answered: it counts as sent when the system has it.
-    else this.#frames?.write(request.message, () => this.#events.answered(slot, -1, null))
+    else frames?.write(request.message, () => this.#events.answered(slot, -1, null))
   }
 
   close(): void {
-    this.#frames?.close()
-    this.#frames = null
+    for (const frames of new Set(this.#frames)) frames.close()
+    this.#frames = []
   }
 
   /**

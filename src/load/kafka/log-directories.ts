@@ -1,4 +1,5 @@
-/** What logs take on the broker's disks, by DescribeLogDirs where the broker serves it. */
+/** What logs take on the disks of their leaders, by DescribeLogDirs where that is served. */
+import type { BrokerAddress, KafkaBrokers } from '../../client/kafka-brokers.ts'
 import type { KafkaConnection } from '../../client/kafka-connection.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
 import { ApiKey } from '../../wire/kafka/api.ts'
@@ -11,6 +12,27 @@ import { refusalOf } from './kafka-requests.ts'
  * directory counts once. Throws LoadError, ConnectionError.
  */
 export async function askLogBytes(
+  brokers: KafkaBrokers,
+  places: readonly Place[],
+): Promise<number[] | null> {
+  const bytes = new Map<string, number>()
+  const byLeader = new Map<string, { at: BrokerAddress; mine: Place[] }>()
+  for (const place of places) {
+    const at = place.leader ?? brokers.options
+    const key = `${at.host}:${at.port}`
+    const group = byLeader.get(key) ?? { at, mine: [] }
+    byLeader.set(key, group)
+    group.mine.push(place)
+  }
+  for (const { at, mine } of byLeader.values()) {
+    const found = await askOne(await brokers.at(at), mine)
+    if (found === null) return null
+    for (const [i, place] of mine.entries()) bytes.set(nameOf(place), found[i] as number)
+  }
+  return places.map((place) => bytes.get(nameOf(place)) ?? 0)
+}
+
+async function askOne(
   connection: KafkaConnection,
   places: readonly Place[],
 ): Promise<number[] | null> {

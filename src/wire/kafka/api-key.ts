@@ -98,12 +98,28 @@ export const ApiKey = {
   DELETE_SHARE_GROUP_OFFSETS: 92,
 } as const
 
+/** Of brokers among each other: Millrace's own, never advertised. */
+export const ClusterApi = {
+  HELLO: 200,
+  PROVE: 201,
+  RAFT_MESSAGES: 202,
+  REGISTER_BROKER: 203,
+  BROKER_BEAT: 204,
+  PROPOSE_RECORDS: 205,
+  ALTER_PARTITIONS: 206,
+  CHANGE_VOTERS: 207,
+  DESCRIBE_QUORUM: 208,
+} as const
+
 export type ApiName = keyof typeof ApiKey
 export type ApiKey = (typeof ApiKey)[ApiName]
 
 const NAMES: readonly string[] = Object.keys(ApiKey) // The keys are dense and in order.
+const CLUSTER_NAMES = new Map(
+  Object.entries(ClusterApi).map(([name, key]): [number, string] => [key, `CLUSTER_${name}`]),
+)
 
-/** Kafka's name of a key, or the number itself where there is none. */
+/** Kafka's name of a key, or our own, or the number itself where there is none. */
 export function apiName(apiKey: number): string {
-  return NAMES[apiKey] ?? String(apiKey)
+  return NAMES[apiKey] ?? CLUSTER_NAMES.get(apiKey) ?? String(apiKey)
 }

@@ -2,8 +2,10 @@ import { ApiKey, type ApiName, apiName } from './api-key.ts'
 import { MessageCodecs } from './codec/codecs.ts'
 import type { Reader } from './reader.ts'
 import {
+  type AnyApiKey,
   API_SCHEMAS,
   type ApiSchema,
+  CLUSTER_SCHEMAS,
   type RequestInit,
   type RequestOf,
   type ResponseInit,
@@ -19,10 +21,12 @@ import { Writer } from './writer.ts'
  * per thread. Bad bytes are a DecodeError; a version that does not exist is a RangeError, so ask
  * `isSupported` first.
  */
-export { ApiKey, type ApiName, apiName } from './api-key.ts'
+export { ApiKey, type ApiName, apiName, ClusterApi } from './api-key.ts'
 export { DecodeError } from './decode-error.ts'
 export { Reader } from './reader.ts'
 export type {
+  AnyApiKey,
+  ClusterApiKey,
   RequestInit,
   RequestOf,
   ResponseInit,
@@ -44,18 +48,18 @@ export interface SupportedApi {
   readonly flexibleMin: number
 }
 
-interface Api extends SupportedApi {
+interface Api extends Omit<SupportedApi, 'apiKey' | 'name'> {
+  readonly apiKey: AnyApiKey
   readonly request: MessageCodecs
   readonly response: MessageCodecs
 }
 
-const APIS: readonly Api[] = Object.entries(API_SCHEMAS).map(([key, schema]) => {
-  const { request, response, advertisedMin }: ApiSchema = schema
+function apiOfSchema([key, schema]: [string, ApiSchema]): Api {
+  const { request, response, advertisedMin } = schema
   const { min, max } = parseVersions(request.versions)
   const flexible = parseVersions(request.flexible)
   return {
-    apiKey: Number(key) as SupportedApiKey,
-    name: apiName(Number(key)) as ApiName,
+    apiKey: Number(key) as AnyApiKey,
     minVersion: min,
     maxVersion: request.latestVersionUnstable ? max - 1 : max,
     advertisedMin: advertisedMin ?? min,
@@ -63,21 +67,28 @@ const APIS: readonly Api[] = Object.entries(API_SCHEMAS).map(([key, schema]) => 
     request: new MessageCodecs(request),
     response: new MessageCodecs(response),
   }
-})
+}
+
+const APIS = Object.entries(API_SCHEMAS).map(apiOfSchema)
+const CLUSTER_APIS = Object.entries(CLUSTER_SCHEMAS).map(apiOfSchema)
 
 const BY_KEY: (Api | undefined)[] = []
-for (const api of APIS) BY_KEY[api.apiKey] = api
+for (const api of [...APIS, ...CLUSTER_APIS]) BY_KEY[api.apiKey] = api
 
 const REQUEST_HEADER = new MessageCodecs(requestHeader)
 const RESPONSE_HEADER = new MessageCodecs(responseHeader)
 
 const writer = new Writer()
 
-/** Every API that this codec speaks, by ascending key. */
-export const SUPPORTED_APIS: readonly SupportedApi[] = APIS
+/** Every API of clients that this codec speaks, by ascending key. */
+export const SUPPORTED_APIS: readonly SupportedApi[] = APIS.map((api) => ({
+  ...api,
+  apiKey: api.apiKey as SupportedApiKey,
+  name: apiName(api.apiKey) as ApiName,
+}))
 
 /** True when requests of this key and version can be decoded. */
-export function isSupported(apiKey: number, version: number): apiKey is SupportedApiKey {
+export function isSupported(apiKey: number, version: number): apiKey is AnyApiKey {
   const api = BY_KEY[apiKey]
   return api !== undefined && version >= api.minVersion && version <= api.maxVersion
 }
@@ -105,7 +116,7 @@ export function decodeRequestHeader(reader: Reader): RequestHeader {
  * Decodes a request's body. What follows it is ignored, as Kafka does: librdkafka leaves three
  * bytes behind a Metadata request for all topics.
  */
-export function decodeRequest<K extends SupportedApiKey>(
+export function decodeRequest<K extends AnyApiKey>(
   apiKey: K,
   version: number,
   reader: Reader,
@@ -117,7 +128,7 @@ export function decodeRequest<K extends SupportedApiKey>(
 /**
  * The frame of a response as chunks to send in order; record batches are among them by reference.
  */
-export function encodeResponse<K extends SupportedApiKey>(
+export function encodeResponse<K extends AnyApiKey>(
   apiKey: K,
   version: number,
   correlationId: number,
@@ -133,7 +144,7 @@ export function encodeResponse<K extends SupportedApiKey>(
 }
 
 /** The frame of a request, for clients, tests and benchmarks. */
-export function encodeRequest<K extends SupportedApiKey>(
+export function encodeRequest<K extends AnyApiKey>(
   apiKey: K,
   version: number,
   header: { readonly correlationId: number; readonly clientId: string | null },
@@ -150,18 +161,14 @@ export function encodeRequest<K extends SupportedApiKey>(
 }
 
 /** Reads a response's header (and its body must follow) and returns the correlation id. */
-export function decodeResponseHeader(
-  apiKey: SupportedApiKey,
-  version: number,
-  reader: Reader,
-): number {
+export function decodeResponseHeader(apiKey: AnyApiKey, version: number, reader: Reader): number {
   const headerVersion = responseHeaderVersion(apiOf(apiKey), version)
   const header = RESPONSE_HEADER.decoder(headerVersion)(reader) as { correlationId: number }
   return header.correlationId
 }
 
 /** Decodes a response's body, which must end where the reader ends. */
-export function decodeResponse<K extends SupportedApiKey>(
+export function decodeResponse<K extends AnyApiKey>(
   apiKey: K,
   version: number,
   reader: Reader,

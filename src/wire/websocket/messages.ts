@@ -62,7 +62,11 @@ const plainRecord = map({
   timestamp: optional(nullable(int53)),
 })
 
+/** Who has to be asked instead: its node id, the leader epoch, its URL ('': not known). */
+const leader = tuple(i32, i32, message)
+
 export const CLIENT_MESSAGES = {
+  hello: { followLeaders: optional(bool) },
   requestCredits: { bytes: bytesCount },
   yieldCredits: { bytes: bytesCount },
   produce: {
@@ -163,6 +167,7 @@ export const SERVER_MESSAGES = {
   produced: {
     id: u32,
     partitions: list(tuple(i32, int53, int53, int53, nullable(message)), COUNT_MAX),
+    leaders: optional(list(tuple(u32, leader), COUNT_MAX)),
     kept: optional(bytesCount),
   },
   producedRecords: {
@@ -185,7 +190,14 @@ export const SERVER_MESSAGES = {
     logStartOffset: int53,
     bytes: bytesCount,
   },
-  ended: { subscription: u32, code: i32, name: message, message, retriable: bool },
+  ended: {
+    subscription: u32,
+    code: i32,
+    name: message,
+    message,
+    retriable: bool,
+    leader: optional(leader),
+  },
   joinedGroup: { id: u32, member: u32, memberId: message },
   assigned: { member: u32, generation: i32, partitions: list(tuple(name, i32, int53), COUNT_MAX) },
   revoke: { member: u32, withinMs: bytesCount, partitions: list(tuple(name, i32), COUNT_MAX) },
@@ -198,6 +210,7 @@ export const SERVER_MESSAGES = {
     cluster: message,
     controller: i32,
     nodes: list(tuple(i32, message, i32), COUNT_MAX),
+    urls: optional(list(tuple(i32, message), COUNT_MAX)),
     topics: list(
       map({
         name,
@@ -219,6 +232,7 @@ export const SERVER_MESSAGES = {
     name: message,
     message,
     retriable: bool,
+    leader: optional(leader),
     kept: optional(bytesCount),
   },
 } as const satisfies Readonly<Record<string, Fields>>
@@ -233,4 +247,5 @@ export type ClientMessageType = keyof ClientMessages
 export type ServerMessageType = keyof ServerMessages
 export type ClientMessage = ClientMessages[ClientMessageType]
 export type ServerMessage = ServerMessages[ServerMessageType]
+export type LeaderHint = NonNullable<ServerMessages['ended']['leader']>
 export type PlainRecord = ClientMessages['produceRecords']['records'][number]

@@ -5,6 +5,7 @@ import { batch, decompression } from './record-targets.ts'
 import {
   checkpoint,
   index,
+  leaderRun,
   metadataRecord,
   producerSnapshot,
   segmentRecovery,
@@ -18,6 +19,7 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   batch,
   decompression,
   segmentRecovery,
+  leaderRun,
   index,
   timeIndex,
   producerSnapshot,

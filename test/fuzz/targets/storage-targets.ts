@@ -1,18 +1,21 @@
 /** What lies on a disk and may be damaged: segments, indexes, snapshots, checkpoints, metadata. */
 import assert from 'node:assert/strict'
 import { viewOf } from '../../../src/base/bytes.ts'
+import { loadNative } from '../../../src/base/native.ts'
 import { uuidFromHex } from '../../../src/base/uuid.ts'
 import { BrokerError } from '../../../src/errors/broker-error.ts'
 import { decodeMetadataRecord, encodeMetadataRecord } from '../../../src/metadata/record-schema.ts'
 import type { MetadataRecord } from '../../../src/metadata/records.ts'
+import type { BatchEngine } from '../../../src/record/batch-engine.ts'
 import { jsBatchEngine } from '../../../src/record/batch-engine-js.ts'
+import { nativeBatchEngine } from '../../../src/record/batch-engine-native.ts'
 import { crc32c } from '../../../src/record/crc32c.ts'
 import {
   readCheckpoints,
   removeCleanMarks,
   writeCheckpoint,
 } from '../../../src/storage/checkpoint.ts'
-import type { LogHint, PartitionLog } from '../../../src/storage/log.ts'
+import { type LogHint, newAppendResult, PartitionLog } from '../../../src/storage/log.ts'
 import { OffsetIndex } from '../../../src/storage/offset-index.ts'
 import {
   decodeProducerSnapshot,
@@ -27,6 +30,7 @@ import {
   Bench,
   batch,
   concat,
+  DIRECTORY,
   offsetsIn,
   readAll,
   START_MS,
@@ -102,6 +106,57 @@ export const segmentRecovery: FuzzTarget = {
     again.writeStaged()
     checkSound(again)
   },
+}
+
+const ADDON = loadNative()
+const ENGINES = [jsBatchEngine, ...(ADDON === null ? [] : [nativeBatchEngine(ADDON)])]
+
+/**
+ * The bytes are what a leader has sent; the first byte chooses whether CRCs are made right. They
+ * are taken as they lie or not at all, both engines say the same, and recovery agrees.
+ */
+export const leaderRun: FuzzTarget = {
+  name: 'leader-run',
+  bytesMax: 1500,
+  seeds: () => {
+    const half = CLOSED.content.slice(0, CLOSED.content.length / 2)
+    const holes = [half.slice(0, half.length / 6), half.slice(half.length / 2)]
+    return [CLOSED.content, half, concat(holes), half.slice(0, -9), new Uint8Array(9)].flatMap(
+      (content) => [0, 1].map((flag) => join(Uint8Array.of(flag), content)),
+    )
+  },
+  dictionary: INTEGERS,
+  run(input) {
+    const content = input.slice(1)
+    if (((input[0] ?? 0) & 1) !== 0) repairCrcs(content)
+    const taken = ENGINES.map((engine) => takeRun(content.slice(), engine))
+    for (const other of taken.slice(1)) assert.deepEqual(other, taken[0])
+  },
+}
+
+/** What becomes of an empty follower that is sent `run`. */
+function takeRun(run: Uint8Array, engine: BatchEngine): unknown {
+  const bench = new Bench(SMALL)
+  const setup = { directory: DIRECTORY, options: bench.options, hint: null, isReplicated: true }
+  const log = PartitionLog.open({ ...bench.context, engine }, setup)
+  const out = newAppendResult()
+  const before = run.slice()
+  log.appendAsFollower({ bytes: run, offset: 0, length: run.length }, out)
+  assert.deepEqual(run, before, 'a run was written to')
+  assert.equal(log.hasStaged, out.errorCode === 0 && out.baseOffset >= 0)
+  log.writeStaged()
+  assert.equal(log.logEndOffset, Math.max(0, out.endOffset))
+  const bytes = readAll(log, 0, { upTo: 'logEnd' })
+  assert.deepEqual(bytes, run.slice(0, bytes.length), 'something else was written')
+  assert.deepEqual(log.verify().problems, [])
+  const ends = endsOf(log)
+  bench.flush(log)
+  bench.files.kill()
+  const again = PartitionLog.open({ ...bench.context, engine }, setup)
+  assert.equal(again.logEndOffset, log.logEndOffset, 'recovery judges otherwise')
+  assert.equal(again.latestEpoch, log.latestEpoch)
+  assert.deepEqual(readAll(again, 0, { upTo: 'logEnd' }), bytes)
+  return { ...out, ends, bytes }
 }
 
 function endsOf(log: PartitionLog): number[] {
@@ -219,13 +274,18 @@ export const producerSnapshot: FuzzTarget = {
 
 const TOPIC_ID = uuidFromHex('00112233445566778899aabbccddeeff')
 
-function checkpointOf(clean: boolean): Uint8Array {
+function checkpointOf(clean: boolean, isReplicated = false): Uint8Array {
   const files = new MemoryFiles()
   files.makeDirectory('/d')
   const entries = [0, 1].map((partition) => ({
     topicId: TOPIC_ID,
     partition,
-    hint: { ...CLOSED.hint, clean, truncations: partition },
+    hint: {
+      ...CLOSED.hint,
+      clean,
+      truncations: partition,
+      ...(isReplicated && partition === 0 ? { highWatermark: 7 } : {}),
+    },
   }))
   writeCheckpoint(files, { logDirectory: '/d', shard: 0, clean, entries })
   return files.contentOf(clean ? '/d/clean-checkpoint-0' : '/d/recovery-checkpoint-0')
@@ -238,7 +298,12 @@ function checkpointOf(clean: boolean): Uint8Array {
 export const checkpoint: FuzzTarget = {
   name: 'checkpoint',
   bytesMax: 300,
-  seeds: () => [1, 3].map((flags) => join(Uint8Array.of(flags), checkpointOf(flags === 3))),
+  seeds: () =>
+    [1, 3].flatMap((flags) =>
+      [false, true].map((isReplicated) =>
+        join(Uint8Array.of(flags), checkpointOf(flags === 3, isReplicated)),
+      ),
+    ),
   dictionary: INTEGERS,
   run(input) {
     const flags = input[0] ?? 0

@@ -21,6 +21,8 @@ function setUp() {
     arena,
     clock: { monotonicMs: () => state.nowMs },
     leaderEpoch: () => 0,
+    leads: () => true,
+    image: { partitions: { replicas: () => [1] } },
     groups: { owns: () => false },
     keyChecks: { mustWait: () => false },
     shardOf: () => ({

@@ -32,11 +32,14 @@ export function onEveryEngine(
   options: { readonly concurrency?: number } = {},
 ): void {
   const timeout = 2 * HANG_MS
-  describe(`${name}, node:http`, { timeout, ...options }, () => define('node'))
   const uws = skipped('uWebSockets.js', loadUws() !== null, uwsLoadError)
-  describe(`${name}, uWebSockets.js`, { timeout, skip: uws, ...options }, () => define('uws'))
   const native = skipped('the addon', loadNative() !== null, nativeLoadError)
-  describe(`${name}, native`, { timeout, skip: native, ...options }, () => define('native'))
+  // Tests that run side by side wait a lot: so do their engines then.
+  describe(name, { concurrency: options.concurrency === undefined ? 1 : 3 }, () => {
+    describe(`${name}, node:http`, { timeout, ...options }, () => define('node'))
+    describe(`${name}, uWebSockets.js`, { timeout, skip: uws, ...options }, () => define('uws'))
+    describe(`${name}, native`, { timeout, skip: native, ...options }, () => define('native'))
+  })
 }
 
 function skipped(what: string, isThere: boolean, why: () => string | null): string | false {

@@ -27,6 +27,7 @@ function httpTests(engine: WebEngine): void {
     const onRequest = httpRoutes({
       metrics: new MetricsRegistry(),
       broker: () => null,
+      isForClients: true,
       rules: { allowedOrigins: [], isLocal: true },
     })
     await withServer(engine, { onRequest }, async ({ port }) => {

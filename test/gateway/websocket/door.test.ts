@@ -84,6 +84,7 @@ class Bench {
       topicByName: () => this.topic,
       topicConfig: () => ({ maxMessageBytes: 1000 }),
       shardOf: () => ({}),
+      leads: () => true,
       readBytesMax: MIB,
       control: () => new Promise(() => {}),
       explain: () => null,

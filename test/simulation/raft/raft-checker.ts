@@ -5,6 +5,7 @@
  */
 import type { QuorumState } from '../../../src/raft/effects.ts'
 import type { Entry } from '../../../src/raft/entry.ts'
+import type { RaftMessage } from '../../../src/raft/messages.ts'
 import type { RaftNode } from '../../../src/raft/raft-node.ts'
 import { isSameReplica, keyText, type ReplicaKey } from '../../../src/raft/replica-key.ts'
 import { require_ } from '../violation.ts'
@@ -21,6 +22,8 @@ export interface CheckedHost {
 interface Committed {
   readonly endOffset: number
   readonly epoch: number
+  /** In which it was: an entry of an earlier one may be committed much later. */
+  readonly committedIn: number
   readonly text: string
 }
 
@@ -35,6 +38,7 @@ const decoder = new TextDecoder()
 export class RaftChecker {
   readonly #leaders = new Map<number, string>()
   readonly #votes = new Map<string, ReplicaKey>()
+  readonly #given = new Map<string, ReplicaKey>()
   /** By base offset. */
   readonly #committed = new Map<number, Committed>()
   readonly #hashes = new Map<number, number>()
@@ -70,6 +74,19 @@ export class RaftChecker {
     )
   }
 
+  /** A vote counts once it is on its way, whatever became of the disk. */
+  onSent(message: RaftMessage): void {
+    if (message.type !== 'vote-response' || !message.isGranted || message.isPreVote) return
+    const at = `${keyText(message.from)} in ${message.epoch}`
+    const before = this.#given.get(at)
+    this.#given.set(at, message.to)
+    require_(
+      before === undefined || isSameReplica(before, message.to),
+      'a replica votes once an epoch',
+      () => `${at}: ${before?.id} and ${message.to.id}, which were told`,
+    )
+  }
+
   onProposed(host: CheckedHost, entry: Entry): void {
     this.#proposals.push({ host, life: host.life, entry })
   }
@@ -97,7 +114,8 @@ export class RaftChecker {
         'commits follow each other',
         () => `${host.name} commits ${entry.baseOffset} after ${this.committedEnd}`,
       )
-      this.#committed.set(entry.baseOffset, { ...entry, text })
+      const committedIn = host.node?.epoch ?? entry.epoch
+      this.#committed.set(entry.baseOffset, { ...entry, committedIn, text })
       this.#hashes.set(entry.endOffset, hash)
       this.committedEnd = entry.endOffset
       return
@@ -150,7 +168,7 @@ export class RaftChecker {
     const entries = new Map(host.entries.map((entry) => [entry.baseOffset, entry]))
     for (const [baseOffset, committed] of this.#committed) {
       // A candidate of an epoch that is over may hear late that it was elected; it leads nobody.
-      if (baseOffset < node.startOffset || committed.epoch >= node.epoch) continue
+      if (baseOffset < node.startOffset || committed.committedIn >= node.epoch) continue
       const own = entries.get(baseOffset)
       require_(
         own !== undefined && decoder.decode(own.bytes) === committed.text,

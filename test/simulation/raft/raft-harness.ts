@@ -14,15 +14,15 @@ import { Links } from '../links.ts'
 import { asViolation, type ClusterSeedResult, require_, type Violation } from '../violation.ts'
 import { RaftChecker } from './raft-checker.ts'
 import { hashOf, RaftHost } from './raft-host.ts'
-import { drawRaftPlan, type RaftPlan } from './raft-plan.ts'
+import { drawRaftPlan, drawShortReigns, type RaftPlan } from './raft-plan.ts'
 
 /** Within which a core that is healed has a leader and commits. */
 const LIVENESS_MS = 20_000
 const STEPS_MAX = 2_000_000
 const TICK_MS = 50
 
-export function runRaftSeed(seed: number): ClusterSeedResult {
-  const simulation = new RaftSimulation(seed)
+export function runRaftSeed(seed: number, focus: string | null = null): ClusterSeedResult {
+  const simulation = new RaftSimulation(seed, focus === 'reigns' ? drawShortReigns : drawRaftPlan)
   let violation: Violation | null = null
   try {
     simulation.run()
@@ -40,6 +40,8 @@ class RaftSimulation {
   trace = 0x811c9dc5
   readonly #plan: RaftPlan
   readonly #random: Random
+  /** Of broken connections: with draws of its own, as they came later than the rest. */
+  readonly #breaks: Random
   readonly #links: Links
   readonly #checker = new RaftChecker()
   readonly #hosts: RaftHost[] = []
@@ -48,10 +50,12 @@ class RaftSimulation {
   readonly #lost = new Set<RaftHost>()
   #directories = 0
   #values = 0
+  /** That were seen. */
+  #elections = 0
 
-  constructor(seed: number) {
+  constructor(seed: number, drawPlan: (random: Random) => RaftPlan) {
     const random = new Random(seed)
-    this.#plan = drawRaftPlan(random.split())
+    this.#plan = drawPlan(random.split())
     this.#random = random.split()
     this.#links = new Links(this.#plan.link, this.clock, random.split())
     const keys: ReplicaKey[] = []
@@ -65,12 +69,19 @@ class RaftSimulation {
         clock: this.clock,
         random: random.split(),
         checker: this.#checker,
-        send: (message) =>
-          this.#links.send(message.from.id, message.to.id, () => this.#deliver(message)),
+        send: (message) => {
+          this.#checker.onSent(message)
+          if (message.type === 'vote-response' && !message.isPreVote && message.isGranted) {
+            this.#strikeVoter(message.from.id)
+          }
+          this.#links.send(message.from.id, message.to.id, () => this.#deliver(message))
+        },
+        flushMsMax: this.#plan.flushMsMax * (key.id === 1 ? this.#plan.slowness : 1),
         count: (what) => this.#count(what),
       })
       this.#hosts.push(host)
     }
+    this.#breaks = random.split()
   }
 
   run(): void {
@@ -95,6 +106,7 @@ class RaftSimulation {
   #runTo(untilMs: number): void {
     while (this.clock.step(untilMs)) {
       this.steps++
+      if (this.#checker.elections > this.#elections) this.#strikeLater()
       require_(this.steps < STEPS_MAX, 'a run ends', () => `${this.steps} events`)
     }
   }
@@ -139,16 +151,85 @@ class RaftSimulation {
     }
     if (happens(faults.flap) && host !== other) this.#flap(host.key.id, other.key.id, 10)
     if (happens(faults.heal)) this.#links.mendAll()
+    if (this.#breaks.chance((faults.flap * TICK_MS) / 1000)) this.#breakConnections(host)
     if (happens(faults.wipe)) this.#wipe(host)
+    // One that was not struck when it began would reign for long.
+    if (happens(this.#plan.strike.chance * 2)) this.#strikeLater()
+  }
+
+  /** Somebody has been elected. */
+  #strikeLater(): void {
+    this.#elections = this.#checker.elections
+    const { chance, delayMsMax } = this.#plan.strike
+    if (this.#links.isCalm || !this.#random.chance(chance)) return
+    const leader = this.#hosts
+      .filter(({ node }) => node?.role === 'leader')
+      .sort((a, b) => (b.node?.epoch ?? 0) - (a.node?.epoch ?? 0))[0]
+    if (leader === undefined) return
+    const { life } = leader
+    this.clock.after(this.#random.fraction() * delayMsMax, () => {
+      if (leader.life === life && !this.#links.isCalm) this.#strike(leader)
+    })
+  }
+
+  /** It has given its vote, and is back while others still ask for it. */
+  #strikeVoter(id: number): void {
+    if (this.#links.isCalm || !this.#random.chance(this.#plan.strike.chance / 4)) return
+    const host = this.#hosts[id - 1] as RaftHost
+    const { life } = host
+    this.clock.after(this.#random.fraction() * 5, () => {
+      if (host.life !== life || this.#links.isCalm) return
+      this.#count('voters struck')
+      host.kill(this.#random.chance(0.5))
+      this.clock.after(1, () => {
+        if (!host.isUp && !this.#lost.has(host)) host.start()
+      })
+    })
+  }
+
+  #strike(leader: RaftHost): void {
+    const random = this.#random
+    const { powerLoss, another, blackout } = this.#plan.strike
+    this.#count('leaders struck')
+    if (random.chance(another)) this.#crash(random.pick(this.#hosts), random.chance(powerLoss))
+    if (random.chance(powerLoss)) {
+      this.#crash(leader, true)
+      return
+    }
+    for (const other of this.#hosts) {
+      if (other === leader || random.chance(0.4)) continue
+      this.#links.cut(leader.key.id, other.key.id)
+      if (random.chance(0.5)) this.#links.cut(other.key.id, leader.key.id)
+    }
+    if (!random.chance(blackout)) return
+    // What it has brought to some until then is all that there is of it.
+    this.clock.after(random.fraction() * 100, () => {
+      if (this.#links.isCalm) return
+      this.#count('blackouts')
+      for (const each of this.#hosts) this.#crash(each, true)
+      this.#links.mendAll()
+    })
   }
 
   #crash(host: RaftHost, isPowerLoss: boolean): void {
     if (!host.isUp) return
     this.#count(isPowerLoss ? 'power losses' : 'kills')
     host.kill(isPowerLoss)
-    this.clock.after(this.#random.fraction() * 2000, () => {
+    this.#breakConnections(host)
+    this.clock.after(this.#random.fraction() * this.#plan.restartMsMax, () => {
       if (!host.isUp && !this.#lost.has(host)) host.start()
     })
+  }
+
+  /** Of a process that ended, or of one that lives: some of the others are told. */
+  #breakConnections(host: RaftHost): void {
+    for (const other of this.#hosts) {
+      if (other === host || this.#breaks.chance(0.3)) continue
+      this.#count('broken connections')
+      this.clock.after(this.#breaks.fraction() * 20, () => {
+        other.input(() => other.node?.onConnectionLost(host.key.id, other.nowMs))
+      })
+    }
   }
 
   #partition(): void {

@@ -35,6 +35,8 @@ interface Disk {
 
 interface HostParts {
   readonly plan: RaftPlan
+  /** Of its disk. */
+  readonly flushMsMax: number
   readonly clock: EventClock
   readonly random: Random
   readonly checker: RaftChecker
@@ -275,18 +277,19 @@ export class RaftHost implements CheckedHost {
   }
 
   #saveState(effects: RaftEffects): void {
-    const { clock, random, plan, checker } = this.#parts
+    const { clock, random, checker } = this.#parts
     const { life } = this
     this.#isSavingState = true
     this.#saving = effects.quorumState as QuorumState
     const quorumState = this.#saving
-    clock.after(random.fraction() * plan.flushMsMax, () => {
+    clock.after(random.fraction() * this.#parts.flushMsMax, () => {
       if (life !== this.life) return
       checker.onVoteSaved(this.key, quorumState)
       this.#disk.quorumState = quorumState
       this.#saving = null
       const goOn = (): void => {
         this.#isSavingState = false
+        this.node?.onStateSaved(this.nowMs)
         this.#carryOut(effects)
       }
       if (this.isPaused) {
@@ -308,7 +311,7 @@ export class RaftHost implements CheckedHost {
   }
 
   #carryOut(effects: RaftEffects): void {
-    const { clock, random, plan, checker, send } = this.#parts
+    const { clock, random, checker, send } = this.#parts
     const { life } = this
     for (const operation of effects.storage) this.#store(operation)
     for (const { to, epoch, offset } of effects.loads) {
@@ -328,7 +331,7 @@ export class RaftHost implements CheckedHost {
       })
     }
     for (const part of effects.snapshotStores) {
-      clock.after(random.fraction() * plan.flushMsMax, () => {
+      clock.after(random.fraction() * this.#parts.flushMsMax, () => {
         if (life !== this.life) return
         this.input(() => {
           if (part.position === 0) this.#incoming = { id: part.snapshot, text: '' }
@@ -411,12 +414,12 @@ export class RaftHost implements CheckedHost {
 
   #flush(): void {
     if (this.#isFlushing || this.#operations.length === 0) return
-    const { clock, random, plan } = this.#parts
+    const { clock, random } = this.#parts
     const { life } = this
     this.#isFlushing = true
     const count = random.between(1, this.#operations.length)
     const last = this.#operations[count - 1] as StorageOperation
-    clock.after(random.fraction() * plan.flushMsMax, () => {
+    clock.after(random.fraction() * this.#parts.flushMsMax, () => {
       if (life !== this.life) return
       this.#isFlushing = false
       while ((this.#operations[0]?.sequence ?? Number.POSITIVE_INFINITY) <= last.sequence) {

@@ -11,12 +11,18 @@ interface Named {
   readonly id: number
 }
 
+interface Member extends Named {
+  readonly replicas: readonly (SimReplica | undefined)[]
+}
+
 /** So many records below a watermark that moves are compared again. */
 const COMPARED_AGAIN = 20
 
 export class ReplicationChecker {
   /** By partition: what was below a watermark, by offset. */
   readonly #committed: SimRecord[][] = []
+  /** By partition and offset: the epoch of the leader whose watermark was first above it. */
+  readonly #committedIn: number[][] = []
   readonly #leaders = new Map<string, number>()
   readonly #acknowledged: { partition: number; offset: number; value: string }[] = []
 
@@ -37,19 +43,57 @@ export class ReplicationChecker {
       () => `${at}: ${known} and ${broker.id}`,
     )
     this.#leaders.set(at, broker.id)
-    const committed = this.#of(partition)
-    this.#compare(broker, partition, replica, { from: 0, to: committed.length })
+    // One that learns late that it leads may have been deposed: what came later it need not have.
+    const committedIn = this.#committedIn[partition] ?? []
+    const later = committedIn.findIndex((other) => other > epoch)
+    const to = later < 0 ? committedIn.length : later
+    this.#compare(broker, partition, replica, { from: 0, to })
   }
 
-  onWatermark(broker: Named, partition: number, replica: SimReplica): void {
+  /** Of a leader, in its epoch. */
+  onWatermark(
+    broker: Named,
+    { partition, epoch }: { readonly partition: number; readonly epoch: number },
+    replica: SimReplica,
+  ): void {
     const committed = this.#of(partition)
+    this.#committedIn[partition] ??= []
     const { highWatermark, records } = replica
     const from = Math.max(0, Math.min(committed.length, highWatermark) - COMPARED_AGAIN)
     this.#compare(broker, partition, replica, {
       from,
       to: Math.min(committed.length, highWatermark),
     })
-    for (let i = committed.length; i < highWatermark; i++) committed.push(records[i] as SimRecord)
+    for (let i = committed.length; i < highWatermark; i++) {
+      committed.push(records[i] as SimRecord)
+      this.#committedIn[partition].push(epoch)
+    }
+  }
+
+  /** What a leader has counted the others of its ISR have, whether they run or not. */
+  onCounted(partition: number, leader: SimReplica, members: readonly Member[]): void {
+    const last = leader.highWatermark - 1
+    if (last < 0) return
+    const own = leader.records[last] as SimRecord
+    for (const { id, replicas } of members) {
+      const record = replicas[partition]?.records[last]
+      require_(
+        record?.value === own.value && record.epoch === own.epoch,
+        'what is below a watermark is on all that are in sync',
+        () => `broker ${id}, partition ${partition}, ${last}: ${record?.value}, not ${own.value}`,
+      )
+    }
+  }
+
+  /** It is in sync from now on, and may be elected. */
+  onJoined(broker: Named, partition: number, { records }: SimReplica): void {
+    const last = this.committedEnd(partition) - 1
+    const known = this.#of(partition)[last]
+    require_(
+      last < 0 || (records[last]?.value === known?.value && records[last]?.epoch === known?.epoch),
+      'who joins the ISR has what is committed',
+      () => `broker ${broker.id}, partition ${partition}: ${records.length} of ${last + 1}`,
+    )
   }
 
   onAcknowledged(partition: number, offset: number, value: string): void {

@@ -5,7 +5,7 @@ import type { Links } from '../links.ts'
 import type { ReplicationChecker } from './replication-checker.ts'
 import type { ReplicationPlan } from './replication-plan.ts'
 import type { SimController } from './sim-controller.ts'
-import type { SimRecord } from './sim-replica.ts'
+import type { SimRecord, SimReplica } from './sim-replica.ts'
 
 /** The controller's place in the network; brokers count from 1. */
 export const CONTROLLER_ID = 0
@@ -23,6 +23,8 @@ export type FetchAnswer =
 
 /** A broker as others reach it. */
 export interface FetchSource {
+  readonly id: number
+  readonly replicas: readonly (SimReplica | undefined)[]
   serveFetch(partition: number, call: FetchCall): FetchAnswer
 }
 

@@ -11,7 +11,7 @@ import { Links } from '../links.ts'
 import { asViolation, type ClusterSeedResult, require_, type Violation } from '../violation.ts'
 import { ReplicationChecker } from './replication-checker.ts'
 import { type Cluster, CONTROLLER_ID } from './replication-cluster.ts'
-import { drawReplicationPlan, type ReplicationPlan } from './replication-plan.ts'
+import { drawLateMessages, drawReplicationPlan, type ReplicationPlan } from './replication-plan.ts'
 import { SimBroker } from './sim-broker.ts'
 import { describe, SimController } from './sim-controller.ts'
 import type { SimReplica } from './sim-replica.ts'
@@ -22,8 +22,9 @@ const SETTLE_MS = 1500
 const LIVENESS_MS = 30_000
 const STEPS_MAX = 3_000_000
 
-export function runReplicationSeed(seed: number): ClusterSeedResult {
-  const simulation = new ReplicationSimulation(seed)
+export function runReplicationSeed(seed: number, focus: string | null = null): ClusterSeedResult {
+  const drawPlan = focus === 'late' ? drawLateMessages : drawReplicationPlan
+  const simulation = new ReplicationSimulation(seed, drawPlan)
   let violation: Violation | null = null
   try {
     simulation.run()
@@ -49,9 +50,9 @@ class ReplicationSimulation implements Cluster {
   /** The last one, in the mode in which it is one at a time. */
   #lostPower: SimBroker | null = null
 
-  constructor(seed: number) {
+  constructor(seed: number, drawPlan: (random: Random) => ReplicationPlan) {
     const random = new Random(seed)
-    this.plan = drawReplicationPlan(random.split())
+    this.plan = drawPlan(random.split())
     this.#random = random.split()
     this.links = new Links(this.plan.link, this.clock, random.split())
     this.controller = new SimController(this.plan, this.clock, (partition, before, after) =>
@@ -108,6 +109,16 @@ class ReplicationSimulation implements Cluster {
 
   #changed(partition: number, before: PartitionState, after: PartitionState): void {
     this.checker.onChange(partition, before, after)
+    if (before.leader >= 0 && before.leader === after.leader) {
+      for (const id of after.inSyncReplicas) {
+        const broker = this.broker(id)
+        // Of one that is down, or new, the controller hears when it registers.
+        const isKnown = broker.isUp && this.controller.knows(id, broker.life)
+        const replica = broker.replicas[partition]
+        if (before.inSyncReplicas.includes(id) || !isKnown || replica === undefined) continue
+        this.checker.onJoined(broker, partition, replica)
+      }
+    }
     const { leader, inSyncReplicas, eligibleReplicas } = after
     if (leader !== before.leader) this.count(leader < 0 ? 'leaders lost' : 'elections')
     if (before.eligibleReplicas.includes(leader)) this.count('elections of an eligible replica')
@@ -187,7 +198,7 @@ class ReplicationSimulation implements Cluster {
   }
 
   #restartSoon(broker: SimBroker): void {
-    this.clock.after(this.#random.fraction() * 2500, () => {
+    this.clock.after(this.#random.fraction() * this.plan.restartMsMax, () => {
       if (!broker.isUp) broker.start()
     })
   }

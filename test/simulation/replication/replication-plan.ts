@@ -1,6 +1,6 @@
 /** What a seed of the replication's simulation is like. */
 import type { Random } from '../../../src/base/random.ts'
-import type { LinkPlan } from '../links.ts'
+import { type LinkPlan, NOT_LATE } from '../links.ts'
 
 /**
  * What may be lost:
@@ -36,6 +36,8 @@ export interface ReplicationPlan {
   readonly mode: LossMode
   readonly link: LinkPlan
   readonly flushMsMax: number
+  /** A broker that has ended is started again after so long, at the most. */
+  readonly restartMsMax: number
   readonly lagMsMax: number
   readonly sessionMs: number
   readonly fetchRecordsMax: number
@@ -43,6 +45,49 @@ export interface ReplicationPlan {
 }
 
 export function drawReplicationPlan(random: Random): ReplicationPlan {
+  return random.chance(0.3) ? drawLateMessages(random) : drawAny(random)
+}
+
+/**
+ * What was sent long ago still comes: fetches and proposals of a broker that has lost, cut or been
+ * given something since. With brokers that come and go quickly, and a minimum of all now and then.
+ */
+export function drawLateMessages(random: Random): ReplicationPlan {
+  const any = drawAny(random)
+  const replicationFactor = random.pick([2, 3, 3])
+  return {
+    ...any,
+    brokers: replicationFactor,
+    partitions: 2,
+    replicationFactor,
+    mode: random.pick<LossMode>(['kills', 'flushes', 'one loss', 'one loss']),
+    minInSyncReplicas: random.pick([2, replicationFactor]),
+    seconds: 40,
+    link: {
+      loss: 0,
+      duplication: random.pick([0.1, 0.5]),
+      delayMsMax: random.pick([1, 5]),
+      late: random.pick([0.02, 0.1, 0.3]),
+      lateMsMax: random.pick([1000, 4000]),
+    },
+    records: 30,
+    fetchRecordsMax: random.pick([1, 1, 3]),
+    restartMsMax: random.pick([100, 500, 2500]),
+    flushMsMax: random.pick([1, 10]),
+    lagMsMax: 300,
+    sessionMs: 400,
+    faults: {
+      ...any.faults,
+      crash: 0.3 + random.fraction(),
+      pause: random.pick([0, 0.5]),
+      partition: random.pick([0, 0.5]),
+      oneWay: random.pick([0.2, 1]),
+      heal: 1,
+    },
+  }
+}
+
+function drawAny(random: Random): ReplicationPlan {
   const some = (chance: number): number => (random.chance(0.6) ? random.fraction() * chance : 0)
   const brokers = random.pick([2, 3, 3, 4, 5])
   const replicationFactor = Math.min(brokers, random.pick([2, 3, 3, 3, 5]))
@@ -61,8 +106,10 @@ export function drawReplicationPlan(random: Random): ReplicationPlan {
       loss: random.chance(0.5) ? random.fraction() * 0.2 : 0,
       duplication: random.chance(0.5) ? random.fraction() * 0.2 : 0,
       delayMsMax: random.pick([1, 5, 30, 100]),
+      ...NOT_LATE,
     },
     flushMsMax: random.pick([1, 10, 60]),
+    restartMsMax: 2500,
     lagMsMax: random.pick([300, 1000, 3000]),
     sessionMs: random.pick([400, 1000]),
     fetchRecordsMax: random.pick([1, 3, 100]),

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runReplicationSeed } from './replication-harness.ts'
 
-const SEEDS = 150
+const SEEDS = 100
 
 test(`replication, ${SEEDS} seeds, breaks no invariant`, (context) => {
   const totals: Record<string, number> = {}

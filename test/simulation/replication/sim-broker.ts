@@ -236,7 +236,12 @@ export class SimBroker implements FetchSource {
     const replica = this.replicas[partition] as SimReplica
     if (leader.highWatermark === replica.highWatermark) return
     replica.highWatermark = leader.highWatermark
-    this.#checker.onWatermark(this, partition, replica)
+    this.#checker.onWatermark(this, { partition, epoch: role.leaderEpoch }, replica)
+    // Where one machine at a time loses what it had, the leader may count with that for a while.
+    if (this.#plan.mode !== 'one loss') {
+      const others = [...leader.inSyncReplicas].map((id) => this.#cluster.broker(id))
+      this.#checker.onCounted(partition, replica, others)
+    }
     while (waiting.length > 0 && (waiting[0]?.offset ?? 0) < leader.highWatermark) {
       const { offset, value } = waiting.shift() as (typeof waiting)[number]
       this.#checker.onAcknowledged(partition, offset, value)
@@ -387,12 +392,19 @@ export class SimBroker implements FetchSource {
   #apply(metadata: Metadata, epoch: number): void {
     // Nothing from before the registration counts: it did not know yet what this broker has lost.
     if (epoch !== this.#epoch || metadata.version <= (this.#metadata?.version ?? 0)) return
+    // Several changes at once have no order: between them the higher minimum holds. With the lower
+    // one too early a leader that is deposed would move its watermark, with it too late one that
+    // has lost a member.
+    const before = this.#options.minInSyncReplicas
     this.#metadata = metadata
+    const minInSyncReplicas = Math.max(before, this.#options.minInSyncReplicas)
     for (const [partition, state] of metadata.partitions.entries()) {
       if (!state.replicas.includes(this.id)) continue
-      this.#roles[partition]?.leader?.setOptions(this.#options, this.#clock.nowMs)
+      const nowMs = this.#clock.nowMs
+      this.#roles[partition]?.leader?.setOptions({ ...this.#options, minInSyncReplicas }, nowMs)
       this.replicas[partition] ??= new SimReplica()
       this.#applyPartition(partition, state)
+      this.#roles[partition]?.leader?.setOptions(this.#options, nowMs)
     }
   }
 

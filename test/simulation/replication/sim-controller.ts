@@ -6,6 +6,7 @@
 import { ErrorCode } from '../../../src/errors/error-code.ts'
 import { type AlterPartition, alterPartition } from '../../../src/metadata/alter-partition.ts'
 import {
+  brokerDraining,
   brokerLost,
   brokerRestartedUnclean,
   brokerReturned,
@@ -89,12 +90,14 @@ export class SimController {
     return { version, partitions: [...this.partitions], minInSyncReplicas, active }
   }
 
-  /** The new epoch. `previousEpoch`: in which nothing was lost; −1 when that is not known. */
+  /** The new epoch. `previousEpoch`: since when nothing was lost; −1 when that is not known. */
   register(id: number, incarnation: number, previousEpoch: number): number {
     const known = this.#registrations.get(id)
     if (known !== undefined && known.incarnation >= incarnation) return known.epoch
     const epoch = this.#brokerEpochs++
-    const isClean = known === undefined || known.epoch === previousEpoch
+    // The process may have died before it learnt its last epoch: it knows one before.
+    const isWhole = previousEpoch >= 0 && previousEpoch <= (known?.epoch ?? -1)
+    const isClean = known === undefined || isWhole
     this.#registrations.set(id, {
       epoch,
       incarnation,
@@ -129,13 +132,13 @@ export class SimController {
     this.#changeAll((partition) => brokerReturned(partition, this.context))
   }
 
-  /** The broker is about to stop: it leads nothing any more. */
+  /** The broker is about to stop: it leads only what nobody else can, until it is not heard. */
   stop(id: number, epoch: number): void {
     const known = this.#registrations.get(id)
     if (known?.epoch !== epoch) return
     known.isStopping = true
     this.version++
-    this.#changeAll((partition) => brokerLost(partition, id, this.context))
+    this.#changeAll((partition) => brokerDraining(partition, id, this.context))
   }
 
   alter(index: number, request: AlterPartition): ErrorCode {
@@ -154,7 +157,7 @@ export class SimController {
     journal(() => `min.insync.replicas is ${minInSyncReplicas}`)
     this.minInSyncReplicas = minInSyncReplicas
     this.version++
-    this.#changeAll(minInSyncReplicasChanged)
+    this.#changeAll((partition) => minInSyncReplicasChanged(partition, this.context))
   }
 
   electPreferred(index: number): void {

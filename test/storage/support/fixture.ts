@@ -141,6 +141,26 @@ export function refused(log: PartitionLog, run: Uint8Array, leaderEpoch = 0): Er
   return out.errorCode
 }
 
+function stageCopy(log: PartitionLog, run: Uint8Array): AppendResult {
+  const out = newAppendResult()
+  log.appendAsFollower({ bytes: run, offset: 0, length: run.length }, out)
+  return out
+}
+
+/** Appends as a follower and writes; the answer must be good. */
+export function follow(log: PartitionLog, run: Uint8Array): AppendResult {
+  const out = stageCopy(log, run)
+  assert.equal(out.errorCode, ErrorCode.NONE, out.errorMessage ?? '')
+  log.writeStaged()
+  return out
+}
+
+export function refusedToFollow(log: PartitionLog, run: Uint8Array): ErrorCode {
+  const out = stageCopy(log, run)
+  assert.notEqual(out.errorCode, ErrorCode.NONE)
+  return out.errorCode
+}
+
 /** Reads from `offset` to the bound, in steps of `maxBytes`; the whole batches, joined. */
 export function readAll(
   log: PartitionLog,

@@ -20,6 +20,7 @@ function message(envelope: Uint8Array, payload = new Uint8Array(0)): Uint8Array 
 }
 
 const CLIENT: readonly ClientMessage[] = [
+  { type: 'hello', followLeaders: false },
   { type: 'requestCredits', bytes: 1 << 20 },
   { type: 'produce', id: 0xffff_ffff, acks: -1, partitions: [['orders', 3, 1000]] },
   {
@@ -123,7 +124,7 @@ test('what is no message, is refused with the reason', () => {
     ['nothing in it', message(new Uint8Array(0)), /ends within/],
     ['no type', message(pack({ id: 1 })), /no message of type/],
     ['an inherited name', message(pack({ type: 'toString' })), /no message of type "toString"/],
-    ['a server message', message(pack({ type: 'hello' })), /no message of type "hello"/],
+    ['a server message', message(pack({ type: 'pong', id: 1 })), /no message of type "pong"/],
     ['a key missing', message(pack({ type: 'ping' })), /ping: id must be an integer/],
     ['a negative id', message(pack({ type: 'ping', id: -1 })), /id must be/],
     ['a fraction', message(pack({ type: 'ping', id: 0.5 })), /id must be/],

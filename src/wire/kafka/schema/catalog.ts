@@ -22,13 +22,21 @@ import * as alterConfigs from './33-alter-configs.ts'
 import * as describeLogDirs from './35-describe-log-dirs.ts'
 import * as createPartitions from './37-create-partitions.ts'
 import * as deleteGroups from './42-delete-groups.ts'
+import * as electLeaders from './43-elect-leaders.ts'
 import * as incrementalAlterConfigs from './44-incremental-alter-configs.ts'
+import * as alterPartitionReassignments from './45-alter-partition-reassignments.ts'
+import * as listPartitionReassignments from './46-list-partition-reassignments.ts'
 import * as offsetDelete from './47-offset-delete.ts'
+import * as describeQuorum from './55-describe-quorum.ts'
 import * as describeCluster from './60-describe-cluster.ts'
+import * as unregisterBroker from './64-unregister-broker.ts'
 import * as consumerGroupHeartbeat from './68-consumer-group-heartbeat.ts'
 import * as consumerGroupDescribe from './69-consumer-group-describe.ts'
 import * as listConfigResources from './74-list-config-resources.ts'
 import * as describeTopicPartitions from './75-describe-topic-partitions.ts'
+import * as addRaftVoter from './80-add-raft-voter.ts'
+import * as removeRaftVoter from './81-remove-raft-voter.ts'
+import * as cluster from './cluster.ts'
 import type { Decoded, Encodable, MessageSchema } from './definition.ts'
 
 /**
@@ -93,14 +101,34 @@ export const API_SCHEMAS = {
     response: createPartitions.createPartitionsResponse,
   },
   42: { request: deleteGroups.deleteGroupsRequest, response: deleteGroups.deleteGroupsResponse },
+  43: {
+    request: electLeaders.electLeadersRequest,
+    response: electLeaders.electLeadersResponse,
+  },
   44: {
     request: incrementalAlterConfigs.incrementalAlterConfigsRequest,
     response: incrementalAlterConfigs.incrementalAlterConfigsResponse,
   },
+  45: {
+    request: alterPartitionReassignments.alterPartitionReassignmentsRequest,
+    response: alterPartitionReassignments.alterPartitionReassignmentsResponse,
+  },
+  46: {
+    request: listPartitionReassignments.listPartitionReassignmentsRequest,
+    response: listPartitionReassignments.listPartitionReassignmentsResponse,
+  },
   47: { request: offsetDelete.offsetDeleteRequest, response: offsetDelete.offsetDeleteResponse },
+  55: {
+    request: describeQuorum.describeQuorumRequest,
+    response: describeQuorum.describeQuorumResponse,
+  },
   60: {
     request: describeCluster.describeClusterRequest,
     response: describeCluster.describeClusterResponse,
+  },
+  64: {
+    request: unregisterBroker.unregisterBrokerRequest,
+    response: unregisterBroker.unregisterBrokerResponse,
   },
   68: {
     request: consumerGroupHeartbeat.consumerGroupHeartbeatRequest,
@@ -118,16 +146,44 @@ export const API_SCHEMAS = {
     request: describeTopicPartitions.describeTopicPartitionsRequest,
     response: describeTopicPartitions.describeTopicPartitionsResponse,
   },
+  80: {
+    request: addRaftVoter.addRaftVoterRequest,
+    response: addRaftVoter.addRaftVoterResponse,
+  },
+  81: {
+    request: removeRaftVoter.removeRaftVoterRequest,
+    response: removeRaftVoter.removeRaftVoterResponse,
+  },
+} as const satisfies Readonly<Record<number, ApiSchema>>
+
+/** What brokers of a cluster say to each other; served on their own listener only. */
+export const CLUSTER_SCHEMAS = {
+  200: { request: cluster.clusterHelloRequest, response: cluster.clusterHelloResponse },
+  201: { request: cluster.clusterProveRequest, response: cluster.clusterProveResponse },
+  202: { request: cluster.raftMessagesRequest, response: cluster.raftMessagesResponse },
+  203: { request: cluster.registerBrokerRequest, response: cluster.registerBrokerResponse },
+  204: { request: cluster.brokerBeatRequest, response: cluster.brokerBeatResponse },
+  205: { request: cluster.proposeRecordsRequest, response: cluster.proposeRecordsResponse },
+  206: { request: cluster.alterPartitionsRequest, response: cluster.alterPartitionsResponse },
+  207: { request: cluster.changeVotersRequest, response: cluster.changeVotersResponse },
+  208: { request: cluster.quorumStateRequest, response: cluster.quorumStateResponse },
 } as const satisfies Readonly<Record<number, ApiSchema>>
 
 export type SupportedApiKey = keyof typeof API_SCHEMAS
+export type ClusterApiKey = keyof typeof CLUSTER_SCHEMAS
+export type AnyApiKey = SupportedApiKey | ClusterApiKey
 
-type RequestFields<K extends SupportedApiKey> = (typeof API_SCHEMAS)[K]['request']['fields']
-type ResponseFields<K extends SupportedApiKey> = (typeof API_SCHEMAS)[K]['response']['fields']
+type SchemaOf<K extends AnyApiKey> = K extends SupportedApiKey
+  ? (typeof API_SCHEMAS)[K]
+  : K extends ClusterApiKey
+    ? (typeof CLUSTER_SCHEMAS)[K]
+    : never
+type RequestFields<K extends AnyApiKey> = SchemaOf<K>['request']['fields']
+type ResponseFields<K extends AnyApiKey> = SchemaOf<K>['response']['fields']
 
 /** What decoding gives, by API key. */
-export type RequestOf<K extends SupportedApiKey> = Decoded<RequestFields<K>>
-export type ResponseOf<K extends SupportedApiKey> = Decoded<ResponseFields<K>>
+export type RequestOf<K extends AnyApiKey> = Decoded<RequestFields<K>>
+export type ResponseOf<K extends AnyApiKey> = Decoded<ResponseFields<K>>
 /** What encoding takes, by API key. */
-export type RequestInit<K extends SupportedApiKey> = Encodable<RequestFields<K>>
-export type ResponseInit<K extends SupportedApiKey> = Encodable<ResponseFields<K>>
+export type RequestInit<K extends AnyApiKey> = Encodable<RequestFields<K>>
+export type ResponseInit<K extends AnyApiKey> = Encodable<ResponseFields<K>>

@@ -14,6 +14,7 @@ function onError({ log: { message } }) {
 }
 
 const COMMIT_AGAIN_MS = 50
+const START_AGAIN_MS = 500
 
 const kafka = new kafkajs.Kafka({
   brokers: [bootstrap],
@@ -29,6 +30,10 @@ consumer.on('consumer.group_join', ({ payload }) => {
   sayAssigned(topic, payload.memberAssignment[topic] ?? [])
 })
 consumer.on('consumer.rebalancing', () => sayAssigned(topic, []))
+consumer.on('consumer.crash', ({ payload: { error, restart } }) => {
+  say({ error: `crash: ${error.name}: ${error.message}${restart ? '' : ' (for good)'}` })
+  if (!restart) startLater()
+})
 
 /**
  * Again while the coordinator loads: what has been resolved is not read again, so a commit of the
@@ -46,28 +51,42 @@ async function commit(once) {
   }
 }
 
-await consumer.connect()
-await consumer.subscribe({ topics: [topic], fromBeginning: true })
-await consumer.run({
-  autoCommit: false,
-  eachBatchAutoResolve: false,
-  eachBatch: async ({ batch, resolveOffset, commitOffsetsIfNecessary }) => {
-    const { partition, messages } = batch
-    for (const { offset, value } of messages) {
-      say({ value: String(value), partition, offset: Number(offset) })
-      resolveOffset(offset)
-    }
-    const from = Number(messages[0].offset)
-    const to = Number(messages.at(-1).offset) + 1
-    await commit(() => {
-      // Not `consumer.commitOffsets`: a member that is unknown by now would end, and not join.
-      const partitions = [{ partition, offset: String(to) }]
-      return commitOffsetsIfNecessary({ topics: [{ topic, partitions }] })
-    })
-    say({ committed: [[partition, from, to]] })
-  },
-})
+async function eachBatch({ batch, resolveOffset, commitOffsetsIfNecessary }) {
+  const { partition, messages } = batch
+  for (const { offset, value } of messages) {
+    say({ value: String(value), partition, offset: Number(offset) })
+    resolveOffset(offset)
+  }
+  const from = Number(messages[0].offset)
+  const to = Number(messages.at(-1).offset) + 1
+  await commit(() => {
+    // Not `consumer.commitOffsets`: a member that is unknown by now would end, and not join.
+    const partitions = [{ partition, offset: String(to) }]
+    return commitOffsetsIfNecessary({ topics: [{ topic, partitions }] })
+  })
+  say({ committed: [[partition, from, to]] })
+}
+
+/**
+ * Also after a crash from which it does not start again by itself: it does not when no broker
+ * answers in the moment in which it looks for its coordinator.
+ */
+async function start() {
+  await consumer.connect()
+  await consumer.subscribe({ topics: [topic], fromBeginning: true })
+  await consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch })
+}
+
+function startLater() {
+  setTimeout(() => {
+    if (!isLeaving) start().catch(startLater)
+  }, START_AGAIN_MS)
+}
+
+let isLeaving = false
+await start()
 await leaving()
+isLeaving = true
 sayAssigned(topic, [])
 await consumer.disconnect()
 process.exit(0)

@@ -1,0 +1,143 @@
+/** What a seed of a whole cluster's simulation is like: its size, its clients, what goes wrong. */
+import type { Random } from '../../../src/base/random.ts'
+import type { DiskPlan } from '../disk-plan.ts'
+import type { LossMode } from '../replication/replication-plan.ts'
+import type { NetworkPlan } from './sim-network.ts'
+
+/** Chances a simulated second. */
+export interface ClusterFaults {
+  readonly kill: number
+  readonly powerLoss: number
+  /** Of kills and losses of power: how many strike inside a call of the disk. */
+  readonly insideCall: number
+  readonly pause: number
+  readonly partition: number
+  readonly oneWay: number
+  readonly flap: number
+  readonly reset: number
+  readonly heal: number
+  readonly stop: number
+  readonly failFlushes: number
+  readonly fullDisk: number
+  readonly wipe: number
+  readonly voters: number
+  readonly clockJump: number
+  readonly reassign: number
+  readonly preferred: number
+  readonly rolling: number
+}
+
+export interface TopicPlan {
+  readonly name: string
+  readonly partitions: number
+  readonly replicationFactor: number
+  readonly configs: Readonly<Record<string, string>>
+}
+
+export interface ClusterPlan {
+  /** Brokers are 1 … nodes, the first `voters.length` of them also vote at first. */
+  readonly nodes: number
+  readonly voters: readonly number[]
+  readonly shards: number
+  /** What may be lost: see replication/replication-plan.ts. */
+  readonly mode: LossMode
+  readonly topics: readonly TopicPlan[]
+  readonly producers: number
+  readonly consumers: number
+  /** Between two batches of a producer, at the most. */
+  readonly produceMsMax: number
+  readonly seconds: number
+  readonly network: NetworkPlan
+  readonly disk: DiskPlan
+  readonly flushMsMax: number
+  readonly clockDriftMax: number
+  readonly restartMsMax: number
+  /** `name=value`, of all brokers. */
+  readonly options: readonly string[]
+  readonly faults: ClusterFaults
+}
+
+export function drawClusterPlan(random: Random): ClusterPlan {
+  const some = (chance: number): number => (random.chance(0.5) ? random.fraction() * chance : 0)
+  const nodes = random.pick([3, 3, 3, 4, 5])
+  const votersCount = nodes === 5 ? random.pick([3, 5]) : 3
+  const mode = random.pick<LossMode>(['kills', 'flushes', 'one loss'])
+  // What is in one page cache only is lost with it: that is what a minimum of one means.
+  const least = mode === 'one loss' ? 2 : 1
+  const topics = Array.from({ length: random.between(1, 3) }, (_, i): TopicPlan => {
+    const replicationFactor = random.pick([2, 3, 3, 3])
+    const minimum = Math.min(replicationFactor, random.pick([least, 2, 2]))
+    return {
+      name: `topic${i}`,
+      partitions: random.between(1, 3),
+      replicationFactor,
+      configs: {
+        'min.insync.replicas': String(minimum),
+        'segment.ms': random.pick(['500', '3000', '600000']),
+        'retention.ms': '-1',
+      },
+    }
+  })
+  const electionMs = random.pick([200, 300, 300])
+  return {
+    nodes,
+    voters: Array.from({ length: votersCount }, (_, i) => i + 1),
+    shards: random.between(1, 2),
+    mode,
+    topics,
+    producers: random.between(1, 2),
+    consumers: 1,
+    produceMsMax: random.pick([50, 200, 1000]),
+    seconds: random.between(10, 40),
+    network: {
+      loss: random.chance(0.5) ? random.fraction() * 0.1 : 0,
+      delayMsMin: 0.05,
+      delayMsMax: random.pick([0.5, 2, 10, 30]),
+      splitChance: random.pick([0, 0.1, 0.5]),
+    },
+    disk: {
+      sectorBytes: random.pick([64, 512, 4096]),
+      shortWriteChance: random.pick([0, 0, 0.02]),
+      flushDoneChance: random.pick([0.3, 0.7, 1]),
+      readLaterChance: random.pick([0, 0.5, 1]),
+      writebackChance: random.pick([0, 0, 0.1, 0.5]),
+      orderedNames: random.chance(0.5),
+      garbage: random.chance(0.2),
+    },
+    flushMsMax: random.pick([0.5, 3, 20]),
+    clockDriftMax: random.pick([0, 0.02, 0.1]),
+    restartMsMax: random.pick([500, 2500, 6000]),
+    options: [
+      `controller.quorum.election.timeout.ms=${electionMs}`,
+      `broker.session.timeout.ms=${random.pick([500, 1000])}`,
+      `broker.heartbeat.interval.ms=${random.pick([100, 200])}`,
+      `replica.lag.time.max.ms=${random.pick([300, 1000, 3000])}`,
+      `metadata.log.max.record.bytes.between.snapshots=${random.pick([500, 2000, 100_000])}`,
+      `log.flush.interval.messages=${mode === 'flushes' ? 1 : 9_000_000_000}`,
+      `log.flush.offset.checkpoint.interval.ms=${random.pick([200, 2000, 60_000])}`,
+      'offsets.topic.num.partitions=2',
+      `millrace.arena.egress.bytes=${4 * 1024 * 1024}`,
+      'auto.create.topics.enable=false',
+    ],
+    faults: {
+      kill: some(0.4),
+      powerLoss: mode === 'kills' ? 0 : some(0.4),
+      insideCall: random.pick([0, 0, 0.5]),
+      pause: some(0.4),
+      partition: some(0.4),
+      oneWay: some(0.4),
+      flap: some(0.2),
+      reset: some(1),
+      heal: 0.2 + random.fraction(),
+      stop: some(0.2),
+      failFlushes: mode === 'kills' ? 0 : some(0.15),
+      fullDisk: some(0.15),
+      wipe: some(0.15),
+      voters: some(0.3),
+      clockJump: some(0.3),
+      reassign: some(0.2),
+      preferred: some(0.2),
+      rolling: some(0.05),
+    },
+  }
+}
