@@ -8,6 +8,7 @@ import { checkpointKey, readCheckpoints, removeCleanMarks } from '../storage/che
 import { systemCode } from '../storage/file-io.ts'
 import type { Files } from '../storage/files.ts'
 import type { LogHint } from '../storage/log-types.ts'
+import { LOSS_MARK } from '../storage/loss-mark.ts'
 import { DiskReserve } from './disk-reserve.ts'
 
 /**
@@ -24,6 +25,10 @@ export interface LogDirectories {
   readonly metadataId: Uuid
   /** The last stop left nothing to recover. */
   readonly wasClosedInOrder: boolean
+  /** What was acknowledged may be missing, though the machine went on: see loss-mark.ts. */
+  readonly hasLost: boolean
+  /** The cluster has been told that. */
+  forgetLoss(): void
   /** By path, of those in `paths`; given back to a disk that is full. */
   readonly reserves: ReadonlyMap<string, DiskReserve>
   /** Directories that cannot be used, by path, with the reason. */
@@ -138,6 +143,10 @@ export function openLogDirectories(
     metadataPath,
     metadataId: metadataId as Uuid,
     wasClosedInOrder: hints.size > 0 && [...hints.values()].every(({ clean }) => clean),
+    hasLost: [...byId.values()].some((path) => files.exists(join(path, LOSS_MARK))),
+    forgetLoss: () => {
+      for (const path of byId.values()) files.remove(join(path, LOSS_MARK))
+    },
     reserves,
     fresh,
     adoptFresh: () => {

@@ -53,6 +53,11 @@ export class PartitionPlacement {
     return this.directories.get(id) ?? missingPath(id)
   }
 
+  /** The directory has failed, or was not found at start. */
+  isOffline(id: Uuid): boolean {
+    return this.#conditionOf(this.pathOf(id)) === 'offline'
+  }
+
   /**
    * The directory with the fewest partitions, for a new one: one that takes writes, else one that
    * may do so again. Throws BrokerError when all are offline.

@@ -162,7 +162,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     onEvent: (shard, event) => {
       onShardEvent({ logger: storageLogger, progress, states }, shard, event)
       if (event.kind === 'directory-failed') tellOthers(host, shard, event)
-      else if (event.kind === 'isr-proposals') member?.onShardEvent(event)
+      member?.onShardEvent(event)
     },
     onCrash: options.onCrash,
   })

@@ -18,6 +18,7 @@ import type {
   PartitionAlteredRecord,
   PartitionReassignedRecord,
   PartitionsRecord,
+  ReplicasFailedRecord,
   TopicRecord,
 } from './records.ts'
 
@@ -85,6 +86,8 @@ class RecordCheck {
         return this.#alter(record)
       case 'leader-elected':
         return this.#elect(record)
+      case 'replicas-failed':
+        return this.#fail(record)
       case 'partition-reassigned':
         return this.#reassign(record)
     }
@@ -146,13 +149,18 @@ class RecordCheck {
     readonly brokerId: number
     readonly brokerEpoch: number
   }): string | null {
-    const { brokerId, brokerEpoch } = event
-    const changed = this.#brokers.get(brokerId)
-    const epoch = changed === undefined ? this.#image.brokers.get(brokerId)?.epoch : changed
-    if (epoch !== brokerEpoch) return `broker ${brokerId} is not registered with this epoch`
+    const { brokerId } = event
+    const problem = this.#epochProblem(event)
+    if (problem !== null) return problem
     if (event.type === 'broker-unregistered') this.#brokers.set(brokerId, null)
     this.#isUnsettled = true
     return null
+  }
+
+  #epochProblem({ brokerId, brokerEpoch }: { brokerId: number; brokerEpoch: number }) {
+    const changed = this.#brokers.get(brokerId)
+    const epoch = changed === undefined ? this.#image.brokers.get(brokerId)?.epoch : changed
+    return epoch === brokerEpoch ? null : `broker ${brokerId} is not registered with this epoch`
   }
 
   // —— partitions ——
@@ -184,7 +192,11 @@ class RecordCheck {
     return null
   }
 
-  #elect({ topicId, partitions }: LeaderElectedRecord): string | null {
+  #fail(record: ReplicasFailedRecord): string | null {
+    return this.#epochProblem(record) ?? this.#elect(record)
+  }
+
+  #elect({ topicId, partitions }: LeaderElectedRecord | ReplicasFailedRecord): string | null {
     for (const partition of partitions) {
       const handle = this.#handleOf(topicId, partition)
       if (handle === null) return `partition ${partition} of topic ${topicId} is not known`

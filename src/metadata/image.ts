@@ -18,6 +18,7 @@ import {
   type PartitionContext,
   type PartitionState,
   preferredLeaderElected,
+  replicaFailed,
   replicasReassigned,
   waitingPartition,
 } from './partition-rules.ts'
@@ -143,6 +144,13 @@ export class MetadataImage {
       }
       case 'leader-elected':
         this.#electLeaders(record)
+        return
+      case 'replicas-failed':
+        for (const partition of record.partitions) {
+          this.#change(this.#handle(record.topicId, partition), (state, context) =>
+            replicaFailed(state, record.brokerId, context),
+          )
+        }
         return
       case 'partition-reassigned':
         this.#reassign(record)

@@ -123,6 +123,28 @@ export function brokerRestartedUnclean(
   return settled(partition, elect(without, context), isDeposed)
 }
 
+/** Others are known to have all that the broker's replica was to have: it can be done without. */
+export function isReplaceable(
+  { inSyncReplicas, eligibleReplicas }: PartitionState,
+  brokerId: number,
+): boolean {
+  const hasAll = [...inSyncReplicas, ...eligibleReplicas]
+  return hasAll.includes(brokerId) && hasAll.some((id) => id !== brokerId)
+}
+
+/**
+ * The broker cannot use its replica. Where nobody else is known to have all, nothing changes: what
+ * it still has is the most that there is.
+ */
+export function replicaFailed(
+  partition: PartitionState,
+  brokerId: number,
+  context: PartitionContext,
+): PartitionState {
+  if (!isReplaceable(partition, brokerId)) return partition
+  return brokerRestartedUnclean(partition, brokerId, context)
+}
+
 /**
  * `min.insync.replicas` is another one. Where enough are in sync for it, the leader moves the
  * watermark on without those that were eligible, so they are not any more. Where there are too few

@@ -194,6 +194,18 @@ const FORMATS: readonly RecordFormat<MetadataRecord>[] = [
       ruleVersion: RULE,
     }),
   },
+  {
+    id: 18,
+    type: 'replicas-failed',
+    versionMax: 0,
+    schema: recordOf('ReplicasFailedRecord', {
+      brokerId: INT32,
+      brokerEpoch: INT64,
+      topicId: UUID,
+      partitions: INT32S,
+      ruleVersion: RULE,
+    }),
+  },
 ]
 
 const CODEC = new RecordCodec<MetadataRecord>(FORMATS)

@@ -21,6 +21,7 @@ export type MetadataRecord =
   | BrokerUnregisteredRecord
   | PartitionAlteredRecord
   | LeaderElectedRecord
+  | ReplicasFailedRecord
   | PartitionReassignedRecord
   | FeaturesRecord
 
@@ -184,6 +185,19 @@ export interface LeaderElectedRecord {
   readonly topicId: Uuid
   readonly partitions: readonly number[]
   readonly kind: ElectionKind
+  readonly ruleVersion: number
+}
+
+/**
+ * Replicas that their broker cannot use: their disk has failed, or they are not what was written.
+ * They are in no ISR any more, and others lead, where others have everything.
+ */
+export interface ReplicasFailedRecord {
+  readonly type: 'replicas-failed'
+  readonly brokerId: number
+  readonly brokerEpoch: number
+  readonly topicId: Uuid
+  readonly partitions: readonly number[]
   readonly ruleVersion: number
 }
 

@@ -123,6 +123,8 @@ export interface ShardStats {
 /** What a shard says of its own accord. */
 export type ShardEvent =
   | { readonly kind: 'warning'; readonly message: string }
+  /** Its log holds what nobody wrote, or was cut because of that; at most once while it is open. */
+  | { readonly kind: 'replica-damaged'; readonly handle: number; readonly isCut: boolean }
   /** What the controller is to be asked for; each is answered with 'alter-answer'. */
   | { readonly kind: 'isr-proposals'; readonly proposals: readonly IsrProposalOf[] }
   | {

@@ -232,10 +232,17 @@ export class ReadService {
     this.#state.counters.readBytes += this.#answer.length
   }
 
-  /** The disk refused a read, or gave bytes that are no batch. */
+  /** The disk refused a read, or gave bytes that are no batch, or not the one that was written. */
   #refuse(partition: Partition, log: PartitionLog, error: BrokerError): void {
     this.#answer.errorCode = error.code
     this.#answer.length = 0
+    if (error.code === ErrorCode.CORRUPT_MESSAGE) {
+      this.#state.refuse(partition, error)
+      // Somebody else will lead who has it: "corrupt" ends consumers, this makes them look again.
+      const isReplicated = partition.replica?.isReplicated === true
+      if (isReplicated) this.#answer.errorCode = ErrorCode.KAFKA_STORAGE_ERROR
+      return
+    }
     const message = `partition ${partition.directory}: ${error.message}`
     this.#state.outbox.event({ kind: 'warning', message })
     if (log.failure !== null) this.#state.failDirectory(partition.logDirectory, error)

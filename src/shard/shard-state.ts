@@ -82,6 +82,7 @@ export class ShardState {
       if (this.#failedDirectories.has(partition.logDirectory)) return null
       const log = partition.log(this.context)
       this.open.add(partition)
+      if (log.hasLost) this.#tellDamaged(partition, true)
       return log
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error
@@ -101,9 +102,14 @@ export class ShardState {
       this.#tellShort(partition.logDirectory, systemCode(error))
     } else if (isDamage) {
       this.outbox.event({ kind: 'warning', message: `${partition.directory}: ${error.message}` })
+      this.#tellDamaged(partition, false)
     } else {
       this.failDirectory(partition.logDirectory, error)
     }
+  }
+
+  #tellDamaged({ handle }: Partition, isCut: boolean): void {
+    this.outbox.event({ kind: 'replica-damaged', handle, isCut })
   }
 
   /** A client that tries again and again must not fill the broker's log. */

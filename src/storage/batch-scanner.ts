@@ -59,6 +59,8 @@ export class BatchScanner {
   recordsCount = 0
   /** Why the walk stopped before its end, or null. */
   problem: string | null = null
+  /** The problem is that the end comes too soon, as where a process died while it appended. */
+  isTorn = false
 
   readonly #files: Files
   #file: FileId = -1
@@ -96,6 +98,7 @@ export class BatchScanner {
     this.position = from
     this.bytes = 0
     this.problem = null
+    this.isTorn = false
     this.#bufferFrom = 0
     this.#bufferTo = 0
     this.#isFirstRead = true
@@ -107,7 +110,7 @@ export class BatchScanner {
     const position = this.#next
     if (position >= this.#end || this.problem !== null) return false
     const left = this.#end - position
-    if (left < BATCH_HEADER_BYTES) return this.#stop(`${left} bytes are too few for a header`)
+    if (left < BATCH_HEADER_BYTES) return this.#tear(`${left} bytes are too few for a header`)
     const at = this.#load(position, BATCH_HEADER_BYTES)
     if (at < 0) return this.#stop('the file ends inside a header')
     const view = this.#view
@@ -120,7 +123,7 @@ export class BatchScanner {
       return this.#stop(`a batch of ${bytes} bytes`)
     }
     if (view.getInt8(at + MAGIC) !== MAGIC_V2) return this.#stop('magic is not 2')
-    if (bytes > left) return this.#stop(`a batch of ${bytes} bytes with ${left} bytes left`)
+    if (bytes > left) return this.#tear(`a batch of ${bytes} bytes with ${left} bytes left`)
     if (lastOffsetDelta < 0 || recordsCount < 0 || recordsCount > lastOffsetDelta + 1) {
       return this.#stop(`${recordsCount} records with last offset delta ${lastOffsetDelta}`)
     }
@@ -155,6 +158,11 @@ export class BatchScanner {
   content(): Uint8Array | null {
     const at = this.#load(this.position, this.bytes)
     return at < 0 ? null : this.#buffer.subarray(at, at + this.bytes)
+  }
+
+  #tear(problem: string): false {
+    this.isTorn = true
+    return this.#stop(problem)
   }
 
   #stop(problem: string): false {

@@ -59,6 +59,8 @@ export class LogCore {
   isDirectoryDirty = false
   /** The clean-shutdown mark that it was opened with says what the files do not. */
   isMarkStale = false
+  /** Opening it cut what may have been acknowledged. */
+  hasLost = false
   /** The log takes nothing any more; the first failure stands. */
   failure: Error | null = null
   readonly #replayed: ProducerBatch = newProducerBatch()

@@ -7,9 +7,11 @@ import { assert } from '../base/assert.ts'
 import { readInt64, viewOf } from '../base/bytes.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import {
+  ATTRIBUTES,
   BASE_OFFSET,
   BATCH_HEADER_BYTES,
   BATCH_LENGTH,
+  CRC,
   LAST_OFFSET_DELTA,
   LENGTH_PREFIX_BYTES,
   MAGIC,
@@ -33,6 +35,7 @@ interface Location extends ReadLocation {
   tooSmall: boolean
   isDeferrable: boolean
   layout: number
+  isSealed: boolean
 }
 
 export class LogReader {
@@ -47,6 +50,7 @@ export class LogReader {
     tooSmall: false,
     isDeferrable: false,
     layout: 0,
+    isSealed: false,
   }
   /** Offset → position pairs, overwritten round robin; an offset of −1 is empty. */
   readonly #cursors = new Float64Array(CURSORS * 2).fill(-1)
@@ -88,6 +92,7 @@ export class LogReader {
     location.tooSmall = false
     location.isDeferrable = false
     location.layout = this.#layout
+    location.isSealed = false
     const bound = this.boundOf(options.upTo)
     if (offset >= bound) return location
 
@@ -101,8 +106,8 @@ export class LogReader {
     if (available <= 0) throw core.corrupt(`offset ${offset} lies at ${position}, past its end`)
     location.endOffset = Math.min(bound, core.segments.endOffset(index, core.logEndOffset))
     location.position = position
-    const isCold =
-      segment !== core.segments.last || segment.bytes - position > core.options.pageCacheWindowBytes
+    location.isSealed = segment !== core.segments.last
+    const isCold = location.isSealed || segment.bytes - position > core.options.pageCacheWindowBytes
     if (isCold && options.mayDefer === true && maxBytes >= BATCH_HEADER_BYTES) {
       location.isDeferrable = true
       location.length = Math.min(available, maxBytes)
@@ -136,7 +141,8 @@ export class LogReader {
 
   /**
    * The range has been read to into[at…]: the length of the whole batches in it, 0 when the first
-   * one is longer than the range. Throws BrokerError.
+   * one is longer than the range. Throws BrokerError; also where a sealed segment is not what was
+   * written to it. What was appended a moment ago was checked then; old bytes have lain on a disk.
    */
   finish(location: ReadLocation, into: Uint8Array, at: number): number {
     const { length, position } = location
@@ -162,6 +168,10 @@ export class LogReader {
         throw this.#core.corrupt(`no batch with an offset from ${location.offset} at ${where}`)
       }
       if (batchBytes > length - bytes) break
+      if (location.isSealed && !this.#isIntact(into, batch, batchBytes)) {
+        const where = `position ${position + bytes} of segment ${location.segmentBaseOffset}`
+        throw this.#core.corrupt(`the CRC of the batch at ${where} does not match`)
+      }
       bytes += batchBytes
       expected = lastOffset + 1
     }
@@ -223,6 +233,12 @@ export class LogReader {
       core.highWatermarkPosition = this.positionOf(segment, bound)
     }
     return core.highWatermarkPosition
+  }
+
+  #isIntact(bytes: Uint8Array, batch: number, length: number): boolean {
+    const { engine } = this.#core.context
+    const crc = engine.crc32c(bytes, batch + ATTRIBUTES, batch + length)
+    return crc >>> 0 === this.#viewOf(bytes).getUint32(batch + CRC)
   }
 
   #batchBytesAt(file: FileId, position: number): number {

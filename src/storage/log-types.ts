@@ -180,6 +180,8 @@ export interface ReadLocation {
   readonly tooSmall: boolean
   /** Tells the log whether the position still means what it meant. */
   readonly layout: number
+  /** Nobody writes to the segment any more: what is read is compared with its checksums. */
+  readonly isSealed: boolean
 }
 
 export interface LocateOptions {

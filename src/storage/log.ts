@@ -193,6 +193,11 @@ export class PartitionLog {
     return this.#core.failure
   }
 
+  /** Opening it cut more than an append that was under way: see loss-mark.ts. */
+  get hasLost(): boolean {
+    return this.#core.hasLost
+  }
+
   get failed(): boolean {
     return this.#core.failure !== null
   }

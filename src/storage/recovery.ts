@@ -14,6 +14,7 @@ import type { Flusher } from './flusher.ts'
 import type { LogCore } from './log-core.ts'
 import { readLogState } from './log-state.ts'
 import type { LogHint } from './log-types.ts'
+import { writeLossMark } from './loss-mark.ts'
 import { RELATIVE_OFFSET_MAX, Segment } from './segment.ts'
 import {
   CLEANED_SUFFIX,
@@ -299,6 +300,7 @@ class Recovery {
           'files of the log directory to keep what lies before the damage',
       )
     }
+    this.#noteLoss(index)
     let lost = 0
     for (let i = segments.all.length - 1; i > index; i--) {
       const later = segments.all.pop() as Segment
@@ -316,6 +318,19 @@ class Recovery {
       this.#shorten(segment, walk.endPosition)
     }
     core.warn(`cut at ${where}: ${walk.problem}; ${lost} bytes that were not flushed are gone`)
+  }
+
+  /**
+   * An append that a process did not live to finish was acknowledged to nobody. Anything else can
+   * have been: pages of a failed flush that the system has dropped, or damage.
+   */
+  #noteLoss(index: number): void {
+    const core = this.#core
+    const { all } = core.segments
+    const isTorn = index === all.length - 1 && (core.scanner.isTorn || core.options.preallocate)
+    if (!core.isReplicated || isTorn) return
+    writeLossMark(core.context.files, core.directory.slice(0, core.directory.lastIndexOf('/')))
+    core.hasLost = true
   }
 
   #shorten(segment: Segment, bytes: number): void {

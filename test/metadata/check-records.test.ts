@@ -161,7 +161,7 @@ function anyOf(random: Random, image: MetadataImage): MetadataRecord {
   const known = image.brokers.get(brokerId)?.epoch ?? 1
   const brokerEpoch = random.chance(0.8) ? known : random.below(50) - 1
   const value = random.pick(['true', '1', '-5', '', 'x', null])
-  switch (random.below(12)) {
+  switch (random.below(13)) {
     case 0:
       return {
         type: 'topic',
@@ -228,6 +228,15 @@ function anyOf(random: Random, image: MetadataImage): MetadataRecord {
         ...RULE,
       }
     }
+    case 11:
+      return {
+        type: 'replicas-failed',
+        brokerId,
+        brokerEpoch,
+        topicId,
+        partitions: [partition, ...ids()].slice(0, 1 + random.below(2)),
+        ...RULE,
+      }
     default: {
       const to = random.chance(0.5) ? some() : ids()
       const replicaDirectories = (random.chance(0.9) ? to : ids()).map(DIRECTORY)

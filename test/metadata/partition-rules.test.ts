@@ -14,6 +14,7 @@ import {
   type PartitionContext,
   type PartitionState,
   preferredLeaderElected,
+  replicaFailed,
   replicasReassigned,
 } from '../../src/metadata/partition-rules.ts'
 
@@ -251,5 +252,44 @@ describe('alterPartition', () => {
       alterPartition(without, { ...request, partitionEpoch: 1, members }, context),
       ErrorCode.INELIGIBLE_REPLICA,
     )
+  })
+})
+
+describe('replicaFailed', () => {
+  test('of a leader that others can stand in for moves the leader, and forgets the replica', () => {
+    const after = replicaFailed(FRESH, 1, ALL)
+    assert.deepEqual([after.leader, after.leaderEpoch, after.inSyncReplicas], [2, 1, [2, 3]])
+    const two = inSyncReplicasAltered(FRESH, [1, 2], ALL)
+    const one = replicaFailed(two, 1, ALL)
+    assert.deepEqual([one.leader, one.inSyncReplicas, one.eligibleReplicas], [2, [2], []])
+  })
+
+  test('of a follower keeps the leader and its epoch', () => {
+    const after = replicaFailed(FRESH, 3, ALL)
+    assert.deepEqual([after.leader, after.leaderEpoch, after.inSyncReplicas], [1, 0, [1, 2]])
+  })
+
+  test('leads by one that is eligible where nobody else is in sync', () => {
+    const two = brokerLost(FRESH, 3, withActive(1, 2))
+    const one = brokerLost(two, 2, withActive(1))
+    const after = replicaFailed(one, 1, withActive(1, 2))
+    assert.deepEqual([after.leader, after.inSyncReplicas, after.eligibleReplicas], [2, [2], []])
+  })
+
+  test('has nobody lead until those that have everything are back', () => {
+    const one = brokerLost(brokerLost(FRESH, 3, withActive(1, 2)), 2, withActive(1))
+    const after = replicaFailed(one, 1, withActive(1, 3))
+    assert.deepEqual([after.leader, after.inSyncReplicas], [NO_LEADER, []])
+    const back = brokerReturned(after, withActive(1, 2, 3))
+    assert.deepEqual([back.leader, back.inSyncReplicas], [2, [2]])
+  })
+
+  test('changes nothing where nobody else is known to have everything', () => {
+    const alone = inSyncReplicasAltered({ ...FRESH, replicas: [1, 2] }, [1], {
+      ...ALL,
+      minInSyncReplicas: 1,
+    })
+    assert.equal(replicaFailed(alone, 1, ALL), alone)
+    assert.equal(replicaFailed(alone, 2, ALL), alone, 'it is out already')
   })
 })

@@ -45,7 +45,7 @@ export class RandomHistory {
 
   #next(): MetadataRecord[] {
     const random = this.#random
-    switch (random.below(12)) {
+    switch (random.below(13)) {
       case 0:
       case 1:
         return this.#newTopic()
@@ -77,6 +77,14 @@ export class RandomHistory {
         return this.#onTopic(({ id }) => [this.#config(id)])
       case 10:
         return [this.#otherConfig()]
+      case 11:
+        return this.#onPartition((handle, { id: topicId }, partition) => {
+          const brokerId = random.pick(this.image.partitions.replicas(handle))
+          const brokerEpoch = this.image.brokers.get(brokerId)?.epoch
+          if (brokerEpoch === undefined) return []
+          const failed = { brokerId, brokerEpoch, topicId, partitions: [partition], ruleVersion: 1 }
+          return [{ type: 'replicas-failed', ...failed }]
+        })
       default:
         return this.#elections()
     }

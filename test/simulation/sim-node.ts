@@ -29,6 +29,19 @@ export class FileNode {
     this.sectorBytes = sectorBytes
   }
 
+  /** What processes see is on the platter. */
+  get isClean(): boolean {
+    return this.dirty.size + this.lost.size + this.flights.length === 0
+  }
+
+  /** A bit of a clean file turns over; returns what the byte is now. */
+  flip(position: number, bit: number): number {
+    const value = (this.content[position] as number) ^ (1 << bit)
+    this.content[position] = value
+    this.durable[position] = value
+    return value
+  }
+
   write(position: number, bytes: Uint8Array): void {
     const end = position + bytes.length
     this.content = withRoom(this.content, end)

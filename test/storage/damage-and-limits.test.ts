@@ -218,6 +218,30 @@ function readSome(log: PartitionLog, offset: number): void {
 }
 
 describe('a flipped bit', () => {
+  test('in a value of a sealed segment is found when that is read, and only then', () => {
+    const bench = new Bench(SMALL)
+    const log = bench.open()
+    for (let i = 0; i < 8; i++) append(log, batch())
+    bench.flush(log)
+    const hint = log.close()
+    for (const [i, path] of logNames(bench).entries()) {
+      const content = bench.files.contentOf(path)
+      // The last byte but one is of the value of the last batch.
+      const flipped = content.slice()
+      flipped[content.length - 2]! ^= 4
+      bench.files.tamper(path, flipped)
+      const opened = bench.open({ ...hint })
+      const read = () => offsetsIn(readAll(opened, 0))
+      if (i < 2) {
+        assert.throws(read, { code: ErrorCode.CORRUPT_MESSAGE, message: /the CRC of the batch at/ })
+      } else {
+        assert.equal(read().length, 8, 'clients compare what was appended a moment ago')
+      }
+      opened.close()
+      bench.files.tamper(path, content)
+    }
+  })
+
   const data = ['.log', '.index', '.timeindex']
   const files = [
     ['00000000000000000000', data],

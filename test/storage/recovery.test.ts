@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Random } from '../../src/base/random.ts'
-import type { LogHint, PartitionLog } from '../../src/storage/log.ts'
+import { type LogHint, PartitionLog } from '../../src/storage/log.ts'
 import { rangeName } from '../../src/storage/segment-names.ts'
 import {
   append,
@@ -72,6 +72,28 @@ describe('recovery of a torn tail', () => {
         assert.equal(torn.warnings.length, 1)
       }
     }
+  })
+
+  test('an append that was under way is not lost; what else is cut may be, and is marked', () => {
+    const bench = new Bench()
+    const hint = killed(bench, 3)
+    const whole = bench.files.contentOf(bench.path(FIRST))
+    const open = (content: Uint8Array, isReplicated = true): [boolean, boolean] => {
+      const torn = new Bench()
+      torn.files = bench.files.clone()
+      torn.files.tamper(bench.path(FIRST), content)
+      const { context, options } = torn
+      const log = PartitionLog.open(context, { directory: DIRECTORY, options, hint, isReplicated })
+      torn.files.kill()
+      return [log.hasLost, torn.files.exists('/data/records-lost')]
+    }
+    const flipped = whole.slice()
+    flipped[whole.length - 1]! ^= 1
+    assert.deepEqual(open(whole), [false, false])
+    assert.deepEqual(open(whole.slice(0, -1)), [false, false])
+    assert.deepEqual(open(concat([whole, new Uint8Array(100)])), [true, true], 'pages of zeros')
+    assert.deepEqual(open(flipped), [true, true])
+    assert.deepEqual(open(flipped, false), [false, false], 'nobody else has it')
   })
 
   test('a preallocated or half-written tail of zeros is cut', () => {

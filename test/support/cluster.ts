@@ -32,6 +32,8 @@ export interface ClusterOptions extends BrokerOptions {
   readonly firstId?: number
   /** Fixed Kafka ports, in the order of the nodes. */
   readonly ports?: readonly number[]
+  /** Log directories of one node beside the one that each has; whoever made them removes them. */
+  readonly directoriesOf?: (id: number) => readonly string[]
   /** Options of one node, beside those of all. */
   readonly setOf?: (node: {
     readonly id: number
@@ -65,6 +67,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<TestCl
         'node.id': String(id),
         'controller.quorum.voters': controllers,
         ...options.set,
+        'log.dirs': [...dataDirs, ...(options.directoriesOf?.(id) ?? [])].join(),
         ...options.setOf?.({ id, port }),
       },
       environment: { MILLRACE_CLUSTER_SECRET: CLUSTER_SECRET, ...options.environment },

@@ -19,7 +19,7 @@ export interface BrokerLifecycleParts {
   readonly config: BrokerConfig
   readonly directories: readonly Uuid[]
   /** See RegisterBrokerRequest. */
-  readonly previousBrokerEpoch: number
+  readonly previousBrokerEpoch: () => number
   /** Writes down under which epoch this process is registered, durably. */
   readonly onRegistered: (brokerEpoch: number) => Promise<void>
   readonly logger: Logger
@@ -84,7 +84,7 @@ export class BrokerLifecycle {
       endpoints: at.endpoints,
       rack: config.get('broker.rack'),
       directories,
-      previousBrokerEpoch,
+      previousBrokerEpoch: previousBrokerEpoch(),
     }
     const startedMs = performance.now()
     let saidMs = startedMs

@@ -84,6 +84,8 @@ export class ClusterMember {
   readonly #removedTopics = new Set<Uuid>()
   readonly #throttles: Readonly<Record<'leader' | 'follower', ReplicationThrottle>>
   #replicas: ReplicaManager | null = null
+  /** Logs that were opened lack what may have been acknowledged. */
+  #hasLost: boolean
   #port = 0
   #isJoined = false
   #isStopped = false
@@ -105,15 +107,19 @@ export class ClusterMember {
     this.#throttles = { leader: this.#throttleOf('leader'), follower: this.#throttleOf('follower') }
     const { metadataPath, wasClosedInOrder } = directories
     if (!parts.cluster.isBroker) startWithoutBroker(metadataPath, wasClosedInOrder)
+    // What was on a disk that is not there is lost until it is back.
+    this.#hasLost = directories.hasLost || directories.offline.size > 0
+    const previous = previousBrokerEpoch(metadataPath, wasClosedInOrder)
     this.#lifecycle = new BrokerLifecycle({
       node,
       controller: this.controller,
       config,
       directories: [...directories.paths.keys()],
-      // What was on a disk that is not there is lost until it is back.
-      previousBrokerEpoch:
-        directories.offline.size > 0 ? -1 : previousBrokerEpoch(metadataPath, wasClosedInOrder),
-      onRegistered: (brokerEpoch) => writeRegistration(metadataPath, brokerEpoch),
+      previousBrokerEpoch: () => (this.#hasLost ? -1 : previous),
+      onRegistered: async (brokerEpoch) => {
+        await writeRegistration(metadataPath, brokerEpoch)
+        directories.forgetLoss()
+      },
       logger,
       onFailure,
     })
@@ -233,10 +239,18 @@ export class ClusterMember {
     await this.#parts.gate.close()
   }
 
-  onShardEvent(event: Extract<ShardEvent, { kind: 'isr-proposals' }>): void {
-    this.#replicas?.propose(event.proposals).catch((error: unknown) => {
-      this.#parts.onFailure(error)
-    })
+  onShardEvent(event: ShardEvent): void {
+    const replicas = this.#replicas
+    if (replicas === null) return
+    if (event.kind === 'replica-damaged') {
+      const isRegistered = this.brokerEpoch >= 0
+      if (!isRegistered) this.#hasLost = true
+      // What was cut before is a replica that is behind, as the registration says.
+      if (isRegistered || !event.isCut) replicas.replicaDamaged(event.handle)
+    } else if (event.kind === 'directory-failed') replicas.directoryFailed(event.logDirectory)
+    else if (event.kind === 'isr-proposals') {
+      replicas.propose(event.proposals).catch((error: unknown) => this.#parts.onFailure(error))
+    }
   }
 
   /** Options may be the controller's as well; nothing else of the metadata is done here. */
@@ -347,6 +361,8 @@ export class ClusterMember {
         }),
       onLeadership: (handles) => broker.groups.leadershipChanged(handles),
       alter: (proposals) => this.#alter(proposals),
+      change: (decide) => node.metadata.change(decide),
+      brokerEpoch: () => this.brokerEpoch,
       onFailure,
       nowMs: () => systemClock.monotonicMs(),
     })

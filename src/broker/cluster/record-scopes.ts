@@ -52,6 +52,7 @@ const SCOPES: Readonly<Record<MetadataRecord['type'], Scopes>> = {
   'broker-unregistered': BROKERS,
   'partition-altered': PARTITIONS,
   'leader-elected': PARTITIONS,
+  'replicas-failed': MOVES,
   'partition-reassigned': MOVES,
   features: { reads: ['features'], writes: ['features'] },
 }

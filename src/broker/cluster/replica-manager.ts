@@ -25,8 +25,10 @@ import type { ShardProxy } from '../../shard/shard-proxy.ts'
 import type { LogHint, LogOptions } from '../../storage/log-types.ts'
 import { EMPTY_LOG, openBatches } from '../local-partitions.ts'
 import { logOptions } from '../log-options.ts'
+import type { MetadataStore } from '../metadata-store.ts'
 import type { PartitionPlacement } from '../partition-placement.ts'
 import { replicationFactorOf } from '../replica-placer.ts'
+import { FailedReplicas } from './failed-replicas.ts'
 import type { ReplicaFetcher } from './replica-fetcher.ts'
 import { RoleRetries } from './role-retries.ts'
 
@@ -44,6 +46,9 @@ export interface ReplicaManagerParts {
   readonly onLeadership: (handles: readonly number[]) => void
   /** Asks the controller; gives a code for each of them, in their order. Never rejects. */
   readonly alter: (proposals: readonly Proposal[]) => Promise<readonly ErrorCode[]>
+  readonly change: MetadataStore['change']
+  /** Of this broker's registration. */
+  readonly brokerEpoch: () => number
   readonly onFailure: (error: unknown) => void
   readonly nowMs: () => number
 }
@@ -87,6 +92,7 @@ export class ReplicaManager {
   #leads: LeadPartition[][]
   #follows: FollowPartition[][]
   readonly #retries: RoleRetries
+  readonly #failed: FailedReplicas
   #hasBegun = false
   #isStopped = false
 
@@ -95,6 +101,7 @@ export class ReplicaManager {
     this.#leads = parts.shards.map(() => [])
     this.#follows = parts.shards.map(() => [])
     this.#retries = new RoleRetries((handles) => this.#tellAgain(handles), parts.nowMs)
+    this.#failed = new FailedReplicas({ ...parts, logger: parts.loggers('storage') })
   }
 
   /** Partitions of which this broker is a replica. */
@@ -149,6 +156,7 @@ export class ReplicaManager {
     this.#sendRoles()
     // Also without any: what was led by the process before this one is not led any more.
     this.#parts.onLeadership(led)
+    this.#failed.begin()
   }
 
   /** The image has changed. */
@@ -172,6 +180,25 @@ export class ReplicaManager {
     this.#sendRoles()
     for (const topic of configured) void this.configure(topic)
     if (led.length > 0) this.#parts.onLeadership(led)
+    this.#failed.look()
+  }
+
+  /** A log directory of this broker cannot be used any more. */
+  directoryFailed(path: string): void {
+    const { placement } = this.#parts
+    for (const [handle, { directory }] of this.#locals) {
+      if (placement.pathOf(directory) === path) this.#fail(handle, 'offline')
+    }
+    this.#failed.look()
+  }
+
+  /** The log of a replica of this broker holds what nobody wrote. */
+  replicaDamaged(handle: number): void {
+    this.#fail(handle, 'damaged')
+    // Nobody may have counted on it anyway.
+    if (this.#hasBegun && this.#look(handle)) this.#parts.onLeadership([handle])
+    this.#sendRoles()
+    this.#failed.look()
   }
 
   /** Tells the shards what holds for a topic. */
@@ -212,6 +239,7 @@ export class ReplicaManager {
   stop(): void {
     this.#isStopped = true
     this.#retries.stop()
+    this.#failed.stop()
     for (const fetcher of this.#fetchers.values()) fetcher.stop()
   }
 
@@ -303,8 +331,11 @@ export class ReplicaManager {
     }
   }
 
-  /** It was taken away and came back to another disk: what is here is of a replica that is over. */
-  #openElsewhere(handle: number): Local {
+  /**
+   * It was taken away and came back to another disk, or is damaged and others have what it had:
+   * what is here is of a replica that is over.
+   */
+  #openAnew(handle: number): Local {
     const topic = this.#parts.image.partitions.topic(handle) as Topic
     this.#remove(handle)
     this.#open([{ topic, handle, hint: null }]).catch((error: unknown) => {
@@ -318,6 +349,7 @@ export class ReplicaManager {
     if (local === undefined) return
     this.#stopFetching(local)
     this.#retries.forget(handle)
+    this.#failed.forget(handle)
     this.#locals.delete(handle)
     void this.#control(handle, { kind: 'delete', handle })
   }
@@ -335,9 +367,8 @@ export class ReplicaManager {
       this.#remove(handle)
       return wasLeader
     }
-    if (image.partitions.directoryOn(handle, nodeId) !== local.directory) {
-      local = this.#openElsewhere(handle)
-    }
+    const isElsewhere = image.partitions.directoryOn(handle, nodeId) !== local.directory
+    if (isElsewhere || this.#failed.mayStartOver(handle)) local = this.#openAnew(handle)
     const leader = image.partitions.leader(handle)
     const leaderEpoch = image.partitions.leaderEpoch(handle)
     const partitionEpoch = image.partitions.partitionEpoch(handle)
@@ -416,6 +447,12 @@ export class ReplicaManager {
 
   #refused(handle: number, errorCode: number, what: string): void {
     const isNew = this.#retries.refused(handle)
+    const local = this.#locals.get(handle)
+    // Those that were given to it after it had failed.
+    if (local !== undefined && this.#parts.placement.isOffline(local.directory)) {
+      this.#fail(handle, 'offline')
+      this.#failed.look()
+    }
     // A disk that is gone has refused all that it held, and does so again and again.
     if (isNew) this.#parts.loggers('storage').warn({ handle, error: errorCode }, what)
   }
@@ -448,12 +485,20 @@ export class ReplicaManager {
         continue
       }
       this.#retries.forget(handle)
-      if (local.leader === NO_LEADER) continue
+      if (local.leader === NO_LEADER || this.#failed.has(handle)) continue
       this.#stopFetching(local)
       local.fetchedFrom = local.leader
       const { topicId, partition, leaderEpoch } = local
       this.#fetcherOf(local.leader).add({ handle, topicId, partition, leaderEpoch }, state)
     }
+  }
+
+  /** It cannot be used; from now on it does not come back in sync either. */
+  #fail(handle: number, kind: 'damaged' | 'offline'): void {
+    const local = this.#locals.get(handle)
+    if (local === undefined || this.#isStopped) return
+    this.#stopFetching(local)
+    this.#failed.add(handle, kind)
   }
 
   #stopFetching(local: Local): void {

@@ -46,7 +46,7 @@ class Fixture {
       controller: controller as unknown as ControllerService,
       config: loadConfig(),
       directories: [DIRECTORY(1)],
-      previousBrokerEpoch: 3,
+      previousBrokerEpoch: () => 3,
       onRegistered: (brokerEpoch) => {
         this.written.push(brokerEpoch)
         return Promise.resolve()

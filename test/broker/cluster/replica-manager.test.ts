@@ -4,9 +4,10 @@ import { describe, type TestContext, test } from 'node:test'
 import { type Proposal, ReplicaManager } from '../../../src/broker/cluster/replica-manager.ts'
 import { PartitionPlacement } from '../../../src/broker/partition-placement.ts'
 import { loadConfig } from '../../../src/config/load.ts'
+import { BrokerError } from '../../../src/errors/broker-error.ts'
 import { ErrorCode } from '../../../src/errors/error-code.ts'
 import { MetadataImage } from '../../../src/metadata/image.ts'
-import type { MetadataRecord } from '../../../src/metadata/records.ts'
+import type { MetadataRecord, ReplicasFailedRecord } from '../../../src/metadata/records.ts'
 import type { ControlReply, ControlRequest } from '../../../src/shard/control.ts'
 import type { ReplicaState } from '../../../src/shard/replica-control.ts'
 import type { ShardProxy } from '../../../src/shard/shard-proxy.ts'
@@ -75,6 +76,11 @@ class Fixture {
   readonly failures: unknown[] = []
   asked: (readonly Proposal[])[] = []
   codes: readonly ErrorCode[] = []
+  readonly offline = new Set<string>()
+  /** What it has changed of the metadata. */
+  readonly changed: MetadataRecord[] = []
+  /** No controller takes a change. */
+  isLeaderless = false
   readonly manager: ReplicaManager
   #seen = 0
 
@@ -84,7 +90,7 @@ class Fixture {
       [DIRECTORY(SELF), '/disk'],
       [OTHER_DISK, '/other'],
     ])
-    const conditionOf = () => 'online' as const
+    const conditionOf = (path: string) => (this.offline.has(path) ? 'offline' : 'online')
     this.manager = new ReplicaManager({
       nodeId: SELF,
       image: this.image,
@@ -99,6 +105,14 @@ class Fixture {
         this.asked.push(proposals)
         return Promise.resolve(this.codes)
       },
+      change: async (decide) => {
+        const { records, result } = decide(this.image)
+        if (this.isLeaderless) throw new BrokerError(ErrorCode.REQUEST_TIMED_OUT, 'change')
+        this.changed.push(...records)
+        await this.apply(...records)
+        return result
+      },
+      brokerEpoch: () => this.image.brokers.get(SELF)?.epoch ?? -1,
       onFailure: (error) => this.failures.push(error),
       nowMs: () => this.nowMs,
     })
@@ -397,5 +411,84 @@ describe('ReplicaManager', () => {
     assert.deepEqual(fixture.fetched, ['stopped 2'])
     await fixture.apply(brokerEvent('broker-fenced', 2, 2))
     assert.deepEqual([fixture.told, fixture.fetched, fixture.failures], [[], [], []])
+  })
+
+  test('has others lead what is damaged here, and begins anew as their follower', async () => {
+    const fixture = new Fixture([...BROKERS, ...placed([1, 2], [2, 1], [1])])
+    await fixture.begin()
+    assert.ok(fixture.told.length > 0 && fixture.fetched.length > 0)
+    fixture.leadership.length = 0
+    fixture.manager.replicaDamaged(1)
+    await settled()
+    const failed = { type: 'replicas-failed', brokerId: 1, brokerEpoch: 1, topicId: TOPIC }
+    assert.deepEqual(fixture.changed, [{ ...failed, partitions: [0], ruleVersion: 1 }])
+    assert.deepEqual(fixture.told, ['delete 1', 'open 1 in /disk', 'follow 1 in epoch 1'])
+    assert.deepEqual(fixture.fetched, ['from 2: 0 in epoch 1 at 5'])
+    assert.deepEqual(fixture.leadership, [[1]])
+    fixture.manager.replicaDamaged(2)
+    await settled()
+    assert.deepEqual(fixture.told, ['delete 2', 'open 2 in /disk', 'follow 2 in epoch 0'])
+    assert.deepEqual(fixture.fetched, ['not from 2: 1', 'from 2: 1 in epoch 0 at 5'])
+    fixture.manager.replicaDamaged(3)
+    await settled()
+    assert.equal(fixture.changed.length, 2, 'nobody else has the third one')
+    assert.deepEqual(fixture.told, [])
+  })
+
+  test('keeps what is damaged while nobody else has everything', async () => {
+    const fixture = new Fixture([...BROKERS, ...placed([1, 2]), altered([1])])
+    fixture.image.apply({
+      ...{ type: 'config', topicId: TOPIC, name: 'min.insync.replicas', value: '1' },
+    } as MetadataRecord)
+    fixture.image.apply(altered([1]))
+    await fixture.begin()
+    assert.ok(fixture.told.length > 0)
+    fixture.manager.replicaDamaged(1)
+    await settled()
+    assert.deepEqual([fixture.changed, fixture.told], [[], []])
+    await fixture.apply(altered([1, 2]))
+    await settled()
+    assert.equal(fixture.changed.length, 1, 'somebody has caught up')
+    assert.deepEqual(fixture.told.slice(-3), ['delete 1', 'open 1 in /disk', 'follow 1 in epoch 1'])
+  })
+
+  test('has others lead what lies in a directory that failed, and touches it no more', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const elsewhere = { ...placed([1, 2], [1, 3], [2, 1])[1], replicaDirectories: [] as string[][] }
+    elsewhere.replicaDirectories = [
+      [DIRECTORY(1), DIRECTORY(2)],
+      [OTHER_DISK, DIRECTORY(3)],
+      [DIRECTORY(2), DIRECTORY(1)],
+    ]
+    const fixture = new Fixture([...BROKERS, placed()[0] as MetadataRecord, elsewhere as never])
+    await fixture.begin()
+    assert.ok(fixture.told.length > 0 && fixture.fetched.length > 0)
+    fixture.isLeaderless = true
+    fixture.offline.add('/disk')
+    fixture.manager.directoryFailed('/disk')
+    await settled()
+    assert.deepEqual(fixture.changed, [])
+    assert.deepEqual(fixture.fetched, ['not from 2: 2'])
+    fixture.isLeaderless = false
+    await fixture.pass(t, 500)
+    await settled()
+    const partitions = fixture.changed.map((one) => (one as ReplicasFailedRecord).partitions)
+    assert.deepEqual(partitions, [[0, 2]])
+    assert.ok(!fixture.told.some((told) => told.startsWith('delete')))
+    assert.deepEqual(fixture.image.partitions.state(1).leader, 2)
+    assert.deepEqual(fixture.image.partitions.state(2).leader, 1, 'on the other disk')
+    assert.deepEqual(fixture.fetched, [], 'it comes back in sync after a restart at the earliest')
+  })
+
+  test('leaves what was damaged before it was registered until it is', async () => {
+    const fixture = new Fixture([...BROKERS, ...placed([2, 1])])
+    await fixture.manager.start()
+    fixture.manager.replicaDamaged(1)
+    await settled()
+    assert.deepEqual(fixture.changed, [])
+    fixture.manager.begin()
+    await settled()
+    assert.equal(fixture.changed.length, 1)
+    assert.deepEqual(fixture.told.slice(-3), ['delete 1', 'open 1 in /disk', 'follow 1 in epoch 0'])
   })
 })

@@ -1,6 +1,7 @@
 /** What goes wrong in a simulated cluster, as its seed draws it, and how it is made good again. */
 import type { Random } from '../../../src/base/random.ts'
 import { journal } from '../journal.ts'
+import { BitFlips } from './bit-flips.ts'
 import type { ClusterOperator } from './cluster-operator.ts'
 import type { Place } from './sim-client.ts'
 import type { SimCluster } from './sim-cluster.ts'
@@ -15,6 +16,7 @@ export class ClusterFaultsDrawer {
   readonly #simulation: SimCluster
   readonly #operator: ClusterOperator
   readonly #random: Random
+  readonly flips: BitFlips
   /** The last one, in the mode in which one loses something at a time, and its process then. */
   #lost: { readonly node: SimNode; readonly brokerEpoch: number } | null = null
   isHealing = false
@@ -25,6 +27,7 @@ export class ClusterFaultsDrawer {
     this.#simulation = simulation
     this.#operator = operator
     this.#random = simulation.random.split()
+    this.flips = new BitFlips(simulation)
   }
 
   breakThings(): void {
@@ -62,6 +65,10 @@ export class ClusterFaultsDrawer {
     if (happens(faults.reset)) network.resetOne()
     if (happens(faults.heal)) network.mendAll()
     if (happens(faults.wipe) && node.isUp && this.#mayWipe(node)) this.#wipe(node)
+    if (happens(faults.bitFlip) && node.isUp && this.flips.strike(node, random)) {
+      this.#count('fault: bit flip', node)
+      this.#simulation.readAnew()
+    }
     if (happens(faults.reassign)) operator.reassign()
     if (happens(faults.preferred)) operator.electPreferred()
     if (happens(faults.voters)) operator.changeVoters()
@@ -277,10 +284,17 @@ export class ClusterFaultsDrawer {
       if (registered === undefined || registered.epoch <= last.brokerEpoch) return false
       if (last.node !== node && !last.node.isServing) return false
     }
+    const indexes = new Map(
+      this.#simulation.places.map(({ topic, partition, index }) => {
+        return [image.topicsByName.get(topic)?.handles[partition], index]
+      }),
+    )
     for (const { handles } of image.topicsById.values()) {
       for (const handle of handles) {
         const { inSyncReplicas, eligibleReplicas } = image.partitions.state(handle)
-        if (new Set([...inSyncReplicas, ...eligibleReplicas]).size < 2) return false
+        const sound = new Set([...inSyncReplicas, ...eligibleReplicas])
+        sound.delete(this.flips.victimOf(indexes.get(handle) ?? -1))
+        if (sound.size < 2) return false
       }
     }
     return true

@@ -13,6 +13,7 @@ import { Random } from '../../../src/base/random.ts'
 import { ErrorCode } from '../../../src/errors/error-code.ts'
 import type { MetadataImage } from '../../../src/metadata/image.ts'
 import { stateDigest } from '../../../src/metadata/image-digest.ts'
+import type { PartitionState } from '../../../src/metadata/partition-rules.ts'
 import type { Partition } from '../../../src/shard/partition.ts'
 import type { LeaderEpochs } from '../../../src/storage/leader-epochs.ts'
 import type { PartitionLog } from '../../../src/storage/log.ts'
@@ -37,6 +38,8 @@ const TICK_MS = 50
 /** Within which a cluster that is healed works again. */
 const LIVENESS_MS = 40_000
 const CORE_SETTLE_MS = 5000
+/** At the same time. */
+const READERS_MAX = 3
 /** Between two looks at whole logs. */
 const LOGS_MS = 1000
 
@@ -78,6 +81,9 @@ class ClusterSimulation implements SimCluster {
   readonly #faults: ClusterFaultsDrawer
   readonly #client: SimClient
   readonly #consumers: SimConsumer[] = []
+  /** Consumers that began later, and commit nothing. */
+  readonly #readers: SimConsumer[] = []
+  #work: Workload | null = null
   /** As of the last turn. */
   readonly #seen = new WeakMap<
     PartitionLog,
@@ -132,6 +138,17 @@ class ClusterSimulation implements SimCluster {
 
   node(id: number): SimNode {
     return this.nodes[id - 1] as SimNode
+  }
+
+  indexOf({ topicId, partition }: Pick<Partition, 'topicId' | 'partition'>): number | undefined {
+    return this.#indexes.get(`${topicId}/${partition}`)
+  }
+
+  stateOf(index: number): PartitionState | null {
+    const { topic, partition } = this.places[index] as Place
+    const image = this.newestImage
+    const handle = image?.topicsByName.get(topic)?.handles[partition]
+    return handle === undefined ? null : (image?.partitions.state(handle) ?? null)
   }
 
   get isHealing(): boolean {
@@ -248,6 +265,7 @@ class ClusterSimulation implements SimCluster {
       isOver: () => this.#isOver,
       nextBatchId: () => this.#nextBatch++,
     }
+    this.#work = work
     for (let i = 0; i < plan.producers; i++) {
       this.onClient(() => new SimProducer(new SimClient(this.#client.host, plan.nodes), work).run())
     }
@@ -256,6 +274,15 @@ class ClusterSimulation implements SimCluster {
       this.#consumers.push(consumer)
       this.onClient(() => consumer.run())
     }
+  }
+
+  readAnew(): SimConsumer | null {
+    const { plan } = this
+    if (this.#work === null || this.#readers.length >= READERS_MAX) return null
+    const reader = new SimConsumer(new SimClient(this.#client.host, plan.nodes), this.#work)
+    this.#readers.push(reader)
+    this.onClient(() => reader.readAll())
+    return reader
   }
 
   // —— after each event ——
@@ -317,7 +344,7 @@ class ClusterSimulation implements SimCluster {
   #lookAtPartition(node: SimNode, partition: Partition): void {
     const log = partition.openedLog
     if (log === null || partition.replica === null) return
-    const index = this.#indexes.get(`${partition.topicId}/${partition.partition}`)
+    const index = this.indexOf(partition)
     if (index === undefined) return
     const { leader } = partition.replica
     if (leader !== null) {
@@ -345,8 +372,9 @@ class ClusterSimulation implements SimCluster {
     if (!node.isUp) return
     for (const partition of node.partitions()) {
       const log = partition.openedLog
-      const index = this.#indexes.get(`${partition.topicId}/${partition.partition}`)
+      const index = this.indexOf(partition)
       if (log === null || log.failed || index === undefined) continue
+      if (this.#faults.flips.isDamaged(node, partition.directory)) continue
       const bytes = node.logBytes(partition.directory)
       const where = `partition ${index} of node ${node.id}`
       for (const stored of identify(bytes, this.checker.batches, where)) {
@@ -380,6 +408,14 @@ class ClusterSimulation implements SimCluster {
     await this.#until('all replicas of a healed cluster are in sync', () => this.#areAllInSync())
     await this.#until('all of a healed cluster is read', () =>
       this.places.every((place) => this.#isReadToEnd(place)),
+    )
+    // Old data is there as well: nobody may have asked for it for long.
+    this.#readers.length = 0
+    const last = this.readAnew() as SimConsumer
+    await this.#until('all of it is read once more', () =>
+      this.places.every(
+        (place) => last.positionOf(place) >= this.checker.committedEnd(place.index),
+      ),
     )
     for (const place of this.places) {
       const read = this.#consumers.map((consumer) => consumer.positionOf(place))

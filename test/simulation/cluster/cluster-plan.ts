@@ -20,6 +20,7 @@ export interface ClusterFaults {
   readonly failFlushes: number
   readonly fullDisk: number
   readonly wipe: number
+  readonly bitFlip: number
   readonly voters: number
   readonly clockJump: number
   readonly reassign: number
@@ -133,6 +134,7 @@ export function drawClusterPlan(random: Random): ClusterPlan {
       failFlushes: mode === 'kills' ? 0 : some(0.15),
       fullDisk: some(0.15),
       wipe: some(0.15),
+      bitFlip: some(0.6),
       voters: some(0.3),
       clockJump: some(0.3),
       reassign: some(0.2),

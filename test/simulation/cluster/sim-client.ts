@@ -256,7 +256,11 @@ export class SimConsumer {
   }
 
   async run(): Promise<void> {
-    await Promise.all([...this.#work.places.map((place) => this.#readFrom(place)), this.#commit()])
+    await Promise.all([this.readAll(), this.#commit()])
+  }
+
+  async readAll(): Promise<void> {
+    await Promise.all(this.#work.places.map((place) => this.#readFrom(place)))
   }
 
   async #readFrom(place: Place): Promise<void> {

@@ -1,6 +1,8 @@
 /** A simulated cluster, as those see it who break, mend and administer it. */
 import type { Random } from '../../../src/base/random.ts'
 import type { MetadataImage } from '../../../src/metadata/image.ts'
+import type { PartitionState } from '../../../src/metadata/partition-rules.ts'
+import type { Partition } from '../../../src/shard/partition.ts'
 import type { ClusterPlan } from './cluster-plan.ts'
 import type { Place, SimClient } from './sim-client.ts'
 import type { Network } from './sim-network.ts'
@@ -21,6 +23,12 @@ export interface SimCluster {
   /** The newest metadata that some node has; null while none has any. */
   readonly newestImage: MetadataImage | null
   node(id: number): SimNode
+  /** The number of one of `places`; undefined for partitions of the cluster itself. */
+  indexOf(partition: Pick<Partition, 'topicId' | 'partition'>): number | undefined
+  /** As the newest metadata has it. */
+  stateOf(index: number): PartitionState | null
+  /** Somebody else reads everything from the beginning. */
+  readAnew(): unknown
   /** How many replicas a partition is to have. */
   wantedReplicas(topic: string, partition: number): number
   /** Runs on the clients' machine. */

@@ -36,6 +36,8 @@ const SAID = [
   ['a snapshot of the metadata is taken', 'states: snapshots taken'],
   ['the metadata begins with its snapshot', 'states: starts from a snapshot'],
   ['is not heard: fenced', 'states: brokers fenced'],
+  ['replicas of this broker cannot be used', 'states: replicas given up'],
+  ['the CRC of the batch at', 'states: damage found by a read'],
   ['stopping with what this broker leads', 'states: stops without handing over'],
 ] as const
 

@@ -1,0 +1,160 @@
+/** Replicas whose bytes or whose disk go bad, in a cluster: others lead, nothing is lost. */
+import assert from 'node:assert/strict'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, test } from 'node:test'
+import kafkajs, { type Admin, type Kafka } from 'kafkajs'
+import type { TestBroker } from '../support/broker.ts'
+import { type TestCluster, withCluster } from '../support/cluster.ts'
+import { values } from '../support/kafka.ts'
+import { RawClient } from '../support/raw-client.ts'
+import { SmallDisk, whyNoSmallDisks } from '../support/small-disk.ts'
+
+const TOPIC = 'events'
+const PATIENCE_MS = 60_000
+const MIB = 1024 * 1024
+const QUICK = { 'group.initial.rebalance.delay.ms': '0' }
+const reason = whyNoSmallDisks()
+const skip = reason === null ? false : `SKIPPED: ${reason}`
+
+function kafkaOf(cluster: TestCluster): Kafka {
+  return new kafkajs.Kafka({
+    clientId: 'failing-replicas',
+    brokers: cluster.bootstrap.split(','),
+    logLevel: kafkajs.logLevel.NOTHING,
+    retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 60 },
+  })
+}
+
+async function until(isTrue: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const deadline = Date.now() + PATIENCE_MS
+  while (!(await isTrue())) {
+    assert.ok(Date.now() < deadline, `it takes too long: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+async function partitionsOf(admin: Admin) {
+  const { topics } = await admin.fetchTopicMetadata({ topics: [TOPIC] })
+  return topics[0]?.partitions ?? []
+}
+
+async function createTopic(
+  admin: Admin,
+  numPartitions: number,
+  configs: Readonly<Record<string, string>>,
+): Promise<void> {
+  const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }))
+  const topic = { topic: TOPIC, numPartitions, replicationFactor: 3, configEntries }
+  await admin.createTopics({ topics: [topic], waitForLeaders: true })
+}
+
+/** All values of a partition, from whoever leads it, as soon as somebody serves them. */
+async function readAll(cluster: TestCluster, admin: Admin, partition: number): Promise<string[]> {
+  let read: string[] | null = null
+  await until(async () => {
+    const { leader } = (await partitionsOf(admin)).find((one) => one.partitionId === partition)!
+    const client = await RawClient.open((cluster.brokers.get(leader) as TestBroker).port)
+    read = await values(client, { topic: TOPIC, partition }).catch(() => null)
+    client.close()
+    return read !== null
+  }, `partition ${partition} is read`)
+  return read as unknown as string[]
+}
+
+/** The log of the only partition, whole. */
+function logOf({ dataDir }: TestBroker, directory: string): string {
+  const names = readdirSync(join(dataDir, directory)).filter((name) => name.endsWith('.log'))
+  return names
+    .sort()
+    .map((name) => readFileSync(join(dataDir, directory, name), 'latin1'))
+    .join('')
+}
+
+describe('a replica', () => {
+  test('in which a bit turns over is never served, and is made anew from the others', () =>
+    withCluster({ set: QUICK }, async (cluster) => {
+      const kafka = kafkaOf(cluster)
+      const admin = kafka.admin()
+      await admin.connect()
+      await createTopic(admin, 1, { 'internal.segment.bytes': '4096' })
+      const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
+      await producer.connect()
+      const sent = Array.from({ length: 60 }, (_, i) => `event ${i} ${'.'.repeat(400)}`)
+      for (const value of sent) await producer.send({ topic: TOPIC, messages: [{ value }] })
+      await producer.disconnect()
+      await until(async () => (await partitionsOf(admin))[0]?.isr.length === 3, 'all are in sync')
+      const leader = (await partitionsOf(admin))[0]?.leader as number
+      const broker = cluster.brokers.get(leader) as TestBroker
+      const directory = readdirSync(broker.dataDir).find((name) => /^[0-9a-f]{32}-0$/.test(name))
+      assert.ok(directory !== undefined)
+      const path = join(broker.dataDir, directory, '00000000000000000000.log')
+      const content = readFileSync(path)
+      const at = content.indexOf('event 3')
+      assert.ok(at > 0 && content.length < 4096)
+      content[at] = (content[at] as number) ^ 1
+      writeFileSync(path, content, { flag: 'r+' })
+
+      assert.deepEqual(await readAll(cluster, admin, 0), sent)
+      assert.match(broker.output(), /the CRC of the batch at position \d+ of segment 0 does not/)
+      await until(async () => {
+        const [partition] = await partitionsOf(admin)
+        return partition?.isr.length === 3 && partition.leader !== leader
+      }, 'another one leads, and all are in sync again')
+      const logs = [...cluster.brokers.values()].map((one) => logOf(one, directory))
+      assert.equal(logs[0]?.length, logs[1]?.length)
+      assert.ok(logs.every((log) => log === logs[0] && log.includes('event 3')))
+      await admin.disconnect()
+    }))
+
+  test('on a disk that fails is led by others from then on', { skip }, async () => {
+    // Its device has less room than it says: fsync fails.
+    const disk = SmallDisk.lying(64 * MIB, 12 * MIB)
+    const data = join(disk.path, 'data')
+    const directoriesOf = (id: number): string[] => (id === 2 ? [data] : [])
+    try {
+      await withCluster({ set: QUICK, directoriesOf }, async (cluster) => {
+        const kafka = kafkaOf(cluster)
+        const admin = kafka.admin()
+        await admin.connect()
+        await createTopic(admin, 6, { 'flush.messages': '1' })
+        const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
+        await producer.connect()
+        // A directory comes with the first event.
+        const first = [0, 1, 2, 3, 4, 5].map((partition) => ({ partition, value: 'first' }))
+        await producer.send({ topic: TOPIC, messages: first })
+        await until(
+          async () => (await partitionsOf(admin)).every(({ isr }) => isr.length === 3),
+          'all are in sync',
+        )
+        const broker = cluster.brokers.get(2) as TestBroker
+        const onDisk = readdirSync(data)
+          .filter((name) => /^[0-9a-f]{32}-\d+$/.test(name))
+          .map((name) => Number(name.split('-')[1]))
+        const led = (await partitionsOf(admin)).filter(({ leader }) => leader === 2)
+        const bad = led.find(({ partitionId }) => onDisk.includes(partitionId))
+        assert.ok(bad !== undefined, `of ${onDisk} none is led by node 2`)
+        const { partitionId: partition } = bad
+        const value = Buffer.alloc(900_000, 'v')
+        for (let i = 0; i < 24; i++) {
+          await producer.send({ topic: TOPIC, messages: [{ partition, value }] })
+        }
+        assert.match(broker.output(), /a log directory is offline until the broker is restarted/)
+        await until(async () => {
+          const found = await partitionsOf(admin)
+          return found.every(({ partitionId, leader, isr }) => {
+            const isOut = leader !== 2 && !isr.includes(2)
+            return leader >= 0 && isOut === onDisk.includes(partitionId)
+          })
+        }, 'others lead what is on the disk, and nothing else')
+        await producer.send({ topic: TOPIC, messages: [{ partition, value: 'last' }] })
+        await producer.disconnect()
+        const lengths = (await readAll(cluster, admin, partition)).map((one) => one.length)
+        assert.deepEqual(lengths, [5, ...Array(24).fill(900_000), 4])
+        await admin.disconnect()
+      })
+    } finally {
+      disk.remove()
+    }
+  })
+})
