@@ -77,6 +77,8 @@ export class ControlHandler {
     for (let i = 0; i < limit; i++) {
       const partition = recovery.queue.pop()
       if (partition === undefined) break
+      // Deleted while it waited.
+      if (this.#shard.partitions.get(partition.handle) !== partition) continue
       const { counters } = this.#shard
       counters.recoveredBytes += this.#recover(partition)
       if (++counters.recoveredPartitions % PROGRESS_STEP === 0) this.#reportProgress()

@@ -51,6 +51,24 @@ describe('a shard', () => {
     assert.equal(shard.ingress.bytesInUse, 0, 'every extent came back')
   })
 
+  test('recovers nothing that was used and deleted while it waited', async () => {
+    const shard = new ShardFixture()
+    const directory = `${LOG_DIRECTORY}/topic-0`
+    const open = {
+      ...{ handle: 0, topicId: 'T', partition: 0, logDirectory: LOG_DIRECTORY, directory },
+      ...{ hint: null, leaderEpoch: 0 },
+    }
+    const options = DEFAULT_LOG_OPTIONS
+    const replies = [
+      shard.proxy.control({ kind: 'open', recover: true, options, partitions: [open] }),
+      shard.proxy.control({ kind: 'offsets', handle: 0 }),
+      shard.proxy.control({ kind: 'delete', handle: 0 }),
+    ]
+    shard.settle()
+    const kinds = (await Promise.all(replies)).map(({ kind }) => kind)
+    assert.deepEqual(kinds, ['ok', 'offsets', 'ok'])
+  })
+
   test('answers an unknown partition, and goes on', async () => {
     const shard = new ShardFixture()
     await shard.open(1)

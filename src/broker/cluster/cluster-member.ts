@@ -219,6 +219,7 @@ export class ClusterMember {
     this.#removeLeftovers()
     this.replicas.begin()
     this.#isJoined = true
+    await this.replicas.whenSound()
     await this.#lifecycle.serve()
   }
 

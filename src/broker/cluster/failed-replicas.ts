@@ -39,6 +39,8 @@ export class FailedReplicas {
   #isStopped = false
   #isReporting = false
   #timer: NodeJS.Timeout | null = null
+  /** Whoever waits until there is nothing to tell. */
+  #waiting: (() => void)[] = []
 
   constructor(parts: FailedReplicasParts) {
     this.#parts = parts
@@ -73,10 +75,21 @@ export class FailedReplicas {
     return leader !== nodeId && hasAll.length > 0 && !hasAll.includes(nodeId)
   }
 
+  /** Resolves once the metadata says all that it can be told, or this broker stops. */
+  whenTold(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+      this.look()
+    })
+  }
+
   /** Tells the metadata what it does not say yet. */
   look(): void {
     if (!this.#hasBegun || this.#isStopped || this.#isReporting) return
-    if (this.#failed.size === 0 || this.#records().length === 0) return
+    if (this.#failed.size === 0 || this.#records().length === 0) {
+      for (const resolve of this.#waiting.splice(0)) resolve()
+      return
+    }
     this.#isReporting = true
     this.#report().then(
       () => {
@@ -93,6 +106,7 @@ export class FailedReplicas {
 
   stop(): void {
     this.#isStopped = true
+    for (const resolve of this.#waiting.splice(0)) resolve()
     if (this.#timer !== null) clearTimeout(this.#timer)
   }
 

@@ -93,6 +93,8 @@ export class ReplicaManager {
   #follows: FollowPartition[][]
   readonly #retries: RoleRetries
   readonly #failed: FailedReplicas
+  /** Partitions that came with the metadata and are being opened. */
+  readonly #opening = new Set<Promise<void>>()
   #hasBegun = false
   #isStopped = false
 
@@ -181,6 +183,15 @@ export class ReplicaManager {
     for (const topic of configured) void this.configure(topic)
     if (led.length > 0) this.#parts.onLeadership(led)
     this.#failed.look()
+  }
+
+  /**
+   * Resolves once every log has been looked at that this broker is known to have, and the metadata
+   * says which of them cannot be counted on: only then may it lead.
+   */
+  async whenSound(): Promise<void> {
+    while (this.#opening.size > 0) await Promise.all(this.#opening)
+    await this.#failed.whenTold()
   }
 
   /** A log directory of this broker cannot be used any more. */
@@ -272,8 +283,13 @@ export class ReplicaManager {
       const hint = isNew ? EMPTY_LOG : hintFor(topic.id, image.partitions.partitionNumber(handle))
       rows.push({ topic, handle, hint })
     }
-    if (rows.length === 0) return
-    this.#open(rows).catch((error: unknown) => this.#parts.onFailure(error))
+    if (rows.length > 0) this.#openBesides(rows)
+  }
+
+  #openBesides(rows: readonly { topic: Topic; handle: number; hint: LogHint | null }[]): void {
+    const opening = this.#open(rows).catch((error: unknown) => this.#parts.onFailure(error))
+    this.#opening.add(opening)
+    void opening.then(() => this.#opening.delete(opening))
   }
 
   async #open(
@@ -338,9 +354,7 @@ export class ReplicaManager {
   #openAnew(handle: number): Local {
     const topic = this.#parts.image.partitions.topic(handle) as Topic
     this.#remove(handle)
-    this.#open([{ topic, handle, hint: null }]).catch((error: unknown) => {
-      this.#parts.onFailure(error)
-    })
+    this.#openBesides([{ topic, handle, hint: null }])
     return this.#locals.get(handle) as Local
   }
 

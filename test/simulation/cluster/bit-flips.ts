@@ -1,7 +1,8 @@
 /**
  * Bits that turn over on a disk, in segments that nobody writes to any more. Of each partition they
- * strike the replica of one node only, and never the last one that is known to have everything: so
- * there is always a sound one, and the cluster must serve that.
+ * strike the replica of one node only, where another one is known to have everything, and where
+ * nothing is acknowledged that only one has: so there is always a sound one, and the cluster must
+ * serve that.
  */
 import type { Random } from '../../../src/base/random.ts'
 import { journal } from '../journal.ts'
@@ -48,6 +49,10 @@ export class BitFlips {
     return true
   }
 
+  get hasStruck(): boolean {
+    return this.#victims.size > 0
+  }
+
   /** Whose replica of the partition may not be counted on; −1: nobody's. */
   victimOf(index: number): number {
     return this.#victims.get(index) ?? -1
@@ -66,7 +71,7 @@ export class BitFlips {
     const victim = this.victimOf(index)
     if (victim >= 0 && victim !== nodeId) return false
     const state = this.#simulation.stateOf(index)
-    if (state === null) return false
+    if (state === null || this.#simulation.minimumOf(index) < 2) return false
     return [...state.inSyncReplicas, ...state.eligibleReplicas].some((id) => id !== nodeId)
   }
 

@@ -17,8 +17,8 @@ export class ClusterFaultsDrawer {
   readonly #operator: ClusterOperator
   readonly #random: Random
   readonly flips: BitFlips
-  /** The last one, in the mode in which one loses something at a time, and its process then. */
-  #lost: { readonly node: SimNode; readonly brokerEpoch: number } | null = null
+  /** Those that have lost something and may not be back yet, and under which epoch they were. */
+  readonly #lost = new Map<SimNode, number>()
   isHealing = false
   /** They stay broken. */
   readonly #out = new Set<SimNode>()
@@ -65,10 +65,7 @@ export class ClusterFaultsDrawer {
     if (happens(faults.reset)) network.resetOne()
     if (happens(faults.heal)) network.mendAll()
     if (happens(faults.wipe) && node.isUp && this.#mayWipe(node)) this.#wipe(node)
-    if (happens(faults.bitFlip) && node.isUp && this.flips.strike(node, random)) {
-      this.#count('fault: bit flip', node)
-      this.#simulation.readAnew()
-    }
+    if (happens(faults.bitFlip) && node.isUp && this.#haveOthersAll(node)) this.#flipBit(node)
     if (happens(faults.reassign)) operator.reassign()
     if (happens(faults.preferred)) operator.electPreferred()
     if (happens(faults.voters)) operator.changeVoters()
@@ -209,6 +206,12 @@ export class ClusterFaultsDrawer {
     })
   }
 
+  #flipBit(node: SimNode): void {
+    if (!this.flips.strike(node, this.#random)) return
+    this.#count('fault: bit flip', node)
+    this.#simulation.readAnew()
+  }
+
   #partition(): void {
     const { network, nodes } = this.#simulation
     this.#simulation.world.count('fault: partition')
@@ -253,12 +256,13 @@ export class ClusterFaultsDrawer {
 
   /**
    * In the mode of one loss the promise is for one machine at a time: the one before has come back
-   * and is counted anew, and of every partition two brokers are known to have everything.
+   * and is counted anew, and of every partition two brokers are known to have everything. So it is
+   * in any mode once a bit has turned over: what one disk has lost is on the others.
    */
   #mayLose(node: SimNode): boolean {
     const { mode } = this.#simulation.plan
     if (mode === 'kills') return false
-    if (mode === 'flushes') return true
+    if (mode === 'flushes' && !this.flips.hasStruck) return true
     return this.#haveOthersAll(node)
   }
 
@@ -278,11 +282,11 @@ export class ClusterFaultsDrawer {
   #haveOthersAll(node: SimNode): boolean {
     const image = this.#simulation.newestImage
     if (image === null) return false
-    const last = this.#lost
-    if (last !== null) {
-      const registered = image.brokers.get(last.node.id)
-      if (registered === undefined || registered.epoch <= last.brokerEpoch) return false
-      if (last.node !== node && !last.node.isServing) return false
+    for (const [lost, brokerEpoch] of this.#lost) {
+      const registered = image.brokers.get(lost.id)
+      if (registered === undefined || registered.epoch <= brokerEpoch) return false
+      if (lost !== node && !lost.isServing) return false
+      this.#lost.delete(lost)
     }
     const indexes = new Map(
       this.#simulation.places.map(({ topic, partition, index }) => {
@@ -302,7 +306,7 @@ export class ClusterFaultsDrawer {
 
   #noteLoss(node: SimNode): void {
     const registered = this.#simulation.newestImage?.brokers.get(node.id)
-    this.#lost = { node, brokerEpoch: registered?.epoch ?? -1 }
+    this.#lost.set(node, registered?.epoch ?? -1)
   }
 
   #healDisk(node: SimNode): void {

@@ -145,10 +145,18 @@ class ClusterSimulation implements SimCluster {
   }
 
   stateOf(index: number): PartitionState | null {
+    const handle = this.#handleOf(index)
+    return handle === undefined ? null : (this.newestImage?.partitions.state(handle) ?? null)
+  }
+
+  minimumOf(index: number): number {
+    const handle = this.#handleOf(index)
+    return handle === undefined ? 0 : (this.newestImage?.minInSyncReplicas(handle) ?? 0)
+  }
+
+  #handleOf(index: number): number | undefined {
     const { topic, partition } = this.places[index] as Place
-    const image = this.newestImage
-    const handle = image?.topicsByName.get(topic)?.handles[partition]
-    return handle === undefined ? null : (image?.partitions.state(handle) ?? null)
+    return this.newestImage?.topicsByName.get(topic)?.handles[partition]
   }
 
   get isHealing(): boolean {

@@ -27,6 +27,8 @@ export interface SimCluster {
   indexOf(partition: Pick<Partition, 'topicId' | 'partition'>): number | undefined
   /** As the newest metadata has it. */
   stateOf(index: number): PartitionState | null
+  /** Its `min.insync.replicas`. */
+  minimumOf(index: number): number
   /** Somebody else reads everything from the beginning. */
   readAnew(): unknown
   /** How many replicas a partition is to have. */
