@@ -205,12 +205,21 @@ export class AppendJob implements AppendSink, Expiring {
     if ((state & ANSWERED) !== 0) return // It came too late.
     this.#states[index] = state | ANSWERED
     const result = this.results[index] as AppendedBatch
-    result.errorCode = outcome.errorCode
+    result.errorCode = this.#codeOf(outcome)
     result.baseOffset = outcome.baseOffset
     result.appendTimeMs = outcome.appendTimeMs
     result.logStartOffset = outcome.logStartOffset
     result.recordErrors = recordErrors
     this.#settle()
+  }
+
+  /**
+   * A gap in a producer's sequences ends many clients for good. One that has written elsewhere since
+   * has a gap with a leader that is none any more and does not know it yet.
+   */
+  #codeOf({ errorCode }: AppendOutcome): number {
+    const isGap = errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER
+    return isGap && this.#broker.mayBeDeposed() ? ErrorCode.NOT_LEADER_OR_FOLLOWER : errorCode
   }
 
   #settle(): void {

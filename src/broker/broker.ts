@@ -101,6 +101,8 @@ export class Broker {
   clusterAdmin: ClusterAdmin | null = null
   /** The broker that clients take for the controller: any will do, each passes things on. */
   controllerId: () => number = () => this.nodeId
+  /** Somebody else may lead by now what this broker leads as far as it knows. */
+  mayBeDeposed: () => boolean = () => false
   /** By listener name; filled when the listeners are bound (port 0 becomes a real one). */
   readonly endpoints = new Map<string, AdvertisedEndpoint>()
 

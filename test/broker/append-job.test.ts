@@ -60,6 +60,18 @@ describe('AppendJob', () => {
     assert.equal(cluster.broker.appendDeadlines.count, 0)
   })
 
+  test('a gap in sequences, is told by a leader that is sure to lead, and by no other', () => {
+    const cluster = new FakeCluster(REPLICATED)
+    const gap = { errorCode: ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER }
+    const { codes } = started(cluster, [0])
+    cluster.shard.appended(gap)
+    assert.deepEqual(codes(), [ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER])
+    cluster.broker.mayBeDeposed = () => true
+    const unsure = started(cluster, [0])
+    cluster.shard.appended(gap)
+    assert.deepEqual(unsure.codes(), [ErrorCode.NOT_LEADER_OR_FOLLOWER])
+  })
+
   test('a partition of one replica, waits for its shard however long', () => {
     const cluster = new FakeCluster(REPLICATED)
     const { state } = started(cluster, [1], { acks: -1, timeoutMs: 10 })

@@ -59,6 +59,8 @@ export class BrokerLifecycle {
   #isStopped = false
   /** When the controller last answered a heartbeat. */
   #heardMs = Number.NEGATIVE_INFINITY
+  /** What it said. */
+  #isFenced = true
   #onUnfenced: (() => void) | null = null
   #onMayShutDown: (() => void) | null = null
   /** Asks again before it is time: while this broker stops, or nobody has answered. */
@@ -116,6 +118,15 @@ export class BrokerLifecycle {
       await node.metadata.whenApplied(node.metadata.appliedOffset + 1)
     }
     await this.#parts.onRegistered(this.#brokerEpoch)
+  }
+
+  /**
+   * This broker is fenced, or may have been since it heard the controller last: others may lead by
+   * now, and it is told of that later.
+   */
+  get mayBeDeposed(): boolean {
+    const sessionMs = this.#parts.config.get('broker.session.timeout.ms')
+    return this.#isFenced || performance.now() - this.#heardMs >= sessionMs
   }
 
   /** From here on the controller hears of this broker; resolves once it may lead. */
@@ -234,6 +245,7 @@ export class BrokerLifecycle {
       return
     }
     this.#heardMs = performance.now()
+    this.#isFenced = isFenced
     if (!isFenced) {
       this.#onUnfenced?.()
       this.#onUnfenced = null

@@ -200,10 +200,14 @@ describe('BrokerLifecycle, serving', () => {
       isServing = true
     })
     await fixture.answerBeat({ isFenced: true })
-    assert.equal(isServing, false)
+    assert.deepEqual([isServing, fixture.lifecycle.mayBeDeposed], [false, true])
     await fixture.pass(2000)
     const { brokerEpoch, wantsShutdown } = await fixture.answerBeat()
     assert.deepEqual([brokerEpoch, wantsShutdown, isServing], [EPOCH, false, true])
+    assert.equal(fixture.lifecycle.mayBeDeposed, false)
+    await fixture.pass(2000)
+    await fixture.answerBeat({ isFenced: true })
+    assert.equal(fixture.lifecycle.mayBeDeposed, true)
   })
 
   test('has few heartbeats open with a leader that does not answer, and goes on with the next', async (t) => {
