@@ -2,7 +2,6 @@
 import type { Random } from '../../../src/base/random.ts'
 import type { DiskPlan } from '../disk-plan.ts'
 import type { LossMode } from '../replication/replication-plan.ts'
-import type { EndurancePlan } from './endurance-plan.ts'
 import type { NetworkPlan } from './sim-network.ts'
 
 /** Chances a simulated second. */
@@ -43,6 +42,20 @@ export interface ClientsPlan {
   readonly commitMs: number
   /** Now and then a producer is silent for so long, at the most. */
   readonly restMsMax: number
+}
+
+/** Of a long life, see endurance.ts. */
+export interface EndurancePlan {
+  readonly lifeMs: number
+  /** 0: nothing breaks. */
+  readonly stormsPerHour: number
+  readonly segmentMs: number
+  readonly retentionMs: number
+  /** Groups that commit once and come back hours later. */
+  readonly visitors: number
+  readonly offsetsRetentionMs: number
+  /** A calm cluster is left alone for so long before it is held to be at rest. */
+  readonly restMs: number
 }
 
 export interface ClusterPlan {

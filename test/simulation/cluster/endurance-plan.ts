@@ -5,20 +5,7 @@
  */
 import type { Random } from '../../../src/base/random.ts'
 import type { LossMode } from '../replication/replication-plan.ts'
-import type { ClusterFaults, ClusterPlan, TopicPlan } from './cluster-plan.ts'
-
-export interface EndurancePlan {
-  readonly lifeMs: number
-  /** 0: nothing breaks. */
-  readonly stormsPerHour: number
-  readonly segmentMs: number
-  readonly retentionMs: number
-  /** Groups that commit once and come back hours later. */
-  readonly visitors: number
-  readonly offsetsRetentionMs: number
-  /** A calm cluster is left alone for so long before it is held to be at rest. */
-  readonly restMs: number
-}
+import type { ClusterFaults, ClusterPlan, EndurancePlan, TopicPlan } from './cluster-plan.ts'
 
 /** Timings that belong together: of the quorum, of brokers' sessions, of fetches. */
 interface Pace {

@@ -1,6 +1,6 @@
 /**
- * What a node holds while its cluster is at rest: it may not grow with the hours. Compared with what
- * the same process held when it was first looked at.
+ * What a node holds while its cluster is at rest: it may not grow with the hours. Compared with
+ * what the same process held when it was first looked at.
  */
 import { require_ } from '../violation.ts'
 import { SimTimer } from './platform.ts'
