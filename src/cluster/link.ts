@@ -239,8 +239,11 @@ export class Link {
   /** For as long as an answer is owed: a link that is at rest costs nothing. */
   #watchForSilence(): void {
     if (this.#watch !== null) return
-    // Where this process was late, an answer that has arrived meanwhile is looked at first.
-    this.#watch = setInterval(() => setImmediate(() => this.#lookForSilence()), WATCH_MS)
+    this.#watch = setInterval(() => {
+      // Where this process was late, an answer that has arrived meanwhile is looked at first.
+      if (this.#waiting.length > 0) setImmediate(() => this.#lookForSilence())
+      else this.#endWatch()
+    }, WATCH_MS)
     this.#watch.unref()
   }
 
@@ -251,10 +254,7 @@ export class Link {
 
   #lookForSilence(): void {
     const oldest = this.#waiting[0]
-    if (oldest === undefined) {
-      this.#endWatch()
-      return
-    }
+    if (oldest === undefined) return
     if (performance.now() - oldest.sinceMs < this.#parts.silenceMsMax) return
     this.#drop(`it does not answer ${apiName(oldest.apiKey)}`)
   }

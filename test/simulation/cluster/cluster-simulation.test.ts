@@ -47,7 +47,7 @@ const STATES_OF_A_LIFE = [
 ]
 
 test('a cluster that lives for long, one short life, twice', async () => {
-  const args = ['--focus', 'short', '--from', '1', '--seeds', '1', '--twice']
+  const args = ['--focus', 'short', '--from', '14', '--seeds', '1', '--twice']
   const { failures, totals } = await run(args, 'endurance')
   assert.deepEqual(failures, [])
   for (const what of STATES_OF_A_LIFE) assert((totals[what] ?? 0) > 0, `not reached: ${what}`)

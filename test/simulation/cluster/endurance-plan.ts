@@ -25,7 +25,7 @@ const PACES: readonly Pace[] = [
   { electionMs: 5000, sessionMs: 18_000, beatMs: 4000, fetchWaitMs: 5000, lagMs: 60_000 },
 ]
 /** How often a seed has which: a quick pace takes far more events for each hour. */
-const PACE_CHOICE = [0, 1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4]
+const PACE_CHOICE = [0, 1, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4]
 const HOURS_OF_QUICK = 3
 
 const MINUTE_MS = 60_000
@@ -90,7 +90,7 @@ export function drawEndurancePlan(random: Random, focus: string | null): Cluster
       commitMs: isShort ? 5000 : random.pick([10_000, 60_000]),
       restMsMax: isShort ? 0 : 6 * HOUR_MS,
     },
-    parkMsMax: random.pick([50, 1000, 1000, 1000]),
+    parkMsMax: random.pick([50, 1000, 1000, 1000, 1000, 1000, 1000, 1000]),
     livenessMs: 5 * MINUTE_MS,
     settleMs: 3 * pace.sessionMs,
     logsMs: MINUTE_MS,
@@ -110,7 +110,7 @@ function drawLife(random: Random, focus: string | null, isQuick: boolean): Endur
   }
   if (focus === 'short') {
     // In which much happens.
-    const lifeMs = 20 * MINUTE_MS
+    const lifeMs = 10 * MINUTE_MS
     return { ...life, lifeMs, stormsPerHour: 20, segmentMs: 3 * MINUTE_MS, restMs: MINUTE_MS }
   }
   const lifeMs = (isQuick ? HOURS_OF_QUICK : random.between(6, 24)) * HOUR_MS
