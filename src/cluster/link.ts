@@ -216,9 +216,6 @@ export class Link {
   #becomeUp(): void {
     this.#isUp = true
     this.#retryMs = RETRY_MS_MIN
-    // Where this process was late, an answer that has arrived meanwhile is looked at first.
-    this.#watch = setInterval(() => setImmediate(() => this.#lookForSilence()), WATCH_MS)
-    this.#watch.unref()
     for (const wake of this.#opening.splice(0)) wake()
   }
 
@@ -239,6 +236,22 @@ export class Link {
     })
   }
 
+  /** For as long as an answer is owed: a link that is at rest costs nothing. */
+  #watchForSilence(): void {
+    if (this.#watch !== null) return
+    this.#watch = setInterval(() => {
+      // Where this process was late, an answer that has arrived meanwhile is looked at first.
+      if (this.#waiting.length > 0) setImmediate(() => this.#lookForSilence())
+      else this.#endWatch()
+    }, WATCH_MS)
+    this.#watch.unref()
+  }
+
+  #endWatch(): void {
+    if (this.#watch !== null) clearInterval(this.#watch)
+    this.#watch = null
+  }
+
   #lookForSilence(): void {
     const oldest = this.#waiting[0]
     if (oldest === undefined) return
@@ -252,8 +265,7 @@ export class Link {
     this.#socket = null
     const wasUp = this.#isUp
     this.#isUp = false
-    if (this.#watch !== null) clearInterval(this.#watch)
-    this.#watch = null
+    this.#endWatch()
     this.#chunks = []
     this.#bytes = 0
     socket.destroy()
@@ -303,6 +315,7 @@ export class Link {
     this.#correlationId = (correlationId + 1) & 0x7fff_ffff
     const sinceMs = performance.now()
     this.#waiting.push({ apiKey, correlationId, sinceMs, resolve, reject })
+    if (this.#isUp) this.#watchForSilence()
     socket.cork()
     for (const chunk of encodeRequest(apiKey, 0, { correlationId, clientId: null }, body)) {
       socket.write(chunk)

@@ -165,6 +165,16 @@ describe('Link', () => {
     assert.equal(fixture.peer.connections.length, 2)
   })
 
+  test('notices silence as well after a time in which it owed nothing', async (t) => {
+    const fixture = await Fixture.open(t, { silenceMsMax: 50 })
+    await fixture.beat()
+    // Longer than it takes to look again: nobody looks any more.
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    fixture.peer.onRequest = () => undefined
+    await assert.rejects(fixture.beat(), unreached)
+    assert.equal(fixture.lost, 1)
+  })
+
   test('tells all who wait when the connection breaks, and makes another', async (t) => {
     const fixture = await Fixture.open(t)
     const asked: Received[] = []

@@ -3,6 +3,8 @@ interface TimedEvent {
   readonly atMs: number
   readonly sequence: number
   readonly run: () => void
+  /** Whose it is, for whoever counts them. */
+  readonly owner: unknown
 }
 
 export class EventClock {
@@ -10,8 +12,9 @@ export class EventClock {
   #sequence = 0
   readonly #heap: TimedEvent[] = []
 
-  after(delayMs: number, run: () => void): void {
-    const event = { atMs: this.nowMs + Math.max(delayMs, 0), sequence: this.#sequence++, run }
+  after(delayMs: number, run: () => void, owner: unknown = null): void {
+    const atMs = this.nowMs + Math.max(delayMs, 0)
+    const event = { atMs, sequence: this.#sequence++, run, owner }
     const heap = this.#heap
     let i = heap.push(event) - 1
     while (i > 0) {
@@ -21,6 +24,11 @@ export class EventClock {
       i = parent
     }
     heap[i] = event
+  }
+
+  /** Owners of all that is to come, in no order. */
+  owners(): unknown[] {
+    return this.#heap.map(({ owner }) => owner)
   }
 
   /** Runs the next event, if it is due by `untilMs`; otherwise the clock goes there. */

@@ -135,6 +135,14 @@ export class SimDisk {
     this.#afterCrash()
   }
 
+  /** The file system commits its journal: what it knows of names outlives the machine. */
+  commitNames(directory = this.root): void {
+    directory.sync()
+    for (const node of directory.entries.values()) {
+      if (node instanceof DirectoryNode) this.commitNames(node)
+    }
+  }
+
   #afterCrash(): void {
     this.freeBytes = Infinity
     this.flushFailChance = 0

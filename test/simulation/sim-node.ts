@@ -22,6 +22,8 @@ export class FileNode {
   /** Sectors that a failed flush marked clean. */
   readonly lost = new Set<number>()
   readonly flights: Flight[] = []
+  /** Counts changes of what processes see: who has looked at it need not look again. */
+  version = 0
   /** Wall clock; survives everything. */
   modifiedMs = 0
 
@@ -44,6 +46,7 @@ export class FileNode {
 
   write(position: number, bytes: Uint8Array): void {
     const end = position + bytes.length
+    this.version++
     this.content = withRoom(this.content, end)
     this.content.set(bytes, position)
     this.#touch(position, end)
@@ -51,6 +54,7 @@ export class FileNode {
   }
 
   truncate(bytes: number): void {
+    this.version++
     this.content = withRoom(this.content, bytes)
     if (bytes < this.size) {
       this.content.fill(0, bytes, this.size)
@@ -115,6 +119,7 @@ export class FileNode {
   }
 
   evictLost(): void {
+    if (this.lost.size > 0) this.version++
     for (const sector of this.lost) {
       const from = sector * this.sectorBytes
       const to = Math.min(from + this.sectorBytes, this.size)
@@ -125,6 +130,7 @@ export class FileNode {
   }
 
   losePower(plan: DiskPlan, random: Random): void {
+    this.version++
     const keep = random.pick([0, 0.1, 0.5, 0.9, 1])
     for (const flight of this.flights) {
       for (const [sector, bytes] of flight.sectors) {

@@ -32,7 +32,7 @@ export class BitFlips {
     const found: { index: number; directory: string; name: string }[] = []
     for (const partition of node.partitions()) {
       const index = this.#simulation.indexOf(partition)
-      if (index === undefined || !this.#mayStrike(index, node.id)) continue
+      if (index === null || !this.#mayStrike(index, node.id)) continue
       const { directory } = partition
       for (const name of this.#sealed(node, directory)) found.push({ index, directory, name })
     }

@@ -17,12 +17,18 @@ interface Settled {
   readonly endOffset: number
 }
 
+const IMAGES_MAX = 20_000
+
 class PartitionRecord {
   /** By base offset. */
   readonly batches = new Map<number, Settled>()
   /** Base offset by id of the batch. */
   readonly places = new Map<number, number>()
   readonly acknowledged = new Set<number>()
+  /** Of those that were forgotten as well. */
+  acknowledgedCount = 0
+  /** What lies below was deleted, and is not known any more. */
+  forgottenBelow = 0
   /** Exclusive: whoever leads has all below. */
   committedEnd = 0
   readonly leaders = new Map<number, number>()
@@ -58,11 +64,45 @@ export class ClusterChecker {
     const record = this.#of(batch.partition)
     this.acknowledgedBatches++
     record.acknowledged.add(batch.id)
+    record.acknowledgedCount++
     if (baseOffset >= 0) this.#settle(batch.partition, batch, baseOffset, 'acknowledged')
   }
 
   acknowledgedOf(partition: number): number {
-    return this.#of(partition).acknowledged.size
+    return this.#of(partition).acknowledgedCount
+  }
+
+  forgottenBelow(partition: number): number {
+    return this.#of(partition).forgottenBelow
+  }
+
+  /** The batch that lies there, as far as that is settled. */
+  batchAt(partition: number, baseOffset: number): SentBatch | null {
+    const settled = this.#of(partition).batches.get(baseOffset)
+    return settled === undefined ? null : (this.batches.get(settled.id) ?? null)
+  }
+
+  /**
+   * No replica has it any more, every consumer has read it: of a long life not everything can be
+   * kept. `mayGo` is asked of each batch whether it was old enough to be deleted.
+   */
+  forget(partition: number, below: number, mayGo: (batch: SentBatch) => boolean): void {
+    const record = this.#of(partition)
+    for (const [baseOffset, { id, endOffset }] of record.batches) {
+      if (endOffset > below) continue
+      const batch = this.batches.get(id)
+      require_(
+        batch === undefined || mayGo(batch),
+        'only what is old is deleted',
+        () => `partition ${partition}: batch ${id} at ${baseOffset}`,
+      )
+      record.batches.delete(baseOffset)
+      record.places.delete(id)
+      record.acknowledged.delete(id)
+      this.batches.delete(id)
+      this.count('batches deleted by retention')
+    }
+    record.forgottenBelow = Math.max(record.forgottenBelow, below)
   }
 
   committedEnd(partition: number): number {
@@ -155,12 +195,22 @@ export class ClusterChecker {
   image(offset: number, digest: () => string, node: number): void {
     const now = digest()
     const known = this.#images.get(offset)
-    if (known === undefined) this.#images.set(offset, now)
+    if (known === undefined) this.#keepImage(offset, now)
     require_(
       known === undefined || known === now,
       'images are equal at equal offsets',
       () => `node ${node} at ${offset}`,
     )
+  }
+
+  /** The newest ones: nobody comes to the older ones any more. */
+  #keepImage(offset: number, digest: string): void {
+    this.#images.set(offset, digest)
+    if (this.#images.size <= IMAGES_MAX) return
+    for (const oldest of this.#images.keys()) {
+      this.#images.delete(oldest)
+      return
+    }
   }
 
   /** `logEndOffset`: of its log, which must hold all that was acknowledged or read. */

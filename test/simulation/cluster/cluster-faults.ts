@@ -30,12 +30,13 @@ export class ClusterFaultsDrawer {
     this.flips = new BitFlips(simulation)
   }
 
-  breakThings(): void {
+  /** `scale`: how much more often, or less, than the plan says. */
+  breakThings(scale = 1): void {
     const { faults } = this.#simulation.plan
     const { nodes, network } = this.#simulation
     const operator = this.#operator
     const random = this.#random
-    const happens = (chance: number): boolean => random.chance((chance * TICK_MS) / 1000)
+    const happens = (chance: number): boolean => random.chance((scale * chance * TICK_MS) / 1000)
     const node = random.pick(nodes)
     const other = random.pick(nodes)
     if (happens(faults.kill)) this.#kill(node)
@@ -72,6 +73,16 @@ export class ClusterFaultsDrawer {
     if (happens(faults.rolling)) {
       this.#simulation.world.count('fault: rolling restart')
       operator.rollingRestart()
+    }
+  }
+
+  /** All is put right but what is down: that comes back by itself. */
+  calmDown(): void {
+    const { network, nodes } = this.#simulation
+    network.mendAll()
+    for (const node of nodes) {
+      this.#healDisk(node)
+      node.host.resume()
     }
   }
 

@@ -18,38 +18,45 @@ import type { Partition } from '../../../src/shard/partition.ts'
 import type { LeaderEpochs } from '../../../src/storage/leader-epochs.ts'
 import type { PartitionLog } from '../../../src/storage/log.ts'
 import { ApiKey } from '../../../src/wire/kafka/api.ts'
-import { identify } from '../batches.ts'
 import { journal } from '../journal.ts'
-import { SimCrash } from '../sim-disk.ts'
 import { asViolation, type ClusterSeedResult, require_, type Violation } from '../violation.ts'
 import { ClusterChecker } from './cluster-checker.ts'
 import { ClusterFaultsDrawer } from './cluster-faults.ts'
 import { ClusterOperator } from './cluster-operator.ts'
 import { type ClusterPlan, drawClusterPlan } from './cluster-plan.ts'
+import { Endurance } from './endurance.ts'
+import { drawEndurancePlan } from './endurance-plan.ts'
+import { LogLooks } from './log-looks.ts'
 import { installPlatform, setHost } from './platform.ts'
 import { type Place, SimClient, SimConsumer, SimProducer, type Workload } from './sim-client.ts'
 import type { SimCluster } from './sim-cluster.ts'
 import { Network } from './sim-network.ts'
 import { addressOf, SimNode } from './sim-node.ts'
+import { SimVisitor } from './sim-visitor.ts'
 import { type EventKind, Host, World } from './sim-world.ts'
 
 const CLIENT_ID = 100
 const TICK_MS = 50
-/** Within which a cluster that is healed works again. */
-const LIVENESS_MS = 40_000
-const CORE_SETTLE_MS = 5000
 /** At the same time. */
 const READERS_MAX = 3
-/** Between two looks at whole logs. */
-const LOGS_MS = 1000
 
-export async function runClusterSeed(seed: number): Promise<ClusterSeedResult> {
+export function runClusterSeed(seed: number): Promise<ClusterSeedResult> {
+  return runSeed(seed, drawClusterPlan)
+}
+
+/** Lives of many hours. `focus`: calm, nothing breaks; short, minutes instead of hours. */
+export function runEnduranceSeed(seed: number, focus: string | null): Promise<ClusterSeedResult> {
+  return runSeed(seed, (random) => drawEndurancePlan(random, focus))
+}
+
+async function runSeed(
+  seed: number,
+  draw: (random: Random) => ClusterPlan,
+): Promise<ClusterSeedResult> {
   installPlatform()
-  const simulation = new ClusterSimulation(seed)
+  const simulation = new ClusterSimulation(seed, draw)
   const { world } = simulation
-  const onLoose = (error: unknown): void => {
-    if (!(error instanceof SimCrash)) world.failure ??= error
-  }
+  const onLoose = world.loose
   process.on('unhandledRejection', onLoose)
   process.on('uncaughtException', onLoose)
   let violation: Violation | null = null
@@ -77,18 +84,22 @@ class ClusterSimulation implements SimCluster {
   readonly random: Random
   /** For what an administrator does. */
   readonly admin: SimClient
+  readonly consumers: SimConsumer[] = []
   readonly operator: ClusterOperator
   readonly #faults: ClusterFaultsDrawer
+  /** Of the clients. */
+  readonly #host: Host
   readonly #client: SimClient
-  readonly #consumers: SimConsumer[] = []
   /** Consumers that began later, and commit nothing. */
   readonly #readers: SimConsumer[] = []
   #work: Workload | null = null
+  readonly #looks: LogLooks
   /** As of the last turn. */
   readonly #seen = new WeakMap<
     PartitionLog,
     { readonly highWatermark: number; readonly logEndOffset: number; readonly epochs: number }
   >()
+  readonly #indexOfPartition = new WeakMap<Partition, number | null>()
   /** By topic id and number of the partition. */
   readonly #indexes = new Map<string, number>()
   /** What was last counted of each partition, and up to where of the metadata. */
@@ -98,9 +109,9 @@ class ClusterSimulation implements SimCluster {
   #isOver = false
   #looksAtLogsMs = 0
 
-  constructor(seed: number) {
+  constructor(seed: number, draw: (random: Random) => ClusterPlan) {
     const random = new Random(seed)
-    this.plan = drawClusterPlan(random.split())
+    this.plan = draw(random.split())
     this.random = random.split()
     const { world, plan } = this
     const { counters } = world
@@ -129,19 +140,17 @@ class ClusterSimulation implements SimCluster {
       address: addressOf(CLIENT_ID),
       random: random.split(),
     })
-    this.#client = new SimClient(host, plan.nodes)
-    this.admin = new SimClient(host, plan.nodes)
+    this.#host = host
+    this.#client = this.#newClient()
+    this.admin = this.#newClient()
     this.operator = new ClusterOperator(this)
     this.#faults = new ClusterFaultsDrawer(this, this.operator)
+    this.#looks = new LogLooks(this.checker)
     world.onEvent = (one, kind) => this.#onEvent(one, kind)
   }
 
   node(id: number): SimNode {
     return this.nodes[id - 1] as SimNode
-  }
-
-  indexOf({ topicId, partition }: Pick<Partition, 'topicId' | 'partition'>): number | undefined {
-    return this.#indexes.get(`${topicId}/${partition}`)
   }
 
   stateOf(index: number): PartitionState | null {
@@ -185,10 +194,11 @@ class ClusterSimulation implements SimCluster {
     this.network.isCalm = true
     for (const node of this.nodes) node.start()
     this.#client.host.begin(() => undefined)
-    await this.#until('a new cluster serves', () => this.nodes.every((node) => node.isServing))
+    await this.until('a new cluster serves', () => this.nodes.every((node) => node.isServing))
     await this.#createTopics()
     this.#startClients()
     this.network.isCalm = false
+    if (plan.endurance !== null) await new Endurance(this, plan.endurance, this.#faults).live()
     const endMs = world.nowMs + plan.seconds * 1000
     while (world.nowMs < endMs) {
       await this.tick()
@@ -196,7 +206,7 @@ class ClusterSimulation implements SimCluster {
     }
     this.#faults.healCore()
     // Sessions of those that are broken end. With a minimum of one, who is left may be alone.
-    await this.#runFor(CORE_SETTLE_MS)
+    await this.runFor(plan.settleMs)
     const alive = this.#faults.placesAlive()
     world.count('liveness: partitions of a healed core', alive.length)
     await this.#progress('a healed core takes writes', alive)
@@ -211,15 +221,15 @@ class ClusterSimulation implements SimCluster {
     this.#client.host.end()
   }
 
-  async #runFor(ms: number): Promise<void> {
+  async runFor(ms: number, tickMs = TICK_MS): Promise<void> {
     const untilMs = this.world.nowMs + ms
-    while (this.world.nowMs < untilMs) await this.tick()
+    while (this.world.nowMs < untilMs) await this.tick(tickMs)
   }
 
-  async tick(): Promise<void> {
-    await this.world.runFor(TICK_MS)
+  async tick(ms = TICK_MS): Promise<void> {
+    await this.world.runFor(ms)
     if (this.world.nowMs < this.#looksAtLogsMs) return
-    this.#looksAtLogsMs = this.world.nowMs + LOGS_MS
+    this.#looksAtLogsMs = this.world.nowMs + this.plan.logsMs
     for (const node of this.nodes) this.#lookAtLogs(node)
   }
 
@@ -257,7 +267,7 @@ class ClusterSimulation implements SimCluster {
         left--
       }
     })
-    await this.#until('topics are created', () => left === 0)
+    await this.until('topics are created', () => left === 0)
     for (const { topic, partition, index } of this.places) {
       const id = this.newestImage?.topicsByName.get(topic)?.id
       this.#indexes.set(`${id}/${partition}`, index)
@@ -274,20 +284,35 @@ class ClusterSimulation implements SimCluster {
       nextBatchId: () => this.#nextBatch++,
     }
     this.#work = work
+    const { fetchWaitMs, restMsMax } = plan.clients
     for (let i = 0; i < plan.producers; i++) {
-      this.onClient(() => new SimProducer(new SimClient(this.#client.host, plan.nodes), work).run())
+      const mayRest = restMsMax > 0 && i > 0
+      this.onClient(() => new SimProducer(this.#newClient(), work, mayRest).run())
     }
     for (let i = 0; i < plan.consumers; i++) {
-      const consumer = new SimConsumer(new SimClient(this.#client.host, plan.nodes), work)
-      this.#consumers.push(consumer)
+      const consumer =
+        plan.endurance === null
+          ? new SimConsumer(this.#newClient(), work)
+          : new SimConsumer(this.#newClient(fetchWaitMs), work, this.#newClient())
+      this.consumers.push(consumer)
       this.onClient(() => consumer.run())
+    }
+    for (let i = 0; i < (plan.endurance?.visitors ?? 0); i++) {
+      const visitor = new SimVisitor(this.#newClient(), work, i)
+      this.onClient(() => visitor.run())
     }
   }
 
+  #newClient(moreMs = 0): SimClient {
+    const { nodes, clients } = this.plan
+    return new SimClient(this.#host, nodes, clients.requestMs + moreMs)
+  }
+
   readAnew(): SimConsumer | null {
-    const { plan } = this
     if (this.#work === null || this.#readers.length >= READERS_MAX) return null
-    const reader = new SimConsumer(new SimClient(this.#client.host, plan.nodes), this.#work)
+    // What is old goes in a long life.
+    if (this.plan.endurance !== null) return null
+    const reader = new SimConsumer(this.#newClient(), this.#work)
     this.#readers.push(reader)
     this.onClient(() => reader.readAll())
     return reader
@@ -353,17 +378,21 @@ class ClusterSimulation implements SimCluster {
     const log = partition.openedLog
     if (log === null || partition.replica === null) return
     const index = this.indexOf(partition)
-    if (index === undefined) return
+    if (index === null) return
     const { leader } = partition.replica
-    if (leader !== null) {
-      const { leaderEpoch: epoch } = leader
-      this.checker.leads(index, { node: node.id, epoch, logEndOffset: log.logEndOffset })
-    }
     const { highWatermark, logEndOffset } = log
+    if (leader !== null) {
+      this.checker.leads(index, { node: node.id, epoch: leader.leaderEpoch, logEndOffset })
+    }
     const epochs = (log.epochs as LeaderEpochs).count
     const before = this.#seen.get(log)
+    if (before === undefined) {
+      this.#seen.set(log, { highWatermark, logEndOffset, epochs })
+      return
+    }
+    const isSameEnd = before.highWatermark === highWatermark && before.logEndOffset === logEndOffset
+    if (isSameEnd && before.epochs === epochs) return
     this.#seen.set(log, { highWatermark, logEndOffset, epochs })
-    if (before === undefined) return
     require_(
       highWatermark >= before.highWatermark,
       'a watermark does not go back',
@@ -375,26 +404,36 @@ class ClusterSimulation implements SimCluster {
     if (epochs < before.epochs - 1) this.world.count('states: truncations over several epochs')
   }
 
+  indexOf(partition: Partition): number | null {
+    const known = this.#indexOfPartition.get(partition)
+    if (known !== undefined) return known
+    const index = this.#indexes.get(`${partition.topicId}/${partition.partition}`) ?? null
+    if (this.#indexes.size > 0) this.#indexOfPartition.set(partition, index)
+    return index
+  }
+
   /** All that lies below a replica's watermark. */
   #lookAtLogs(node: SimNode): void {
     if (!node.isUp) return
     for (const partition of node.partitions()) {
       const log = partition.openedLog
       const index = this.indexOf(partition)
-      if (log === null || log.failed || index === undefined) continue
+      if (log === null || log.failed || index === null) continue
       if (this.#faults.flips.isDamaged(node, partition.directory)) continue
-      const bytes = node.logBytes(partition.directory)
-      const where = `partition ${index} of node ${node.id}`
-      for (const stored of identify(bytes, this.checker.batches, where)) {
-        if (stored.lastOffset < log.highWatermark) this.checker.replicaHas(index, stored, node.id)
-      }
+      const { highWatermark } = log
+      this.#looks.look(node, partition.directory, { partition: index, highWatermark })
     }
+  }
+
+  /** Up to where every consumer has read. */
+  readEnd(place: Place): number {
+    return Math.min(...this.consumers.map((consumer) => consumer.positionOf(place)))
   }
 
   // —— the end ——
 
-  async #until(what: string, isDone: () => boolean): Promise<void> {
-    const untilMs = this.world.nowMs + LIVENESS_MS
+  async until(what: string, isDone: () => boolean): Promise<void> {
+    const untilMs = this.world.nowMs + this.plan.livenessMs
     while (!isDone()) {
       require_(this.world.nowMs < untilMs, what, () => this.describe())
       await this.tick()
@@ -403,7 +442,7 @@ class ClusterSimulation implements SimCluster {
 
   async #progress(what: string, places: readonly Place[]): Promise<void> {
     const before = this.places.map(({ index }) => this.checker.acknowledgedOf(index))
-    await this.#until(what, () =>
+    await this.until(what, () =>
       places.every(({ index }) => this.checker.acknowledgedOf(index) > before[index]! + 1),
     )
   }
@@ -412,32 +451,30 @@ class ClusterSimulation implements SimCluster {
   async #expectAll(): Promise<void> {
     await this.#progress('a healed cluster takes writes', this.places)
     this.#isOver = true
-    await this.#until('new disks have everything', () => this.operator.repairing.size === 0)
-    await this.#until('all replicas of a healed cluster are in sync', () => this.#areAllInSync())
-    await this.#until('all of a healed cluster is read', () =>
+    await this.until('new disks have everything', () => this.operator.repairing.size === 0)
+    await this.until('all replicas of a healed cluster are in sync', () => this.areAllInSync())
+    await this.until('all of a healed cluster is read', () =>
       this.places.every((place) => this.#isReadToEnd(place)),
     )
     // Old data is there as well: nobody may have asked for it for long.
     this.#readers.length = 0
-    const last = this.readAnew() as SimConsumer
-    await this.#until('all of it is read once more', () =>
-      this.places.every(
-        (place) => last.positionOf(place) >= this.checker.committedEnd(place.index),
-      ),
-    )
+    const last = this.readAnew()
+    if (last !== null) {
+      await this.until('all of it is read once more', () =>
+        this.places.every((at) => last.positionOf(at) >= this.checker.committedEnd(at.index)),
+      )
+    }
     for (const place of this.places) {
-      const read = this.#consumers.map((consumer) => consumer.positionOf(place))
-      this.checker.finish(place.index, Math.min(...read))
+      this.checker.finish(place.index, this.readEnd(place))
     }
     for (const node of this.nodes) this.#lookAtLogs(node)
   }
 
   #isReadToEnd(place: Place): boolean {
-    const end = this.checker.committedEnd(place.index)
-    return this.#consumers.every((consumer) => consumer.positionOf(place) >= end)
+    return this.readEnd(place) >= this.checker.committedEnd(place.index)
   }
 
-  #areAllInSync(): boolean {
+  areAllInSync(): boolean {
     const image = this.newestImage
     if (image === null || !this.nodes.every((node) => node.isServing)) return false
     for (const { topic } of this.places) {

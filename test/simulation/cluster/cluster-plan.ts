@@ -35,6 +35,30 @@ export interface TopicPlan {
   readonly configs: Readonly<Record<string, string>>
 }
 
+/** How patient clients are, in milliseconds. */
+export interface ClientsPlan {
+  readonly requestMs: number
+  readonly ackMs: number
+  readonly fetchWaitMs: number
+  readonly commitMs: number
+  /** Now and then a producer is silent for so long, at the most. */
+  readonly restMsMax: number
+}
+
+/** Of a long life, see endurance.ts. */
+export interface EndurancePlan {
+  readonly lifeMs: number
+  /** 0: nothing breaks. */
+  readonly stormsPerHour: number
+  readonly segmentMs: number
+  readonly retentionMs: number
+  /** Groups that commit once and come back hours later. */
+  readonly visitors: number
+  readonly offsetsRetentionMs: number
+  /** A calm cluster is left alone for so long before it is held to be at rest. */
+  readonly restMs: number
+}
+
 export interface ClusterPlan {
   /** Brokers are 1 … nodes, the first `voters.length` of them also vote at first. */
   readonly nodes: number
@@ -56,6 +80,17 @@ export interface ClusterPlan {
   /** `name=value`, of all brokers. */
   readonly options: readonly string[]
   readonly faults: ClusterFaults
+  readonly clients: ClientsPlan
+  /** What a parked thread of a shard sleeps at most. */
+  readonly parkMsMax: number
+  /** Within which a cluster that is healed works again. */
+  readonly livenessMs: number
+  /** Sessions of those that are broken have ended. */
+  readonly settleMs: number
+  /** Between two looks at whole logs. */
+  readonly logsMs: number
+  /** Null: a short life in which something breaks all the time. */
+  readonly endurance: EndurancePlan | null
 }
 
 export function drawClusterPlan(random: Random): ClusterPlan {
@@ -141,5 +176,11 @@ export function drawClusterPlan(random: Random): ClusterPlan {
       preferred: some(0.2),
       rolling: some(0.05),
     },
+    clients: { requestMs: 3000, ackMs: 2000, fetchWaitMs: 500, commitMs: 300, restMsMax: 0 },
+    parkMsMax: 50,
+    livenessMs: 40_000,
+    settleMs: 5000,
+    logsMs: 1000,
+    endurance: null,
   }
 }

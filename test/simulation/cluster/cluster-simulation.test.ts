@@ -38,8 +38,23 @@ test('a cluster, two seeds, twice each, breaks no invariant and takes the same c
   for (const what of STATES) assert((totals[what] ?? 0) > 0, `no seed reached: ${what}`)
 })
 
-function run(args: readonly string[]): Promise<Outcome> {
-  const all = [PROGRAM, '--what', 'cluster', '--json', ...args]
+/** A short life must have seen these. */
+const STATES_OF_A_LIFE = [
+  'acknowledged batches',
+  'commits of offsets',
+  'elections of a leader',
+  'minutes at rest',
+]
+
+test('a cluster that lives for long, one short life, twice', async () => {
+  const args = ['--focus', 'short', '--from', '14', '--seeds', '1', '--twice']
+  const { failures, totals } = await run(args, 'endurance')
+  assert.deepEqual(failures, [])
+  for (const what of STATES_OF_A_LIFE) assert((totals[what] ?? 0) > 0, `not reached: ${what}`)
+})
+
+function run(args: readonly string[], what = 'cluster'): Promise<Outcome> {
+  const all = [PROGRAM, '--what', what, '--json', ...args]
   return new Promise((resolve, reject) => {
     execFile(process.execPath, all, { timeout: TIMEOUT_MS }, (error, stdout, stderr) => {
       if (stdout.startsWith('{')) resolve(JSON.parse(stdout) as Outcome)

@@ -30,6 +30,12 @@ export interface SimHost {
 /** Stands for `NodeJS.Timeout` and `NodeJS.Immediate`. */
 export class SimTimer {
   isCancelled = false
+  /** Whose it is. */
+  readonly hostId: number
+
+  constructor(hostId: number) {
+    this.hostId = hostId
+  }
 
   ref(): this {
     return this
@@ -62,11 +68,32 @@ export function setHost(host: SimHost | null): void {
 
 const realImmediate = globalThis.setImmediate
 
-/** All promises and ticks that can run have run. */
-export function drained(): Promise<void> {
-  return new Promise((resolve) => {
-    realImmediate(resolve)
+/** Runs `run` where no promise is being settled, so that `settle` may be called in it. */
+export function outside<T>(run: () => T): Promise<T> {
+  return new Promise((resolve, reject) => {
+    realImmediate(() => {
+      try {
+        resolve(run())
+      } catch (error) {
+        reject(error)
+      }
+    })
   })
+}
+
+/** What Node runs between two of its own callbacks: a turn of its loop would cost far more. */
+const runTicks = (process as unknown as { readonly _tickCallback: () => void })._tickCallback
+
+/** All promises and ticks that can run run now. `onError`: of a tick that throws. */
+export function settle(onError: (error: unknown) => void): void {
+  for (;;) {
+    try {
+      runTicks()
+      return
+    } catch (error) {
+      onError(error)
+    }
+  }
 }
 
 const TIMEOUT_MS_MAX = 0x7fff_ffff
@@ -105,7 +132,7 @@ function installTimers(): void {
   all.setInterval = (run: Callback, ms?: number, ...args: unknown[]) => {
     const host = current
     if (host === null) return interval(run, ms, ...args)
-    const whole = new SimTimer()
+    const whole = new SimTimer(host.id)
     const again = (): void => {
       host.after(delayOf(ms), () => {
         if (whole.isCancelled) return

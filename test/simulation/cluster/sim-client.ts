@@ -15,9 +15,9 @@ import type { ClusterPlan } from './cluster-plan.ts'
 import { addressOf, KAFKA_PORT } from './sim-node.ts'
 import type { Host } from './sim-world.ts'
 
-const REQUEST_MS = 3000
-const ACK_MS = 2000
 const RETRY_MS = 50
+/** That a producer rests after a batch. */
+const REST_CHANCE = 0.01
 /** The last versions that name topics by their names. */
 const PRODUCE_VERSION = 12
 const FETCH_VERSION = 12
@@ -37,15 +37,17 @@ export interface Place {
 export class SimClient {
   readonly host: Host
   readonly #nodes: number
+  readonly #requestMs: number
   readonly #connections = new Map<number, Promise<KafkaConnection>>()
   /** `topic/partition` → node. */
   readonly #leaders = new Map<string, number>()
   /** The newest epoch of a leader that was heard of: what says less is old news (KIP-320). */
   readonly #epochs = new Map<string, number>()
 
-  constructor(host: Host, nodes: number) {
+  constructor(host: Host, nodes: number, requestMs: number) {
     this.host = host
     this.#nodes = nodes
+    this.#requestMs = requestMs
   }
 
   sleep(ms: number): Promise<void> {
@@ -90,7 +92,7 @@ export class SimClient {
       host: addressOf(node),
       port: KAFKA_PORT,
       clientId: 'simulated',
-      timeoutMs: REQUEST_MS,
+      timeoutMs: this.#requestMs,
     })
     this.#connections.set(node, opened)
     return opened
@@ -141,9 +143,12 @@ export class SimProducer {
   readonly #client: SimClient
   readonly #work: Workload
   readonly #random: Random
+  /** It is silent now and then, for so long that brokers forget it. */
+  readonly #mayRest: boolean
   #producerId = -1
 
-  constructor(client: SimClient, work: Workload) {
+  constructor(client: SimClient, work: Workload, mayRest = false) {
+    this.#mayRest = mayRest
     this.#client = client
     this.#work = work
     this.#random = client.host.random.split()
@@ -173,6 +178,9 @@ export class SimProducer {
     let baseSequence = 0
     while (!this.#work.isOver()) {
       await this.#client.sleep(this.#random.fraction() * plan.produceMsMax)
+      if (this.#mayRest && this.#random.chance(REST_CHANCE)) {
+        await this.#client.sleep(this.#random.fraction() * plan.clients.restMsMax)
+      }
       const batch = makeBatch(
         {
           id: this.#work.nextBatchId(),
@@ -206,7 +214,7 @@ export class SimProducer {
         ApiKey.PRODUCE,
         {
           acks: -1,
-          timeoutMs: ACK_MS,
+          timeoutMs: this.#work.plan.clients.ackMs,
           topicData: [
             {
               name: place.topic,
@@ -242,11 +250,14 @@ const FATAL = new Set<number>([
 /** Reads every partition from its beginning, and commits how far it is. */
 export class SimConsumer {
   readonly #client: SimClient
+  /** For offsets: answers come in order, and a fetch may take its time. */
+  readonly #committer: SimClient
   readonly #work: Workload
   readonly #positions: number[]
 
-  constructor(client: SimClient, work: Workload) {
+  constructor(client: SimClient, work: Workload, committer = client) {
     this.#client = client
+    this.#committer = committer
     this.#work = work
     this.#positions = work.places.map(() => 0)
   }
@@ -273,7 +284,7 @@ export class SimConsumer {
         leader,
         ApiKey.FETCH,
         {
-          maxWaitMs: 500,
+          maxWaitMs: this.#work.plan.clients.fetchWaitMs,
           minBytes: 1,
           maxBytes: FETCH_BYTES,
           topics: [
@@ -290,6 +301,10 @@ export class SimConsumer {
       const told = answer?.body.responses[0]?.partitions[0]
       const code = answer?.body.errorCode || (told?.errorCode ?? ErrorCode.NETWORK_EXCEPTION)
       if (code !== ErrorCode.NONE || told === undefined || answer === null) {
+        if (code === ErrorCode.OFFSET_OUT_OF_RANGE && Number(told?.logStartOffset) > fetchOffset) {
+          const what = `${place.topic}-${place.partition} at ${fetchOffset}`
+          throw new Violation('what is not read yet is not deleted', what)
+        }
         client.forgetLeader(place)
         await client.sleep(RETRY_MS)
         continue
@@ -307,12 +322,12 @@ export class SimConsumer {
 
   /** Through the group's coordinator; what was acknowledged is there from then on. */
   async #commit(): Promise<void> {
-    const client = this.#client
+    const client = this.#committer
     const { checker } = this.#work
     let node: number | null = null
     let committed = this.#work.places.map(() => 0)
     for (;;) {
-      await client.sleep(300)
+      await client.sleep(this.#work.plan.clients.commitMs)
       node ??= await this.#coordinator()
       if (node === null) continue
       if (client.host.random.chance(0.3)) {
@@ -352,7 +367,7 @@ export class SimConsumer {
 
   async #checkCommitted(node: number, committed: readonly number[]): Promise<boolean> {
     const body = { groups: [{ groupId: GROUP, topics: null }] }
-    const answer = await this.#client.ask(node, ApiKey.OFFSET_FETCH, body, OFFSETS_VERSION)
+    const answer = await this.#committer.ask(node, ApiKey.OFFSET_FETCH, body, OFFSETS_VERSION)
     const group = answer?.body.groups[0]
     if (group === undefined || group.errorCode !== ErrorCode.NONE) return false
     const told = new Map<string, number>()
@@ -373,7 +388,7 @@ export class SimConsumer {
   }
 
   async #coordinator(): Promise<number | null> {
-    const client = this.#client
+    const client = this.#committer
     const answer = await client.ask(
       client.anyNode(),
       ApiKey.FIND_COORDINATOR,

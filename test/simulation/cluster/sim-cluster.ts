@@ -23,8 +23,8 @@ export interface SimCluster {
   /** The newest metadata that some node has; null while none has any. */
   readonly newestImage: MetadataImage | null
   node(id: number): SimNode
-  /** The number of one of `places`; undefined for partitions of the cluster itself. */
-  indexOf(partition: Pick<Partition, 'topicId' | 'partition'>): number | undefined
+  /** The number of one of `places`; null for partitions of the cluster itself. */
+  indexOf(partition: Partition): number | null
   /** As the newest metadata has it. */
   stateOf(index: number): PartitionState | null
   /** Its `min.insync.replicas`. */

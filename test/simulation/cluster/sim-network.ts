@@ -170,6 +170,16 @@ export class Network {
     })
   }
 
+  get hasCuts(): boolean {
+    return this.#cut.size > 0
+  }
+
+  socketsOf(host: NetworkHost): number {
+    let count = 0
+    for (const socket of this.#sockets) if (socket.host === host) count++
+    return count
+  }
+
   forget(socket: SimSocket): void {
     this.#sockets.delete(socket)
   }

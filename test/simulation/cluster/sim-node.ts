@@ -19,6 +19,7 @@ import { Arena, allocateArena } from '../../../src/ring/arena.ts'
 import type { Partition } from '../../../src/shard/partition.ts'
 import { journal } from '../journal.ts'
 import { DirectoryNode, SimCrash, SimDisk } from '../sim-disk.ts'
+import type { FileNode } from '../sim-node.ts'
 import type { ClusterPlan } from './cluster-plan.ts'
 import { currentHost } from './platform.ts'
 import { HostFiles } from './sim-fs.ts'
@@ -123,16 +124,11 @@ export class SimNode {
     for (const { shard } of this.running?.shards.units ?? []) yield* shard.state.partitions.values()
   }
 
-  /** What processes see of a log. */
-  logBytes(directory: string): Uint8Array {
+  /** Of a log, in order. */
+  logFiles(directory: string): FileNode[] {
     const entries = this.disk.directory(directory)?.entries ?? new Map()
     const names = [...entries.keys()].filter((name) => name.endsWith('.log')).sort()
-    return Buffer.concat(
-      names.map((name) => {
-        const file = this.disk.file(`${directory}/${name}`)
-        return file === null ? new Uint8Array(0) : file.content.subarray(0, file.size)
-      }),
-    )
+    return names.flatMap((name) => this.disk.file(`${directory}/${name}`) ?? [])
   }
 
   // —— what happens to it ——
@@ -144,6 +140,7 @@ export class SimNode {
       host: this.host,
       disk: this.disk,
       flushMsMax: this.#plan.flushMsMax,
+      parkMsMax: this.#plan.parkMsMax,
       onCrash: () => this.crashed(),
     })
     const running: Running = {

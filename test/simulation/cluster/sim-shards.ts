@@ -20,8 +20,6 @@ import { SimCrash, type SimDisk } from '../sim-disk.ts'
 import { SimFiles } from '../sim-files.ts'
 import type { Host } from './sim-world.ts'
 
-/** What a parked thread sleeps at most. */
-const PARK_MS_MAX = 50
 const WAKE_MS_MAX = 0.1
 /** In one event, while there is work. */
 const TURNS_MAX = 3
@@ -30,6 +28,7 @@ interface Unit {
   readonly shard: Shard
   readonly files: SimFiles
   readonly requests: LaneReader
+  readonly egress: Arena
   /** When it turns next. */
   dueMs: number
 }
@@ -41,6 +40,7 @@ export class SimShards implements ShardHost {
   readonly #host: Host
   readonly #disk: SimDisk
   readonly #flushMsMax: number
+  readonly #parkMsMax: number
   readonly #onCrash: () => void
   #wake: (() => void) | null = null
   #isArmed = false
@@ -50,12 +50,15 @@ export class SimShards implements ShardHost {
     readonly host: Host
     readonly disk: SimDisk
     readonly flushMsMax: number
+    /** What a parked thread sleeps at most. */
+    readonly parkMsMax: number
     /** The process died inside a call of the disk. */
     readonly onCrash: () => void
   }) {
     this.#host = parts.host
     this.#disk = parts.disk
     this.#flushMsMax = parts.flushMsMax
+    this.#parkMsMax = parts.parkMsMax
     this.#onCrash = parts.onCrash
   }
 
@@ -140,7 +143,7 @@ export class SimShards implements ShardHost {
       return this.#flushMsMax * (0.2 + this.#host.random.fraction())
     }
     const ms = shard.nextDeadlineMs - this.#host.nowMs()
-    return Math.min(Math.max(ms, 0.1), PARK_MS_MAX)
+    return Math.min(Math.max(ms, 0.1), this.#parkMsMax)
   }
 
   #endIfDone(): void {
@@ -153,7 +156,8 @@ export class SimShards implements ShardHost {
       requests: allocateLane(options.laneBytes),
       answers: allocateLane(options.laneBytes),
     }
-    const egress = allocateArena(options.egressBytes)
+    const memory = allocateArena(options.egressBytes)
+    const egress = new Arena(memory, { poison: options.checkMemory })
     const files = new SimFiles(this.#disk)
     const clock = { monotonicMs: () => host.nowMs(), wallMs: () => host.wallMs() }
     const doorbell = new Doorbell(allocateWaitCell())
@@ -164,7 +168,7 @@ export class SimShards implements ShardHost {
       requests,
       outbox,
       ingress: new ArenaView(options.ingress),
-      egress: new Arena(egress, { poison: options.checkMemory }),
+      egress,
       context: {
         files,
         deletedFiles: new DeletedFiles(files, clock),
@@ -179,12 +183,12 @@ export class SimShards implements ShardHost {
       openLogsMax: options.openLogsMax,
       threadCpuMicros: () => 0,
     })
-    const unit: Unit = { shard, files, requests, dueMs: Number.POSITIVE_INFINITY }
+    const unit: Unit = { shard, files, requests, egress, dueMs: Number.POSITIVE_INFINITY }
     this.units.push(unit)
     this.proxies.push(
       new ShardProxy({
         index,
-        egress: Buffer.from(egress.buffer),
+        egress: Buffer.from(memory.buffer),
         sent: this.sent,
         requests: new LaneWriter(lanes.requests),
         answers: new LaneReader(lanes.answers),

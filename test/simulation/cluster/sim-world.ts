@@ -5,13 +5,13 @@
  */
 import type { Random } from '../../../src/base/random.ts'
 import { EventClock } from '../event-clock.ts'
+import { SimCrash } from '../sim-disk.ts'
 import { require_ } from '../violation.ts'
-import { drained, type SimHost, SimTimer, setHost } from './platform.ts'
+import { outside, type SimHost, SimTimer, setHost, settle } from './platform.ts'
 import type { HostFiles } from './sim-fs.ts'
 import { type HostNetwork, type Network, type NetworkHost, networkOf } from './sim-network.ts'
 
 const WALL_MS = 1_700_000_000_000
-const STEPS_MAX = 20_000_000
 
 /** A shard's turn has no promise, and waits for none. */
 export type EventKind = 'main' | 'shard'
@@ -22,6 +22,7 @@ export class World {
   /** Runs after each event, with the host that it was of. */
   onEvent: (host: Host, kind: EventKind) => void = () => undefined
   steps = 0
+  stepsMax = 20_000_000
   trace = 0x811c9dc5
   /** What was thrown where nobody takes it; ends the run. */
   failure: unknown = null
@@ -34,6 +35,12 @@ export class World {
 
   count(what: string, by = 1): void {
     this.counters[what] = (this.counters[what] ?? 0) + by
+  }
+
+  /** Of what is counted so, the largest counts. */
+  most(what: string, count: number): void {
+    const name = `most ${what}`
+    this.counters[name] = Math.max(this.counters[name] ?? 0, count)
   }
 
   note(value: number): void {
@@ -54,20 +61,27 @@ export class World {
     await this.runUntil(this.clock.nowMs + ms)
   }
 
-  /** Until then, or until `isDone`, which is asked after each event. */
-  async runUntil(untilMs: number, isDone: () => boolean = () => false): Promise<void> {
-    while (this.clock.step(untilMs)) {
-      const host = this.#entered
-      if (host === null) continue
-      this.#entered = null
-      if (this.#kind === 'main') await drained()
-      setHost(null)
-      this.steps++
-      require_(this.steps < STEPS_MAX, 'a run ends', () => `${this.steps} events`)
-      if (this.failure !== null) throw this.failure
-      this.onEvent(host, this.#kind)
-      if (isDone()) return
-    }
+  async runUntil(untilMs: number): Promise<void> {
+    await outside(() => {
+      while (this.clock.step(untilMs)) this.#afterStep()
+    })
+  }
+
+  /** What was thrown where nobody takes it. A process that died has nothing more to say. */
+  readonly loose = (error: unknown): void => {
+    if (!(error instanceof SimCrash)) this.failure ??= error
+  }
+
+  #afterStep(): void {
+    const host = this.#entered
+    if (host === null) return
+    this.#entered = null
+    if (this.#kind === 'main') settle(this.loose)
+    setHost(null)
+    this.steps++
+    require_(this.steps < this.stepsMax, 'a run ends', () => `${this.steps} events`)
+    if (this.failure !== null) throw this.failure
+    this.onEvent(host, this.#kind)
   }
 }
 
@@ -120,11 +134,12 @@ export class Host implements SimHost, NetworkHost {
   }
 
   after(delayMs: number, run: () => void, kind: EventKind = 'main'): SimTimer {
-    const timer = new SimTimer()
+    const timer = new SimTimer(this.id)
     const { life } = this
-    this.world.clock.after(delayMs / this.rate, () => {
+    const enter = (): void => {
       if (!timer.isCancelled) this.#enter({ timer, life, kind, run })
-    })
+    }
+    this.world.clock.after(delayMs / this.rate, enter, timer)
     return timer
   }
 
