@@ -10,6 +10,12 @@ const TICK_MS = 50
 const PAUSE_MS_MAX = 3000
 const CLIENT_ID = 100
 const CRASH_CALLS_MAX = 30
+/** Of reigns: how long each lasts, between two looks, and how many looks until that is given up. */
+const REIGN_MS_MAX = 600
+const LOOK_MS = 100
+const LOOKS_MAX = 200
+/** For which who has reigned stays away, so that the other one leads meanwhile. */
+const AWAY_MS_MAX = 5000
 
 export class ClusterFaultsDrawer {
   readonly #simulation: SimCluster
@@ -20,6 +26,8 @@ export class ClusterFaultsDrawer {
   isHealing = false
   /** They stay broken. */
   readonly #out = new Set<SimNode>()
+  /** Nobody starts them for now. */
+  readonly #away = new Set<SimNode>()
 
   constructor(simulation: SimCluster, operator: ClusterOperator) {
     this.#simulation = simulation
@@ -69,6 +77,8 @@ export class ClusterFaultsDrawer {
       this.#simulation.world.count('fault: rolling restart')
       operator.rollingRestart()
     }
+    if (happens(faults.blackout)) this.#blackOut()
+    if (happens(faults.reigns)) this.#reigns()
   }
 
   /** Somebody will look after a process that has ended. */
@@ -76,7 +86,7 @@ export class ClusterFaultsDrawer {
     const { world, plan } = this.#simulation
     const delayMs = this.isHealing ? 100 : this.#random.fraction() * plan.restartMsMax
     world.clock.after(delayMs, () => {
-      if (!node.isUp && !this.#out.has(node)) node.start()
+      if (!node.isUp && !this.#out.has(node) && !this.#away.has(node)) node.start()
     })
   }
 
@@ -87,6 +97,7 @@ export class ClusterFaultsDrawer {
   healCore(): void {
     const { network, nodes, world } = this.#simulation
     this.isHealing = true
+    this.#away.clear()
     const out = this.#drawOut()
     journal(() => `${world.nowMs.toFixed(1)} for good: ${[...out].map(({ id }) => id)}`)
     for (const node of out) this.#out.add(node)
@@ -157,6 +168,12 @@ export class ClusterFaultsDrawer {
     return mayLead && replicas.filter(isIn).length >= image.minInSyncReplicas(handle)
   }
 
+  #stateOf({ topic, partition }: Place) {
+    const image = this.#simulation.newestImage
+    const handle = image?.topicsByName.get(topic)?.handles[partition]
+    return handle === undefined ? null : (image?.partitions.state(handle) ?? null)
+  }
+
   #heal(node: SimNode): void {
     this.#healDisk(node)
     if (!node.isUp) node.start()
@@ -182,6 +199,71 @@ export class ClusterFaultsDrawer {
     this.#noteLoss(node)
     node.losePower()
     this.restartSoon(node)
+  }
+
+  #blackOut(): void {
+    const { nodes, plan, world } = this.#simulation
+    world.count('fault: blackout')
+    for (const node of nodes) {
+      if (!node.isUp) continue
+      if (plan.mode === 'flushes') this.#losePower(node)
+      else this.#kill(node)
+    }
+  }
+
+  /**
+   * Of two replicas one is away, and the other leads alone: it takes what is sent with acks=1, dies
+   * and leads again, with what only it has, of several epochs. Then it is away, and the first one
+   * leads, if it has everything: unless it has lost power.
+   */
+  #reigns(): void {
+    const { places, world } = this.#simulation
+    const place = this.#random.pick(places)
+    const state = this.#stateOf(place)
+    if (this.#away.size > 0 || state?.replicas.length !== 2 || state.leader < 0) return
+    const leader = this.#simulation.node(state.leader)
+    const otherId = state.replicas.find((id) => id !== leader.id) as number
+    const other = this.#simulation.node(otherId)
+    if (!leader.isServing || !other.isServing) return
+    this.#count('fault: reigns', leader)
+    this.#away.add(other)
+    if (this.#random.chance(0.5) && this.#mayLose(other)) this.#losePower(other)
+    else this.#end(other)
+    let reigns = this.#random.between(1, 3)
+    let looks = 0
+    const look = (): void => {
+      if (this.isHealing) return
+      const now = this.#stateOf(place)
+      const isAlone = now?.leader === leader.id && now.inSyncReplicas.length === 1
+      if (looks++ > LOOKS_MAX) this.#comeBack(other)
+      else if (!isAlone || !leader.isServing) world.clock.after(LOOK_MS, look)
+      else world.clock.after(this.#random.fraction() * REIGN_MS_MAX, next)
+    }
+    const next = (): void => {
+      if (this.isHealing) return
+      if (reigns-- > 0) {
+        this.#end(leader)
+        this.#comeBack(leader)
+        look()
+        return
+      }
+      this.#away.add(leader)
+      this.#end(leader)
+      this.#comeBack(other)
+      world.clock.after(this.#random.fraction() * AWAY_MS_MAX, () => this.#comeBack(leader))
+    }
+    look()
+  }
+
+  #end(node: SimNode): void {
+    if (!node.isUp) return
+    this.#count('fault: kill', node)
+    node.kill()
+  }
+
+  #comeBack(node: SimNode): void {
+    this.#away.delete(node)
+    if (!node.isUp && !this.#out.has(node)) node.start()
   }
 
   #pause(node: SimNode): void {

@@ -26,7 +26,14 @@ import { ClusterFaultsDrawer } from './cluster-faults.ts'
 import { ClusterOperator } from './cluster-operator.ts'
 import { type ClusterPlan, drawClusterPlan } from './cluster-plan.ts'
 import { installPlatform, setHost } from './platform.ts'
-import { type Place, SimClient, SimConsumer, SimProducer, type Workload } from './sim-client.ts'
+import {
+  type Place,
+  SimCarelessProducer,
+  SimClient,
+  SimConsumer,
+  SimProducer,
+  type Workload,
+} from './sim-client.ts'
 import type { SimCluster } from './sim-cluster.ts'
 import { Network } from './sim-network.ts'
 import { addressOf, SimNode } from './sim-node.ts'
@@ -251,6 +258,10 @@ class ClusterSimulation implements SimCluster {
     for (let i = 0; i < plan.producers; i++) {
       this.onClient(() => new SimProducer(new SimClient(this.#client.host, plan.nodes), work).run())
     }
+    for (let i = 0; i < plan.careless; i++) {
+      const client = new SimClient(this.#client.host, plan.nodes)
+      this.onClient(() => new SimCarelessProducer(client, work).run())
+    }
     for (let i = 0; i < plan.consumers; i++) {
       const consumer = new SimConsumer(new SimClient(this.#client.host, plan.nodes), work)
       this.#consumers.push(consumer)
@@ -315,14 +326,18 @@ class ClusterSimulation implements SimCluster {
   }
 
   #lookAtPartition(node: SimNode, partition: Partition): void {
-    const log = partition.openedLog
-    if (log === null || partition.replica === null) return
     const index = this.#indexes.get(`${partition.topicId}/${partition.partition}`)
-    if (index === undefined) return
+    if (index === undefined || partition.replica === null) return
+    this.checker.hears(index, node.id, partition.leaderEpoch)
+    const log = partition.openedLog
+    if (log === null) return
     const { leader } = partition.replica
     if (leader !== null) {
       const { leaderEpoch: epoch } = leader
       this.checker.leads(index, { node: node.id, epoch, logEndOffset: log.logEndOffset })
+      for (const { brokerId, logEndOffset } of leader.followers.values()) {
+        if (logEndOffset >= 0) this.checker.counts(index, { node: node.id, epoch }, brokerId)
+      }
     }
     const { highWatermark, logEndOffset } = log
     const epochs = (log.epochs as LeaderEpochs).count
