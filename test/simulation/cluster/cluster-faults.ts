@@ -28,6 +28,8 @@ export class ClusterFaultsDrawer {
   readonly #out = new Set<SimNode>()
   /** Nobody starts them for now. */
   readonly #away = new Set<SimNode>()
+  /** Reaches nobody but the leader that it follows, and does not hear when that is another epoch. */
+  #deaf: { readonly node: SimNode; readonly leader: SimNode } | null = null
 
   constructor(simulation: SimCluster, operator: ClusterOperator) {
     this.#simulation = simulation
@@ -68,7 +70,7 @@ export class ClusterFaultsDrawer {
     }
     if (happens(faults.flap) && node !== other) this.#flap(node.id, other.id)
     if (happens(faults.reset)) network.resetOne()
-    if (happens(faults.heal)) network.mendAll()
+    if (happens(faults.heal)) network.mendAll((from, to) => this.#isDeaf(from, to))
     if (happens(faults.wipe) && node.isUp && this.#mayWipe(node)) this.#wipe(node)
     if (happens(faults.reassign)) operator.reassign()
     if (happens(faults.preferred)) operator.electPreferred()
@@ -98,6 +100,7 @@ export class ClusterFaultsDrawer {
     const { network, nodes, world } = this.#simulation
     this.isHealing = true
     this.#away.clear()
+    this.#deaf = null
     const out = this.#drawOut()
     journal(() => `${world.nowMs.toFixed(1)} for good: ${[...out].map(({ id }) => id)}`)
     for (const node of out) this.#out.add(node)
@@ -214,21 +217,28 @@ export class ClusterFaultsDrawer {
   /**
    * Of two replicas one is away, and the other leads alone: it takes what is sent with acks=1, dies
    * and leads again, with what only it has, of several epochs. Then it is away, and the first one
-   * leads, if it has everything: unless it has lost power.
+   * leads, if it has everything: unless it has lost power. Or that one is there all the while, and
+   * follows in an epoch that is over.
    */
   #reigns(): void {
     const { places, world } = this.#simulation
     const place = this.#random.pick(places)
     const state = this.#stateOf(place)
-    if (this.#away.size > 0 || state?.replicas.length !== 2 || state.leader < 0) return
+    if (this.#away.size > 0 || this.#deaf !== null) return
+    if (state?.replicas.length !== 2 || state.leader < 0) return
     const leader = this.#simulation.node(state.leader)
     const otherId = state.replicas.find((id) => id !== leader.id) as number
     const other = this.#simulation.node(otherId)
     if (!leader.isServing || !other.isServing) return
     this.#count('fault: reigns', leader)
-    this.#away.add(other)
-    if (this.#random.chance(0.5) && this.#mayLose(other)) this.#losePower(other)
-    else this.#end(other)
+    const how = this.#random.pick(['kill', 'power loss', 'deaf', 'deaf'])
+    // From the controller it would hear everything.
+    if (how === 'deaf' && leader.member?.node.isController === false) this.#deafen(other, leader)
+    else {
+      this.#away.add(other)
+      if (how === 'power loss' && this.#mayLose(other)) this.#losePower(other)
+      else this.#end(other)
+    }
     let reigns = this.#random.between(1, 3)
     let looks = 0
     const look = (): void => {
@@ -261,8 +271,29 @@ export class ClusterFaultsDrawer {
     node.kill()
   }
 
+  #deafen(node: SimNode, leader: SimNode): void {
+    const { network, nodes } = this.#simulation
+    this.#count('fault: deaf', node)
+    this.#deaf = { node, leader }
+    for (const { id } of nodes) if (this.#isDeaf(id, node.id)) network.cutBoth(id, node.id)
+  }
+
+  #isDeaf(a: number, b: number): boolean {
+    if (this.#deaf === null) return false
+    const { node, leader } = this.#deaf
+    const far = a === node.id ? b : b === node.id ? a : null
+    return far !== null && far !== leader.id && far !== CLIENT_ID
+  }
+
   #comeBack(node: SimNode): void {
     this.#away.delete(node)
+    if (this.#deaf?.node === node) {
+      this.#deaf = null
+      for (const { id } of this.#simulation.nodes) {
+        this.#simulation.network.mend(id, node.id)
+        this.#simulation.network.mend(node.id, id)
+      }
+    }
     if (!node.isUp && !this.#out.has(node)) node.start()
   }
 
@@ -344,6 +375,10 @@ export class ClusterFaultsDrawer {
     if (operator.repairing.size > 0 || operator.changing > 0 || node.directoryId === null) {
       return false
     }
+    // Where a minimum of one is enough, the others may stop before it is known to be lost: then it is
+    // the one that has all.
+    const { topics } = this.#simulation.plan
+    if (topics.some(({ configs }) => configs['min.insync.replicas'] === '1')) return false
     // Of two voters none may be lost.
     if ((operator.quorumVoters()?.length ?? 0) < 3) return false
     if (!nodes.every((one) => one.isServing && !one.host.isPaused)) return false
