@@ -214,8 +214,8 @@ export class AppendJob implements AppendSink, Expiring {
   }
 
   /**
-   * A gap in a producer's sequences ends many clients for good. One that has written elsewhere since
-   * has a gap with a leader that is none any more and does not know it yet.
+   * A gap in a producer's sequences ends many clients for good. One that has written elsewhere
+   * since has a gap with a leader that is none any more and does not know it yet.
    */
   #codeOf({ errorCode }: AppendOutcome): number {
     const isGap = errorCode === ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER

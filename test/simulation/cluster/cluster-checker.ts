@@ -7,6 +7,8 @@
  *   whoever leads a partition has all that was acknowledged or read
  *   below a replica's watermark its log is that of all others; its watermark does not go back
  *   images of the metadata are equal at equal offsets
+ *   a node that has heard of a partition's epoch answers no fetch in one before it, and no leader
+ *   counts a follower that has not heard of its epoch: what it has may not be what it says
  */
 import type { SentBatch, StoredBatch } from '../batches.ts'
 import { require_ } from '../violation.ts'
@@ -32,6 +34,8 @@ class PartitionRecord {
   /** Exclusive: whoever leads has all below. */
   committedEnd = 0
   readonly leaders = new Map<number, number>()
+  /** By node: the newest leader epoch that it has heard of, whichever of its processes. */
+  readonly heard = new Map<number, number>()
 }
 
 export class ClusterChecker {
@@ -178,7 +182,40 @@ export class ClusterChecker {
     record.committedEnd = Math.max(record.committedEnd, endOffset)
   }
 
+  /** A node has answered a fetch in `epoch`; it had `heard` of another one before it was asked. */
+  answered(partition: number, by: { node: number; epoch: number; heard: number }): void {
+    const { node, epoch, heard } = by
+    require_(
+      epoch >= heard,
+      'a fetch in an epoch that is over is refused',
+      () => `partition ${partition}: node ${node} answers in epoch ${epoch}, it knew ${heard}`,
+    )
+  }
+
   // —— nodes ——
+
+  hears(partition: number, node: number, epoch: number): void {
+    const { heard } = this.#of(partition)
+    if (epoch > (heard.get(node) ?? 0)) heard.set(node, epoch)
+  }
+
+  /** There is no epoch before 0. */
+  heardBy(partition: number, node: number): number {
+    return this.#of(partition).heard.get(node) ?? 0
+  }
+
+  /** A leader goes by what a follower has said. */
+  counts(partition: number, leader: { node: number; epoch: number }, follower: number): void {
+    const { node, epoch } = leader
+    const heard = this.heardBy(partition, follower)
+    require_(
+      heard >= epoch,
+      'only who has heard of an epoch counts in it',
+      () =>
+        `partition ${partition}: node ${node} counts node ${follower} in epoch ${epoch}, ` +
+        `which knows ${heard}`,
+    )
+  }
 
   leadsQuorum(epoch: number, node: number): void {
     const known = this.#controllers.get(epoch)

@@ -11,6 +11,12 @@ const TICK_MS = 50
 const PAUSE_MS_MAX = 3000
 const CLIENT_ID = 100
 const CRASH_CALLS_MAX = 30
+/** Of reigns: how long each lasts, between two looks, and how many looks until that is given up. */
+const REIGN_MS_MAX = 600
+const LOOK_MS = 100
+const LOOKS_MAX = 200
+/** For which who has reigned stays away, so that the other one leads meanwhile. */
+const AWAY_MS_MAX = 5000
 
 export class ClusterFaultsDrawer {
   readonly #simulation: SimCluster
@@ -22,6 +28,10 @@ export class ClusterFaultsDrawer {
   isHealing = false
   /** They stay broken. */
   readonly #out = new Set<SimNode>()
+  /** Nobody starts them for now. */
+  readonly #away = new Set<SimNode>()
+  /** Reaches nobody but the leader that it follows: it does not hear of another epoch. */
+  #deaf: { readonly node: SimNode; readonly leader: SimNode } | null = null
 
   constructor(simulation: SimCluster, operator: ClusterOperator) {
     this.#simulation = simulation
@@ -64,7 +74,7 @@ export class ClusterFaultsDrawer {
     }
     if (happens(faults.flap) && node !== other) this.#flap(node.id, other.id)
     if (happens(faults.reset)) network.resetOne()
-    if (happens(faults.heal)) network.mendAll()
+    if (happens(faults.heal)) network.mendAll((from, to) => this.#isDeaf(from, to))
     if (happens(faults.wipe) && node.isUp && this.#mayWipe(node)) this.#wipe(node)
     if (happens(faults.bitFlip) && node.isUp && this.#haveOthersAll(node)) this.#flipBit(node)
     if (happens(faults.reassign)) operator.reassign()
@@ -74,6 +84,8 @@ export class ClusterFaultsDrawer {
       this.#simulation.world.count('fault: rolling restart')
       operator.rollingRestart()
     }
+    if (happens(faults.blackout)) this.#blackOut()
+    if (happens(faults.reigns)) this.#reigns()
   }
 
   /** All is put right but what is down: that comes back by itself. */
@@ -91,7 +103,7 @@ export class ClusterFaultsDrawer {
     const { world, plan } = this.#simulation
     const delayMs = this.isHealing ? 100 : this.#random.fraction() * plan.restartMsMax
     world.clock.after(delayMs, () => {
-      if (!node.isUp && !this.#out.has(node)) node.start()
+      if (!node.isUp && !this.#out.has(node) && !this.#away.has(node)) node.start()
     })
   }
 
@@ -102,6 +114,8 @@ export class ClusterFaultsDrawer {
   healCore(): void {
     const { network, nodes, world } = this.#simulation
     this.isHealing = true
+    this.#away.clear()
+    this.#deaf = null
     const out = this.#drawOut()
     journal(() => `${world.nowMs.toFixed(1)} for good: ${[...out].map(({ id }) => id)}`)
     for (const node of out) this.#out.add(node)
@@ -199,6 +213,99 @@ export class ClusterFaultsDrawer {
     this.restartSoon(node)
   }
 
+  #blackOut(): void {
+    const { nodes, plan, world } = this.#simulation
+    world.count('fault: blackout')
+    for (const node of nodes) {
+      if (!node.isUp) continue
+      if (plan.mode === 'flushes' && !this.flips.hasStruck) this.#losePower(node)
+      else this.#kill(node)
+    }
+  }
+
+  /**
+   * Of two replicas one is away, and the other leads alone: it takes what is sent with acks=1, dies
+   * and leads again, with what only it has, of several epochs. Then it is away, and the first one
+   * leads, if it has everything: unless it has lost power. Or that one is there all the while, and
+   * follows in an epoch that is over.
+   */
+  #reigns(): void {
+    const { places, world } = this.#simulation
+    const place = this.#random.pick(places)
+    const state = this.#simulation.stateOf(place.index)
+    if (this.#away.size > 0 || this.#deaf !== null) return
+    if (state?.replicas.length !== 2 || state.leader < 0) return
+    const leader = this.#simulation.node(state.leader)
+    const otherId = state.replicas.find((id) => id !== leader.id) as number
+    const other = this.#simulation.node(otherId)
+    if (!leader.isServing || !other.isServing) return
+    this.#count('fault: reigns', leader)
+    const how = this.#random.pick(['kill', 'power loss', 'deaf', 'deaf'])
+    // From the controller it would hear everything.
+    if (how === 'deaf' && leader.member?.node.isController === false) this.#deafen(other, leader)
+    else {
+      this.#away.add(other)
+      if (how === 'power loss' && this.#mayLose(other)) this.#losePower(other)
+      else this.#end(other)
+    }
+    let reigns = this.#random.between(1, 3)
+    let looks = 0
+    const look = (): void => {
+      if (this.isHealing) return
+      const now = this.#simulation.stateOf(place.index)
+      const isAlone = now?.leader === leader.id && now.inSyncReplicas.length === 1
+      if (looks++ > LOOKS_MAX) this.#comeBack(other)
+      else if (!isAlone || !leader.isServing) world.clock.after(LOOK_MS, look)
+      else world.clock.after(this.#random.fraction() * REIGN_MS_MAX, next)
+    }
+    const next = (): void => {
+      if (this.isHealing) return
+      if (reigns-- > 0) {
+        this.#end(leader)
+        this.#comeBack(leader)
+        look()
+        return
+      }
+      this.#away.add(leader)
+      this.#end(leader)
+      this.#comeBack(other)
+      world.clock.after(this.#random.fraction() * AWAY_MS_MAX, () => this.#comeBack(leader))
+    }
+    look()
+  }
+
+  #end(node: SimNode): void {
+    if (!node.isUp) return
+    this.#count('fault: kill', node)
+    node.kill()
+  }
+
+  #deafen(node: SimNode, leader: SimNode): void {
+    const { network, nodes } = this.#simulation
+    this.#count('fault: deaf', node)
+    this.#deaf = { node, leader }
+    for (const { id } of nodes) if (this.#isDeaf(id, node.id)) network.cutBoth(id, node.id)
+  }
+
+  #isDeaf(a: number, b: number): boolean {
+    if (this.#deaf === null) return false
+    const { node, leader } = this.#deaf
+    const far = a === node.id ? b : b === node.id ? a : null
+    return far !== null && far !== leader.id && far !== CLIENT_ID
+  }
+
+  #comeBack(node: SimNode): void {
+    this.#away.delete(node)
+    if (this.#deaf?.node === node) {
+      this.#deaf = null
+      for (const { id } of this.#simulation.nodes) {
+        this.#simulation.network.mend(id, node.id)
+        this.#simulation.network.mend(node.id, id)
+      }
+    }
+    if (!node.isUp && !this.#out.has(node)) node.start()
+  }
+
   #pause(node: SimNode): void {
     this.#count('fault: pause', node)
     const { life } = node.host
@@ -284,6 +391,10 @@ export class ClusterFaultsDrawer {
     if (operator.repairing.size > 0 || operator.changing > 0 || node.directoryId === null) {
       return false
     }
+    // Where a minimum of one is enough, the others may stop before it is known to be lost: then it
+    // is the one that has all.
+    const { topics } = this.#simulation.plan
+    if (topics.some(({ configs }) => configs['min.insync.replicas'] === '1')) return false
     // Of two voters none may be lost.
     if ((operator.quorumVoters()?.length ?? 0) < 3) return false
     if (!nodes.every((one) => one.isServing && !one.host.isPaused)) return false

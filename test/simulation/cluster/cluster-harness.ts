@@ -28,7 +28,14 @@ import { Endurance } from './endurance.ts'
 import { drawEndurancePlan } from './endurance-plan.ts'
 import { LogLooks } from './log-looks.ts'
 import { installPlatform, setHost } from './platform.ts'
-import { type Place, SimClient, SimConsumer, SimProducer, type Workload } from './sim-client.ts'
+import {
+  type Place,
+  SimCarelessProducer,
+  SimClient,
+  SimConsumer,
+  SimProducer,
+  type Workload,
+} from './sim-client.ts'
 import type { SimCluster } from './sim-cluster.ts'
 import { Network } from './sim-network.ts'
 import { addressOf, SimNode } from './sim-node.ts'
@@ -37,7 +44,7 @@ import { type EventKind, Host, World } from './sim-world.ts'
 
 const CLIENT_ID = 100
 const TICK_MS = 50
-/** At the same time. */
+/** In a run, before its end. */
 const READERS_MAX = 3
 
 export function runClusterSeed(seed: number): Promise<ClusterSeedResult> {
@@ -90,8 +97,8 @@ class ClusterSimulation implements SimCluster {
   /** Of the clients. */
   readonly #host: Host
   readonly #client: SimClient
-  /** Consumers that began later, and commit nothing. */
-  readonly #readers: SimConsumer[] = []
+  /** How often somebody began to read everything. */
+  #readers = 0
   #work: Workload | null = null
   readonly #looks: LogLooks
   /** As of the last turn. */
@@ -289,6 +296,9 @@ class ClusterSimulation implements SimCluster {
       const mayRest = restMsMax > 0 && i > 0
       this.onClient(() => new SimProducer(this.#newClient(), work, mayRest).run())
     }
+    for (let i = 0; i < plan.careless; i++) {
+      this.onClient(() => new SimCarelessProducer(this.#newClient(), work).run())
+    }
     for (let i = 0; i < plan.consumers; i++) {
       const consumer =
         plan.endurance === null
@@ -308,14 +318,15 @@ class ClusterSimulation implements SimCluster {
     return new SimClient(this.#host, nodes, clients.requestMs + moreMs)
   }
 
-  readAnew(): SimConsumer | null {
-    if (this.#work === null || this.#readers.length >= READERS_MAX) return null
+  readAnew(): ((place: Place) => number) | null {
+    const work = this.#work
     // What is old goes in a long life.
-    if (this.plan.endurance !== null) return null
-    const reader = new SimConsumer(this.#newClient(), this.#work)
-    this.#readers.push(reader)
-    this.onClient(() => reader.readAll())
-    return reader
+    if (work === null || this.plan.endurance !== null) return null
+    if (this.#readers++ >= READERS_MAX && !this.#isOver) return null
+    // A connection each: where one has read all it waits, and answers come in order.
+    const readers = this.places.map(() => new SimConsumer(this.#newClient(), work))
+    for (const place of this.places) this.onClient(() => readers[place.index]!.readFrom(place))
+    return (place) => readers[place.index]!.positionOf(place)
   }
 
   // —— after each event ——
@@ -375,14 +386,19 @@ class ClusterSimulation implements SimCluster {
   }
 
   #lookAtPartition(node: SimNode, partition: Partition): void {
-    const log = partition.openedLog
-    if (log === null || partition.replica === null) return
     const index = this.indexOf(partition)
-    if (index === null) return
+    if (index === null || partition.replica === null) return
+    this.checker.hears(index, node.id, partition.leaderEpoch)
+    const log = partition.openedLog
+    if (log === null) return
     const { leader } = partition.replica
     const { highWatermark, logEndOffset } = log
     if (leader !== null) {
-      this.checker.leads(index, { node: node.id, epoch: leader.leaderEpoch, logEndOffset })
+      const { leaderEpoch: epoch } = leader
+      this.checker.leads(index, { node: node.id, epoch, logEndOffset })
+      for (const { brokerId, logEndOffset: end } of leader.followers.values()) {
+        if (end >= 0) this.checker.counts(index, { node: node.id, epoch }, brokerId)
+      }
     }
     const epochs = (log.epochs as LeaderEpochs).count
     const before = this.#seen.get(log)
@@ -457,11 +473,10 @@ class ClusterSimulation implements SimCluster {
       this.places.every((place) => this.#isReadToEnd(place)),
     )
     // Old data is there as well: nobody may have asked for it for long.
-    this.#readers.length = 0
-    const last = this.readAnew()
-    if (last !== null) {
+    const positionOf = this.readAnew()
+    if (positionOf !== null) {
       await this.until('all of it is read once more', () =>
-        this.places.every((at) => last.positionOf(at) >= this.checker.committedEnd(at.index)),
+        this.places.every((at) => positionOf(at) >= this.checker.committedEnd(at.index)),
       )
     }
     for (const place of this.places) {

@@ -26,6 +26,10 @@ export interface ClusterFaults {
   readonly reassign: number
   readonly preferred: number
   readonly rolling: number
+  /** All at once: their machines, or where that may lose something their processes. */
+  readonly blackout: number
+  /** One of two replicas leads alone, several times, and then the other one: see the drawer. */
+  readonly reigns: number
 }
 
 export interface TopicPlan {
@@ -69,6 +73,8 @@ export interface ClusterPlan {
   readonly topics: readonly TopicPlan[]
   readonly producers: number
   readonly consumers: number
+  /** Producers that send with acks=1 and do not look back. */
+  readonly careless: number
   /** Between two batches of a producer, at the most. */
   readonly produceMsMax: number
   readonly seconds: number
@@ -94,6 +100,25 @@ export interface ClusterPlan {
 }
 
 export function drawClusterPlan(random: Random): ClusterPlan {
+  const any = drawAny(random)
+  return random.chance(0.3) ? withReigns(any, random) : any
+}
+
+/** A topic with two replicas, both of which are needed, and of which one is alone now and then. */
+function withReigns(any: ClusterPlan, random: Random): ClusterPlan {
+  const [first, ...others] = any.topics as [TopicPlan, ...TopicPlan[]]
+  const configs = { ...first.configs, 'min.insync.replicas': '2' }
+  return {
+    ...any,
+    topics: [{ ...first, replicationFactor: 2, configs }, ...others],
+    careless: 1,
+    produceMsMax: random.pick([50, 200]),
+    seconds: 40,
+    faults: { ...any.faults, reigns: 0.1 + random.fraction() * 0.2 },
+  }
+}
+
+function drawAny(random: Random): ClusterPlan {
   const some = (chance: number): number => (random.chance(0.5) ? random.fraction() * chance : 0)
   const nodes = random.pick([3, 3, 3, 4, 5])
   const votersCount = nodes === 5 ? random.pick([3, 5]) : 3
@@ -123,6 +148,7 @@ export function drawClusterPlan(random: Random): ClusterPlan {
     topics,
     producers: random.between(1, 2),
     consumers: 1,
+    careless: random.pick([0, 0, 1]),
     produceMsMax: random.pick([50, 200, 1000]),
     seconds: random.between(10, 40),
     network: {
@@ -175,6 +201,8 @@ export function drawClusterPlan(random: Random): ClusterPlan {
       reassign: some(0.2),
       preferred: some(0.2),
       rolling: some(0.05),
+      blackout: some(0.1),
+      reigns: 0,
     },
     clients: { requestMs: 3000, ackMs: 2000, fetchWaitMs: 500, commitMs: 300, restMsMax: 0 },
     parkMsMax: 50,

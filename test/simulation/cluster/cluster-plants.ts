@@ -21,4 +21,28 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
     ),
     from: 2,
   },
+  plant(
+    'answers a consumer whatever epoch it knows',
+    'broker/broker.js',
+    'if (epoch < 0)',
+    'if (true)',
+  ),
+  plant(
+    'counts a follower whatever epoch it knows',
+    'replication/fetch-rules.js',
+    'if (currentLeaderEpoch >= 0) {',
+    'if (false) {',
+  ),
+  plant(
+    'takes a machine that was without power for one that has run on',
+    'broker/cluster/registration-file.js',
+    'const isSameRun = saved.bootId !== null && saved.bootId === bootId();',
+    'const isSameRun = true;',
+  ),
+  plant(
+    'promises metadata that is not on the disk',
+    'broker/start-broker.js',
+    'flushMessages: 1,',
+    'flushMessages: Infinity,',
+  ),
 ]

@@ -46,6 +46,7 @@ export function drawEndurancePlan(random: Random, focus: string | null): Cluster
     topics: drawTopics(random, mode, endurance),
     producers: 2,
     consumers: 1,
+    careless: 0,
     produceMsMax: isShort ? 5000 : random.pick([10_000, 30_000, 60_000]),
     seconds: 0,
     network: {
@@ -159,5 +160,7 @@ function drawFaults(random: Random, mode: LossMode): ClusterFaults {
     reassign: some(0.2),
     preferred: some(0.2),
     rolling: some(0.05),
+    blackout: some(0.05),
+    reigns: 0,
   }
 }

@@ -25,6 +25,8 @@ const OFFSETS_VERSION = 9
 const COORDINATOR_VERSION = 3
 const FETCH_BYTES = 64 * 1024
 const GROUP = 'readers'
+/** Of a fetch in an epoch that is over. */
+const LATE_CHANCE = 0.05
 
 /** Of one topic. */
 export interface Place {
@@ -62,6 +64,11 @@ export class SimClient {
 
   leaderOf({ topic, partition }: Place): number | null {
     return this.#leaders.get(`${topic}/${partition}`) ?? null
+  }
+
+  /** Of the newest leader that was heard of; −1: of none. */
+  epochOf({ topic, partition }: Place): number {
+    return this.#epochs.get(`${topic}/${partition}`) ?? -1
   }
 
   forgetLeader({ topic, partition }: Place): void {
@@ -209,24 +216,10 @@ export class SimProducer {
         await client.sleep(RETRY_MS)
       }
       const leader = await client.findLeader(place)
-      const answer = await client.ask(
-        leader,
-        ApiKey.PRODUCE,
-        {
-          acks: -1,
-          timeoutMs: this.#work.plan.clients.ackMs,
-          topicData: [
-            {
-              name: place.topic,
-              partitionData: [{ index: place.partition, records: batch.bytes }],
-            },
-          ],
-        },
-        PRODUCE_VERSION,
-      )
-      const told = answer?.body.responses[0]?.partitionResponses[0]
-      const code = told?.errorCode ?? ErrorCode.NETWORK_EXCEPTION
-      if (code === ErrorCode.NONE) return Number(told?.baseOffset ?? -1)
+      const { ackMs: timeoutMs } = this.#work.plan.clients
+      const terms = { place, batch, acks: -1, timeoutMs }
+      const { code, baseOffset } = await produce(client, leader, terms)
+      if (code === ErrorCode.NONE) return baseOffset
       if (code === ErrorCode.DUPLICATE_SEQUENCE_NUMBER) return -1
       journal(() => `${place.topic}-${place.partition}: node ${leader} refuses: error ${code}`)
       if (FATAL.has(code)) {
@@ -236,6 +229,68 @@ export class SimProducer {
       client.forgetLeader(place)
     }
   }
+}
+
+/**
+ * Sends with acks=1, each batch once: what only a leader has that is not one any more is lost, and
+ * has to be cut off its log.
+ */
+export class SimCarelessProducer {
+  readonly #client: SimClient
+  readonly #work: Workload
+  readonly #random: Random
+
+  constructor(client: SimClient, work: Workload) {
+    this.#client = client
+    this.#work = work
+    this.#random = client.host.random.split()
+  }
+
+  async run(): Promise<void> {
+    await Promise.all(this.#work.places.map((place) => this.#writeTo(place)))
+  }
+
+  async #writeTo(place: Place): Promise<void> {
+    const { plan, checker } = this.#work
+    const client = this.#client
+    const { ackMs: timeoutMs } = plan.clients
+    while (!this.#work.isOver()) {
+      await client.sleep(this.#random.fraction() * plan.produceMsMax)
+      const batch = makeBatch(
+        {
+          id: this.#work.nextBatchId(),
+          partition: place.index,
+          records: 1,
+          valueBytesMax: 60,
+          timestamp: client.host.wallMs(),
+          producerId: -1,
+          producerEpoch: -1,
+          baseSequence: -1,
+        },
+        this.#random,
+      )
+      checker.sent(batch)
+      const leader = await client.findLeader(place)
+      const { code } = await produce(client, leader, { place, batch, acks: 1, timeoutMs })
+      if (code === ErrorCode.NONE) checker.count('batches written with acks=1')
+      else client.forgetLeader(place)
+    }
+  }
+}
+
+async function produce(
+  client: SimClient,
+  leader: number,
+  of: { place: Place; batch: SentBatch; acks: number; timeoutMs: number },
+): Promise<{ code: number; baseOffset: number }> {
+  const { place, batch, acks, timeoutMs } = of
+  const partitionData = [{ index: place.partition, records: batch.bytes }]
+  const topicData = [{ name: place.topic, partitionData }]
+  const body = { acks, timeoutMs, topicData }
+  const answer = await client.ask(leader, ApiKey.PRODUCE, body, PRODUCE_VERSION)
+  const told = answer?.body.responses[0]?.partitionResponses[0]
+  const code = told?.errorCode ?? ErrorCode.NETWORK_EXCEPTION
+  return { code, baseOffset: Number(told?.baseOffset ?? -1) }
 }
 
 /** With one batch under way: what was acknowledged before is not there. */
@@ -267,48 +322,31 @@ export class SimConsumer {
   }
 
   async run(): Promise<void> {
-    await Promise.all([this.readAll(), this.#commit()])
+    await Promise.all([...this.#work.places.map((place) => this.readFrom(place)), this.#commit()])
   }
 
-  async readAll(): Promise<void> {
-    await Promise.all(this.#work.places.map((place) => this.#readFrom(place)))
-  }
-
-  async #readFrom(place: Place): Promise<void> {
+  async readFrom(place: Place): Promise<void> {
     const { checker } = this.#work
     const client = this.#client
     for (;;) {
       const leader = await client.findLeader(place)
-      const fetchOffset = this.positionOf(place)
-      const answer = await client.ask(
-        leader,
-        ApiKey.FETCH,
-        {
-          maxWaitMs: this.#work.plan.clients.fetchWaitMs,
-          minBytes: 1,
-          maxBytes: FETCH_BYTES,
-          topics: [
-            {
-              topic: place.topic,
-              partitions: [
-                { partition: place.partition, fetchOffset, partitionMaxBytes: FETCH_BYTES },
-              ],
-            },
-          ],
-        },
-        FETCH_VERSION,
-      )
-      const told = answer?.body.responses[0]?.partitions[0]
-      const code = answer?.body.errorCode || (told?.errorCode ?? ErrorCode.NETWORK_EXCEPTION)
-      if (code !== ErrorCode.NONE || told === undefined || answer === null) {
-        if (code === ErrorCode.OFFSET_OUT_OF_RANGE && Number(told?.logStartOffset) > fetchOffset) {
-          const what = `${place.topic}-${place.partition} at ${fetchOffset}`
-          throw new Violation('what is not read yet is not deleted', what)
+      const epoch = client.epochOf(place)
+      if (epoch > 0 && client.host.random.chance(LATE_CHANCE)) {
+        // As a client that was away for long.
+        const old = client.host.random.below(epoch)
+        if ((await this.#fetch(leader, place, { epoch: old, maxWaitMs: 0 })) !== null) {
+          checker.count('fetches in an old epoch, answered')
         }
+      }
+      const fetchOffset = this.positionOf(place)
+      const maxWaitMs = this.#work.plan.clients.fetchWaitMs
+      const answer = await this.#fetch(leader, place, { epoch, maxWaitMs })
+      if (answer === null) {
         client.forgetLeader(place)
         await client.sleep(RETRY_MS)
         continue
       }
+      const { told } = answer
       const { offset = 0, length = 0 } = told.records ?? {}
       if (length === 0) continue
       const bytes = answer.frame.subarray(offset, offset + length)
@@ -318,6 +356,40 @@ export class SimConsumer {
       const last = batches.at(-1)
       if (last !== undefined) this.#positions[place.index] = last.lastOffset + 1
     }
+  }
+
+  /** Null when there was no answer, or an error. */
+  async #fetch(node: number, place: Place, how: { epoch: number; maxWaitMs: number }) {
+    const { checker } = this.#work
+    const heard = checker.heardBy(place.index, node)
+    const partition = {
+      partition: place.partition,
+      currentLeaderEpoch: how.epoch,
+      fetchOffset: this.positionOf(place),
+      partitionMaxBytes: FETCH_BYTES,
+    }
+    const answer = await this.#client.ask(
+      node,
+      ApiKey.FETCH,
+      {
+        maxWaitMs: how.maxWaitMs,
+        minBytes: 1,
+        maxBytes: FETCH_BYTES,
+        topics: [{ topic: place.topic, partitions: [partition] }],
+      },
+      FETCH_VERSION,
+    )
+    const told = answer?.body.responses[0]?.partitions[0]
+    const code = answer?.body.errorCode || (told?.errorCode ?? ErrorCode.NETWORK_EXCEPTION)
+    if (code === ErrorCode.FENCED_LEADER_EPOCH) checker.count('fetches in an old epoch, refused')
+    const isGone = code === ErrorCode.OFFSET_OUT_OF_RANGE
+    if (isGone && Number(told?.logStartOffset) > partition.fetchOffset) {
+      const what = `${place.topic}-${place.partition} at ${partition.fetchOffset}`
+      throw new Violation('what is not read yet is not deleted', what)
+    }
+    if (code !== ErrorCode.NONE || told === undefined || answer === null) return null
+    checker.answered(place.index, { node, epoch: how.epoch, heard })
+    return { told, frame: answer.frame }
   }
 
   /** Through the group's coordinator; what was acknowledged is there from then on. */
