@@ -100,7 +100,7 @@ export function drawEndurancePlan(random: Random, focus: string | null): Cluster
 }
 
 function drawLife(random: Random, focus: string | null, isQuick: boolean): EndurancePlan {
-  const stormsPerHour = random.pick([0, 0.3, 0.6, 0.6, 1, 1, 2, 3])
+  const stormsPerHour = random.pick([0, 0.5, 1, 1, 2, 2, 3, 4])
   const life = {
     segmentMs: random.pick([10, 30, 60]) * MINUTE_MS,
     retentionMs: random.pick([2, 3, 4]) * HOUR_MS,
