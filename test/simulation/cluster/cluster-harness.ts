@@ -469,9 +469,6 @@ class ClusterSimulation implements SimCluster {
     this.#isOver = true
     await this.until('new disks have everything', () => this.operator.repairing.size === 0)
     await this.until('all replicas of a healed cluster are in sync', () => this.areAllInSync())
-    await this.until('all of a healed cluster is read', () =>
-      this.places.every((place) => this.#isReadToEnd(place)),
-    )
     // Old data is there as well: nobody may have asked for it for long.
     const positionOf = this.readAnew()
     if (positionOf !== null) {
@@ -479,6 +476,9 @@ class ClusterSimulation implements SimCluster {
         this.places.every((at) => positionOf(at) >= this.checker.committedEnd(at.index)),
       )
     }
+    await this.until('all of a healed cluster is read', () =>
+      this.places.every((place) => this.#isReadToEnd(place)),
+    )
     for (const place of this.places) {
       this.checker.finish(place.index, this.readEnd(place))
     }
