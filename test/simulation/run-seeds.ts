@@ -8,8 +8,8 @@
  * broker: the shards of one broker on a disk that fails; raft: a quorum of nodes and a network;
  * replication: partitions of a cluster, their leaders and followers; cluster: whole brokers, with
  * everything that is real in them, and their clients.
- * --focus has every seed look at one thing, where others look at it now and then: reigns (of raft)
- * or late messages (of replication), see their plans.
+ * --focus has every seed look at one thing, where others look at it now and then: reigns (of raft and
+ * cluster) or late messages (of replication), see their plans.
  * --twice runs each seed again and compares the traces. A failure says how to run it alone.
  */
 import { parseArgs } from 'node:util'

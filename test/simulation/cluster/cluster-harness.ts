@@ -47,9 +47,12 @@ const CORE_SETTLE_MS = 5000
 /** Between two looks at whole logs. */
 const LOGS_MS = 1000
 
-export async function runClusterSeed(seed: number): Promise<ClusterSeedResult> {
+export async function runClusterSeed(
+  seed: number,
+  focus: string | null = null,
+): Promise<ClusterSeedResult> {
   installPlatform()
-  const simulation = new ClusterSimulation(seed)
+  const simulation = new ClusterSimulation(seed, focus)
   const { world } = simulation
   const onLoose = (error: unknown): void => {
     if (!(error instanceof SimCrash)) world.failure ??= error
@@ -99,9 +102,9 @@ class ClusterSimulation implements SimCluster {
   #isOver = false
   #looksAtLogsMs = 0
 
-  constructor(seed: number) {
+  constructor(seed: number, focus: string | null) {
     const random = new Random(seed)
-    this.plan = drawClusterPlan(random.split())
+    this.plan = drawClusterPlan(random.split(), focus)
     this.random = random.split()
     const { world, plan } = this
     const { counters } = world

@@ -27,18 +27,25 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
     'if (epoch < 0)',
     'if (true)',
   ),
-  plant(
-    'counts a follower whatever epoch it knows',
-    'replication/fetch-rules.js',
-    'if (currentLeaderEpoch >= 0) {',
-    'if (false) {',
-  ),
-  plant(
-    'takes a machine that was without power for one that has run on',
-    'broker/cluster/registration-file.js',
-    'const isSameRun = saved.bootId !== null && saved.bootId === bootId();',
-    'const isSameRun = true;',
-  ),
+  {
+    // It has to go on asking a leader that it does not know to be another one by now.
+    ...plant(
+      'counts a follower whatever epoch it knows',
+      'replication/fetch-rules.js',
+      'if (currentLeaderEpoch >= 0) {',
+      'if (false) {',
+    ),
+    focus: 'reigns',
+  },
+  {
+    ...plant(
+      'takes a machine that was without power for one that has run on',
+      'broker/cluster/registration-file.js',
+      'const isSameRun = saved.bootId !== null && saved.bootId === bootId();',
+      'const isSameRun = true;',
+    ),
+    focus: 'reigns',
+  },
   plant(
     'promises metadata that is not on the disk',
     'broker/start-broker.js',
