@@ -9,9 +9,9 @@
  * replication: partitions of a cluster, their leaders and followers; cluster: whole brokers, with
  * everything that is real in them, and their clients; endurance: the same for many hours each, with
  * timings of production, of which most are calm.
- * --focus has every seed look at one thing, where others look at it now and then: reigns (of raft)
- * or late messages (of replication), calm (nothing breaks) or short (lives) of endurance, see their
- * plans. --minutes ends the run after the seed that is under way.
+ * --focus has every seed look at one thing, where others look at it now and then: reigns (of raft
+ * and cluster), late messages (of replication), calm (nothing breaks) or short (lives) of
+ * endurance; see their plans. --minutes ends the run after the seed that is under way.
  * --twice runs each seed again and compares the traces. A failure says how to run it alone.
  */
 import { parseArgs } from 'node:util'

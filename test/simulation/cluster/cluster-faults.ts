@@ -231,10 +231,14 @@ export class ClusterFaultsDrawer {
    */
   #reigns(): void {
     const { places, world } = this.#simulation
-    const place = this.#random.pick(places)
-    const state = this.#simulation.stateOf(place.index)
     if (this.#away.size > 0 || this.#deaf !== null) return
-    if (state?.replicas.length !== 2 || state.leader < 0) return
+    const pairs = places.filter(
+      ({ index }) => this.#simulation.stateOf(index)?.replicas.length === 2,
+    )
+    if (pairs.length === 0) return
+    const place = this.#random.pick(pairs)
+    const state = this.#simulation.stateOf(place.index)
+    if (state === null || state.leader < 0) return
     const leader = this.#simulation.node(state.leader)
     const otherId = state.replicas.find((id) => id !== leader.id) as number
     const other = this.#simulation.node(otherId)

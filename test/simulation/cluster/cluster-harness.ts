@@ -47,8 +47,9 @@ const TICK_MS = 50
 /** In a run, before its end. */
 const READERS_MAX = 3
 
-export function runClusterSeed(seed: number): Promise<ClusterSeedResult> {
-  return runSeed(seed, drawClusterPlan)
+/** `focus`: reigns, or null. */
+export function runClusterSeed(seed: number, focus: string | null): Promise<ClusterSeedResult> {
+  return runSeed(seed, (random) => drawClusterPlan(random, focus))
 }
 
 /** Lives of many hours. `focus`: calm, nothing breaks; short, minutes instead of hours. */

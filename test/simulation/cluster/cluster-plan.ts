@@ -99,9 +99,11 @@ export interface ClusterPlan {
   readonly endurance: EndurancePlan | null
 }
 
-export function drawClusterPlan(random: Random): ClusterPlan {
+/** `focus`: reigns, or nothing. */
+export function drawClusterPlan(random: Random, focus: string | null): ClusterPlan {
   const any = drawAny(random)
-  return random.chance(0.3) ? withReigns(any, random) : any
+  const hasReigns = random.chance(0.3)
+  return hasReigns || focus === 'reigns' ? withReigns(any, random) : any
 }
 
 /** A topic with two replicas, both of which are needed, and of which one is alone now and then. */

@@ -27,22 +27,48 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
     'if (epoch < 0)',
     'if (true)',
   ),
-  plant(
-    'counts a follower whatever epoch it knows',
-    'replication/fetch-rules.js',
-    'if (currentLeaderEpoch >= 0) {',
-    'if (false) {',
-  ),
-  plant(
-    'takes a machine that was without power for one that has run on',
-    'broker/cluster/registration-file.js',
-    'const isSameRun = saved.bootId !== null && saved.bootId === bootId();',
-    'const isSameRun = true;',
-  ),
+  {
+    // It has to go on asking a leader that it does not know to be another one by now.
+    ...plant(
+      'counts a follower whatever epoch it knows',
+      'replication/fetch-rules.js',
+      'if (currentLeaderEpoch >= 0) {',
+      'if (false) {',
+    ),
+    focus: 'reigns',
+    from: 4,
+  },
+  {
+    ...plant(
+      'takes a machine that was without power for one that has run on',
+      'broker/cluster/registration-file.js',
+      'const isSameRun = saved.bootId !== null && saved.bootId === bootId();',
+      'const isSameRun = true;',
+    ),
+    focus: 'reigns',
+  },
   plant(
     'promises metadata that is not on the disk',
     'broker/start-broker.js',
     'flushMessages: 1,',
     'flushMessages: Infinity,',
   ),
+  {
+    ...plant(
+      'serves old bytes without a look at their checksums',
+      'storage/log-reader.js',
+      'if (location.isSealed && !',
+      'if (false && !',
+    ),
+    from: 4,
+  },
+  {
+    ...plant(
+      'says nothing of what a start had to cut',
+      'broker/cluster/cluster-member.js',
+      'if (!isRegistered)',
+      'if (false)',
+    ),
+    from: 5,
+  },
 ]

@@ -27,13 +27,14 @@ const STATES = [
   'states: snapshots taken',
 ]
 
+/** Where seeds begin that reach it, and how many may have to be tried: most reach it. */
+const EPOCHS_CUT = 'states: truncations over several epochs'
+const EPOCHS_CUT_FROM = 6
+const EPOCHS_CUT_SEEDS = 6
+
 test('a cluster, two seeds, twice each, breaks no invariant and takes the same course', async () => {
   const { seeds, failures, totals } = await run(['--from', '1', '--seeds', '2', '--twice'])
-  const [failure] = failures
-  if (failure !== undefined) {
-    const rerun = `npm run simulate -- --what cluster --from ${failure.seed} --seeds 1 --twice`
-    assert.fail(`${failure.message}\nrerun: ${rerun}`)
-  }
+  expectNone(failures, '--twice')
   assert.equal(seeds, 2)
   for (const what of STATES) assert((totals[what] ?? 0) > 0, `no seed reached: ${what}`)
 })
@@ -52,6 +53,22 @@ test('a cluster that lives for long, one short life, twice', async () => {
   assert.deepEqual(failures, [])
   for (const what of STATES_OF_A_LIFE) assert((totals[what] ?? 0) > 0, `not reached: ${what}`)
 })
+
+test('a cluster in which one leads alone, again and again, cuts several epochs at once', async () => {
+  for (let i = 0; i < EPOCHS_CUT_SEEDS; i++) {
+    const seed = String(EPOCHS_CUT_FROM + i)
+    const { failures, totals } = await run(['--focus', 'reigns', '--from', seed, '--seeds', '1'])
+    expectNone(failures, '--focus reigns')
+    if ((totals[EPOCHS_CUT] ?? 0) > 0) return
+  }
+  assert.fail(`no seed of ${EPOCHS_CUT_SEEDS} reached: ${EPOCHS_CUT}`)
+})
+
+function expectNone([failure]: Outcome['failures'], how: string): void {
+  if (failure === undefined) return
+  const rerun = `npm run simulate -- --what cluster --from ${failure.seed} --seeds 1 ${how}`
+  assert.fail(`${failure.message}\nrerun: ${rerun}`)
+}
 
 function run(args: readonly string[], what = 'cluster'): Promise<Outcome> {
   const all = [PROGRAM, '--what', what, '--json', ...args]
