@@ -145,7 +145,14 @@ export function openLogDirectories(
     wasClosedInOrder: hints.size > 0 && [...hints.values()].every(({ clean }) => clean),
     hasLost: [...byId.values()].some((path) => files.exists(join(path, LOSS_MARK))),
     forgetLoss: () => {
-      for (const path of byId.values()) files.remove(join(path, LOSS_MARK))
+      for (const path of byId.values()) {
+        try {
+          files.remove(join(path, LOSS_MARK))
+        } catch (error) {
+          // It stays: the next start says once more that something may be lost.
+          if (!(error instanceof BrokerError)) throw error
+        }
+      }
     },
     reserves,
     fresh,

@@ -111,38 +111,31 @@ export function brokerRestartedUnclean(
 ): PartitionState {
   const { inSyncReplicas, eligibleReplicas, leader } = partition
   if (!inSyncReplicas.includes(brokerId) && !eligibleReplicas.includes(brokerId)) return partition
-  const others = (ids: readonly number[]): number[] => ids.filter((id) => id !== brokerId)
-  const isDeposed = leader === brokerId
-  const without: PartitionState = {
-    ...partition,
-    inSyncReplicas: others(inSyncReplicas),
-    eligibleReplicas: others(eligibleReplicas),
-    lastKnownLeader: isDeposed ? leader : partition.lastKnownLeader,
-    leader: isDeposed ? NO_LEADER : leader,
-  }
-  return settled(partition, elect(without, context), isDeposed)
+  const without = withoutReplica(partition, brokerId)
+  return settled(partition, elect(without, context), leader === brokerId)
 }
 
-/** Others are known to have all that the broker's replica was to have: it can be done without. */
+/** Somebody else may lead at once who is known to have all: the broker's replica is not needed. */
 export function isReplaceable(
   { inSyncReplicas, eligibleReplicas }: PartitionState,
   brokerId: number,
+  { isActive }: Pick<PartitionContext, 'isActive'>,
 ): boolean {
-  const hasAll = [...inSyncReplicas, ...eligibleReplicas]
-  return hasAll.includes(brokerId) && hasAll.some((id) => id !== brokerId)
+  return [...inSyncReplicas, ...eligibleReplicas].some((id) => id !== brokerId && isActive(id))
 }
 
 /**
- * The broker cannot use its replica. Where nobody else is known to have all, nothing changes: what
- * it still has is the most that there is.
+ * The broker cannot use its replica. Always a new leader epoch, whoever leads: what the replica has
+ * asked for in the one before counts no more. Nothing changes where nobody else may lead at once:
+ * what it still has is the most that there is.
  */
 export function replicaFailed(
   partition: PartitionState,
   brokerId: number,
   context: PartitionContext,
 ): PartitionState {
-  if (!isReplaceable(partition, brokerId)) return partition
-  return brokerRestartedUnclean(partition, brokerId, context)
+  if (!isReplaceable(partition, brokerId, context)) return partition
+  return settled(partition, elect(withoutReplica(partition, brokerId), context), true)
 }
 
 /**
@@ -206,7 +199,21 @@ export function replicasReassigned(
   return { ...settled(partition, moved), replicas, partitionEpoch: partition.partitionEpoch + 1 }
 }
 
-// —— inside: neither of these touches an epoch ——
+// —— inside: none of these touches an epoch ——
+
+/** The replica is in neither set; if it led, nobody does. */
+function withoutReplica(partition: PartitionState, brokerId: number): PartitionState {
+  const { leader, lastKnownLeader } = partition
+  const others = (ids: readonly number[]): number[] => ids.filter((id) => id !== brokerId)
+  const isDeposed = leader === brokerId
+  return {
+    ...partition,
+    inSyncReplicas: others(partition.inSyncReplicas),
+    eligibleReplicas: others(partition.eligibleReplicas),
+    lastKnownLeader: isDeposed ? leader : lastKnownLeader,
+    leader: isDeposed ? NO_LEADER : leader,
+  }
+}
 
 /** Members that leave while too few stay remain eligible; enough of them make that needless. */
 function withIsr(

@@ -102,7 +102,8 @@ export class ShardState {
       this.#tellShort(partition.logDirectory, systemCode(error))
     } else if (isDamage) {
       this.outbox.event({ kind: 'warning', message: `${partition.directory}: ${error.message}` })
-      this.#tellDamaged(partition, false)
+      // A mark that is not true says nothing of the log behind it.
+      if (partition.openedLog?.isMarkStale !== true) this.#tellDamaged(partition, false)
     } else {
       this.failDirectory(partition.logDirectory, error)
     }

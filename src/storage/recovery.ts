@@ -110,6 +110,7 @@ class Recovery {
           'it is not trusted and the whole log is scanned',
       )
       this.#scan(0)
+      if (core.logEndOffset < promised) this.#markLoss()
     }
     if (core.logEndOffset < core.logStartOffset) this.#startOver()
     // That checkpoint stays on disk: it must not speak for what is appended from here on.
@@ -328,7 +329,12 @@ class Recovery {
     const core = this.#core
     const { all } = core.segments
     const isTorn = index === all.length - 1 && (core.scanner.isTorn || core.options.preallocate)
-    if (!core.isReplicated || isTorn) return
+    if (!isTorn) this.#markLoss()
+  }
+
+  #markLoss(): void {
+    const core = this.#core
+    if (!core.isReplicated) return
     writeLossMark(core.context.files, core.directory.slice(0, core.directory.lastIndexOf('/')))
     core.hasLost = true
   }

@@ -218,7 +218,11 @@ export class SegmentList {
    * Those of a sealed segment go to disk, so that this happens once. Throws BrokerError.
    */
   rebuild(segment: Segment, file: FileId, intervalBytes: number): void {
-    if (segment.isPinned) throw this.#unindexable(segment, 0, 'a write to it is under way')
+    if (segment.isPinned) {
+      // Not damage: whoever asks is to ask again.
+      const action = `index ${this.path(segment, LOG_SUFFIX)}: a write to it is under way`
+      throw new BrokerError(ErrorCode.REQUEST_TIMED_OUT, action)
+    }
     const scanner = scannerOf(this.#files)
     const fresh = new Segment(segment.baseOffset, false)
     let expected = segment.baseOffset

@@ -44,6 +44,8 @@ const DRAIN_TIMEOUT_MS = 30_000
 /** Without a controller there is nobody to hand over to: the others are stopping, or gone. */
 const NO_CONTROLLER_MS = 3000
 const DRAIN_LOOK_MS = 10
+/** The fewest that a controller misses before it fences a broker whose connection broke. */
+const FENCED_AFTER_BEATS = 3
 /** Heartbeats that are not answered. */
 const BEATS_OPEN_MAX = 4
 
@@ -51,6 +53,7 @@ export class BrokerLifecycle {
   readonly #parts: BrokerLifecycleParts
   readonly #incarnationId = randomUuid()
   #brokerEpoch = -1
+  #isWhole = false
   #timer: NodeJS.Timeout | null = null
   #open = 0
   /** Who was told last. */
@@ -59,7 +62,8 @@ export class BrokerLifecycle {
   #isStopped = false
   /** When the controller last answered a heartbeat. */
   #heardMs = Number.NEGATIVE_INFINITY
-  /** What it said. */
+  /** When the last heartbeat was sent that it has answered, and what it said. */
+  #toldMs = Number.NEGATIVE_INFINITY
   #isFenced = true
   #onUnfenced: (() => void) | null = null
   #onMayShutDown: (() => void) | null = null
@@ -75,10 +79,15 @@ export class BrokerLifecycle {
     return this.#brokerEpoch
   }
 
+  /** It was registered as one that has lost nothing. */
+  get isWhole(): boolean {
+    return this.#isWhole
+  }
+
   /** Resolves once this process is registered and has applied that. Throws BrokerError. */
   async register(at: ReachedAt): Promise<void> {
     const { node, config, directories, previousBrokerEpoch, logger } = this.#parts
-    const body = {
+    const described = {
       brokerId: node.self.id,
       incarnationId: this.#incarnationId,
       host: at.host,
@@ -86,15 +95,17 @@ export class BrokerLifecycle {
       endpoints: at.endpoints,
       rack: config.get('broker.rack'),
       directories,
-      previousBrokerEpoch: previousBrokerEpoch(),
     }
     const startedMs = performance.now()
     let saidMs = startedMs
     for (;;) {
       this.#mustGoOn()
+      // What is known now: logs are being looked at meanwhile.
+      const body = { ...described, previousBrokerEpoch: previousBrokerEpoch() }
       const answer = await this.#askToRegister(body)
       if (answer.errorCode === ErrorCode.NONE) {
         this.#brokerEpoch = answer.brokerEpoch
+        this.#isWhole = body.previousBrokerEpoch >= 0
         break
       }
       const isTaken = answer.errorCode === ErrorCode.DUPLICATE_BROKER_REGISTRATION
@@ -125,17 +136,20 @@ export class BrokerLifecycle {
    * now, and it is told of that later.
    */
   get mayBeDeposed(): boolean {
-    const sessionMs = this.#parts.config.get('broker.session.timeout.ms')
-    return this.#isFenced || performance.now() - this.#heardMs >= sessionMs
+    const { config } = this.#parts
+    const beatsMs = FENCED_AFTER_BEATS * config.get('broker.heartbeat.interval.ms')
+    const sureMs = Math.min(config.get('broker.session.timeout.ms'), beatsMs)
+    return this.#isFenced || performance.now() - this.#toldMs >= sureMs
   }
 
   /** From here on the controller hears of this broker; resolves once it may lead. */
-  serve(): Promise<void> {
+  async serve(): Promise<void> {
+    this.#mustGoOn()
     const everyMs = this.#parts.config.get('broker.heartbeat.interval.ms')
     this.#timer = setInterval(() => this.#beat(), everyMs)
     this.#parts.node.onChanged(() => this.#greet())
     this.#beat()
-    return new Promise((resolve) => {
+    await new Promise<void>((resolve) => {
       this.#onUnfenced = resolve
     })
   }
@@ -211,6 +225,7 @@ export class BrokerLifecycle {
       wantsShutdown: this.#wantsShutdown,
     }
     this.#open++
+    const sentMs = performance.now()
     this.#beatsTo = leaderId
     const isHere = leaderId === node.self.id
     const link = isHere ? null : node.links.to(leaderId, 'beat')
@@ -221,6 +236,7 @@ export class BrokerLifecycle {
     asked.then(
       (answer) => {
         this.#open--
+        if (answer.errorCode === ErrorCode.NONE) this.#toldMs = sentMs
         this.#onBeat(answer)
       },
       (error: unknown) => this.#parts.onFailure(error),

@@ -86,6 +86,8 @@ export class ClusterMember {
   #replicas: ReplicaManager | null = null
   /** Logs that were opened lack what may have been acknowledged. */
   #hasLost: boolean
+  /** By handle, of those that were opened before this process was registered. */
+  readonly #cut: number[] = []
   #port = 0
   #isJoined = false
   #isStopped = false
@@ -116,10 +118,7 @@ export class ClusterMember {
       config,
       directories: [...directories.paths.keys()],
       previousBrokerEpoch: () => (this.#hasLost ? -1 : previous),
-      onRegistered: async (brokerEpoch) => {
-        await writeRegistration(metadataPath, brokerEpoch)
-        directories.forgetLoss()
-      },
+      onRegistered: (brokerEpoch) => writeRegistration(metadataPath, brokerEpoch),
       logger,
       onFailure,
     })
@@ -220,7 +219,12 @@ export class ClusterMember {
     this.#removeLeftovers()
     this.replicas.begin()
     this.#isJoined = true
+    if (this.#lifecycle.isWhole) {
+      for (const handle of this.#cut) this.replicas.replicaDamaged(handle, true)
+    }
+    this.#cut.length = 0
     await this.replicas.whenSound()
+    this.#parts.directories.forgetLoss()
     await this.#lifecycle.serve()
   }
 
@@ -245,10 +249,11 @@ export class ClusterMember {
     const replicas = this.#replicas
     if (replicas === null) return
     if (event.kind === 'replica-damaged') {
-      const isRegistered = this.brokerEpoch >= 0
-      if (!isRegistered) this.#hasLost = true
-      // What was cut before is a replica that is behind, as the registration says.
-      if (isRegistered || !event.isCut) replicas.replicaDamaged(event.handle)
+      const { handle, isCut } = event
+      this.#hasLost = true
+      // A cut log is behind, as a registration says that comes after it.
+      if (isCut && this.brokerEpoch < 0) this.#cut.push(handle)
+      else replicas.replicaDamaged(handle, isCut)
     } else if (event.kind === 'directory-failed') replicas.directoryFailed(event.logDirectory)
     else if (event.kind === 'isr-proposals') {
       replicas.propose(event.proposals).catch((error: unknown) => this.#parts.onFailure(error))

@@ -1,21 +1,25 @@
 /**
  * Replicas of this broker that it cannot use, and how the cluster goes on without them: where
- * others have everything, the metadata is told that this broker's replica is out, so that they lead
+ * somebody else may lead who has everything, the metadata is told that this broker's replica is out
  * (`replicas-failed`, which every broker proposes for itself). Runs on main.
  *
  *   offline   its log directory has failed (KIP-112): out until this broker is restarted
  *   damaged   its log holds what nobody wrote: once it is out, it begins anew and fetches all of it
+ *   cut       its log has turned out to be shorter: once it is out, it goes on from where it ends
  *
- * One that nobody else can stand in for stays as it is, and is looked at again with each change of
- * metadata.
+ * What a damaged or a cut one has asked its leader for, and what was decided because of that, is of
+ * a leader epoch that must be over: it counts as out from the next one on. One that nobody else can
+ * stand in for stays as it is, and is looked at again as the metadata changes.
  */
 import type { Uuid } from '../../base/uuid.ts'
 import { BrokerError } from '../../errors/broker-error.ts'
 import type { MetadataImage } from '../../metadata/image.ts'
-import { isReplaceable } from '../../metadata/partition-rules.ts'
+import { isReplaceable, NO_LEADER } from '../../metadata/partition-rules.ts'
 import { type ReplicasFailedRecord, RULE_VERSION } from '../../metadata/records.ts'
 import type { Logger } from '../../metrics/logger.ts'
 import type { MetadataStore } from '../metadata-store.ts'
+
+export type FailureKind = 'offline' | 'damaged' | 'cut'
 
 export interface FailedReplicasParts {
   readonly nodeId: number
@@ -26,18 +30,28 @@ export interface FailedReplicasParts {
   readonly onFailure: (error: unknown) => void
 }
 
+interface Failed {
+  readonly kind: FailureKind
+  /** In which it was noticed. */
+  readonly leaderEpoch: number
+}
+
 /** Partitions in one change. */
 const REPORT_MAX = 1000
 /** Before it is tried again where no controller has taken it. */
 const RETRY_MS = 500
+/** The more of these the worse. */
+const KINDS: readonly FailureKind[] = ['cut', 'damaged', 'offline']
 
 export class FailedReplicas {
   readonly #parts: FailedReplicasParts
   /** By handle. */
-  readonly #failed = new Map<number, 'damaged' | 'offline'>()
+  readonly #failed = new Map<number, Failed>()
   #hasBegun = false
   #isStopped = false
   #isReporting = false
+  /** Something may have to be told. */
+  #isDue = false
   #timer: NodeJS.Timeout | null = null
   /** Whoever waits until there is nothing to tell. */
   #waiting: (() => void)[] = []
@@ -52,13 +66,20 @@ export class FailedReplicas {
     this.look()
   }
 
-  /** To be followed by `look`. Damage on a disk that has failed is the smaller matter. */
-  add(handle: number, kind: 'damaged' | 'offline'): void {
-    if (this.#failed.get(handle) !== 'offline') this.#failed.set(handle, kind)
+  /** To be followed by `look`. Of two the worse one stands. */
+  add(handle: number, kind: FailureKind): void {
+    const before = this.#failed.get(handle)
+    if (before !== undefined && KINDS.indexOf(before.kind) > KINDS.indexOf(kind)) return
+    if (before?.kind === 'offline') return
+    const leaderEpoch = this.#parts.image.partitions.leaderEpoch(handle)
+    this.#failed.set(handle, { kind, leaderEpoch })
+    this.#isDue = true
   }
 
+  /** Nothing is to be fetched for it. */
   has(handle: number): boolean {
-    return this.#failed.has(handle)
+    const failed = this.#failed.get(handle)
+    return failed !== undefined && failed.kind !== 'cut'
   }
 
   /** The replica is gone. */
@@ -68,15 +89,26 @@ export class FailedReplicas {
 
   /** It is damaged, and the cluster does without it: nothing of it is needed any more. */
   mayStartOver(handle: number): boolean {
-    if (this.#failed.get(handle) !== 'damaged') return false
-    const { image, nodeId } = this.#parts
-    const { leader, inSyncReplicas, eligibleReplicas } = image.partitions.state(handle)
-    const hasAll = [...inSyncReplicas, ...eligibleReplicas]
-    return leader !== nodeId && hasAll.length > 0 && !hasAll.includes(nodeId)
+    const failed = this.#failed.get(handle)
+    return failed?.kind === 'damaged' && this.#isOut(handle, failed) && this.#isLedByOther(handle)
+  }
+
+  /** These partitions are others in the metadata, or brokers are. */
+  changed(handles: Iterable<number>, areBrokers: boolean): void {
+    if (this.#failed.size === 0) return
+    if (areBrokers) this.#isDue = true
+    for (const handle of handles) {
+      const failed = this.#failed.get(handle)
+      if (failed === undefined) continue
+      if (failed.kind === 'cut' && this.#isOut(handle, failed)) this.#failed.delete(handle)
+      else this.#isDue = true
+    }
+    this.look()
   }
 
   /** Resolves once the metadata says all that it can be told, or this broker stops. */
   whenTold(): Promise<void> {
+    if (this.#isStopped) return Promise.resolve()
     return new Promise((resolve) => {
       this.#waiting.push(resolve)
       this.look()
@@ -86,7 +118,8 @@ export class FailedReplicas {
   /** Tells the metadata what it does not say yet. */
   look(): void {
     if (!this.#hasBegun || this.#isStopped || this.#isReporting) return
-    if (this.#failed.size === 0 || this.#records().length === 0) {
+    if (!this.#isDue || this.#records().length === 0) {
+      this.#isDue = false
       for (const resolve of this.#waiting.splice(0)) resolve()
       return
     }
@@ -135,9 +168,10 @@ export class FailedReplicas {
     if (epoch === undefined || epoch !== brokerEpoch()) return []
     const byTopic = new Map<Uuid, number[]>()
     let left = REPORT_MAX
-    for (const handle of this.#failed.keys()) {
+    for (const [handle, failed] of this.#failed) {
       const topic = image.partitions.topic(handle)
-      if (topic === null || !isReplaceable(image.partitions.state(handle), brokerId)) continue
+      if (topic === null || this.#isOut(handle, failed)) continue
+      if (!isReplaceable(image.partitions.state(handle), brokerId, image.context(handle))) continue
       const partitions = byTopic.get(topic.id) ?? []
       byTopic.set(topic.id, partitions)
       partitions.push(image.partitions.partitionNumber(handle))
@@ -151,5 +185,20 @@ export class FailedReplicas {
       partitions,
       ruleVersion: RULE_VERSION,
     }))
+  }
+
+  /** Nobody counts on it, nor on what it has asked for before. */
+  #isOut(handle: number, { kind, leaderEpoch }: Failed): boolean {
+    const { partitions } = this.#parts.image
+    const { nodeId } = this.#parts
+    const isCounted =
+      partitions.inSyncReplicas(handle).includes(nodeId) ||
+      partitions.eligibleReplicas(handle).includes(nodeId)
+    return !isCounted && (kind === 'offline' || partitions.leaderEpoch(handle) > leaderEpoch)
+  }
+
+  #isLedByOther(handle: number): boolean {
+    const leader = this.#parts.image.partitions.leader(handle)
+    return leader !== NO_LEADER && leader !== this.#parts.nodeId
   }
 }

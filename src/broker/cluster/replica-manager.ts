@@ -28,7 +28,7 @@ import { logOptions } from '../log-options.ts'
 import type { MetadataStore } from '../metadata-store.ts'
 import type { PartitionPlacement } from '../partition-placement.ts'
 import { replicationFactorOf } from '../replica-placer.ts'
-import { FailedReplicas } from './failed-replicas.ts'
+import { FailedReplicas, type FailureKind } from './failed-replicas.ts'
 import type { ReplicaFetcher } from './replica-fetcher.ts'
 import { RoleRetries } from './role-retries.ts'
 
@@ -70,6 +70,14 @@ interface Local {
   leader: number
   /** Whose fetcher has it; NO_LEADER while none has. */
   fetchedFrom: number
+}
+
+interface OpenRow {
+  readonly topic: Topic
+  readonly handle: number
+  readonly hint: LogHint | null
+  /** That had it before. */
+  readonly shard?: number
 }
 
 /** What a shard was asked, of which partition. */
@@ -182,7 +190,7 @@ export class ReplicaManager {
     this.#sendRoles()
     for (const topic of configured) void this.configure(topic)
     if (led.length > 0) this.#parts.onLeadership(led)
-    this.#failed.look()
+    this.#failed.changed(handles, changes.brokersChanged.length > 0)
   }
 
   /**
@@ -203,12 +211,9 @@ export class ReplicaManager {
     this.#failed.look()
   }
 
-  /** The log of a replica of this broker holds what nobody wrote. */
-  replicaDamaged(handle: number): void {
-    this.#fail(handle, 'damaged')
-    // Nobody may have counted on it anyway.
-    if (this.#hasBegun && this.#look(handle)) this.#parts.onLeadership([handle])
-    this.#sendRoles()
+  /** The log of a replica of this broker holds what nobody wrote, or was cut because of that. */
+  replicaDamaged(handle: number, isCut: boolean): void {
+    this.#fail(handle, isCut ? 'cut' : 'damaged')
     this.#failed.look()
   }
 
@@ -286,22 +291,20 @@ export class ReplicaManager {
     if (rows.length > 0) this.#openBesides(rows)
   }
 
-  #openBesides(rows: readonly { topic: Topic; handle: number; hint: LogHint | null }[]): void {
+  #openBesides(rows: readonly OpenRow[]): void {
     const opening = this.#open(rows).catch((error: unknown) => this.#parts.onFailure(error))
     this.#opening.add(opening)
     void opening.then(() => this.#opening.delete(opening))
   }
 
-  async #open(
-    rows: readonly { topic: Topic; handle: number; hint: LogHint | null }[],
-  ): Promise<void> {
+  async #open(rows: readonly OpenRow[]): Promise<void> {
     const { placement, shards } = this.#parts
     const groups = new Map<
       string,
       { topic: Topic; shard: number; recover: boolean; list: OpenPartition[] }
     >()
-    for (const { topic, handle, hint } of rows) {
-      const shard = placement.assign(handle, hint?.bytes ?? 0)
+    for (const { topic, handle, hint, shard: known } of rows) {
+      const shard = known ?? placement.assign(handle, hint?.bytes ?? 0)
       const recover = hint === null || !hint.clean
       const key = `${topic.id}/${shard}/${recover}`
       const group = groups.get(key) ?? { topic, shard, recover, list: [] }
@@ -352,9 +355,12 @@ export class ReplicaManager {
    * what is here is of a replica that is over.
    */
   #openAnew(handle: number): Local {
-    const topic = this.#parts.image.partitions.topic(handle) as Topic
+    const { image, placement } = this.#parts
+    const topic = image.partitions.topic(handle) as Topic
+    // In the same shard, where the one comes after the other: the directory may be the same.
+    const shard = placement.shardOf(handle)
     this.#remove(handle)
-    this.#openBesides([{ topic, handle, hint: null }])
+    this.#openBesides([{ topic, handle, hint: null, shard }])
     return this.#locals.get(handle) as Local
   }
 
@@ -365,7 +371,10 @@ export class ReplicaManager {
     this.#retries.forget(handle)
     this.#failed.forget(handle)
     this.#locals.delete(handle)
-    void this.#control(handle, { kind: 'delete', handle })
+    void this.#control(handle, { kind: 'delete', handle }).then((reply) => {
+      // What is still there would be found again and again.
+      if (reply.kind === 'failed') this.#fail(handle, 'offline')
+    })
   }
 
   // —— roles ——
@@ -463,10 +472,8 @@ export class ReplicaManager {
     const isNew = this.#retries.refused(handle)
     const local = this.#locals.get(handle)
     // Those that were given to it after it had failed.
-    if (local !== undefined && this.#parts.placement.isOffline(local.directory)) {
-      this.#fail(handle, 'offline')
-      this.#failed.look()
-    }
+    const isOffline = local !== undefined && this.#parts.placement.isOffline(local.directory)
+    if (isOffline) this.#fail(handle, 'offline')
     // A disk that is gone has refused all that it held, and does so again and again.
     if (isNew) this.#parts.loggers('storage').warn({ handle, error: errorCode }, what)
   }
@@ -484,6 +491,7 @@ export class ReplicaManager {
       else if (this.#retries.forget(handle)) late.push(handle)
     }
     if (late.length > 0) this.#parts.onLeadership(late)
+    this.#failed.look()
   }
 
   /** `asked`: what the states are answers to, in their order. */
@@ -505,14 +513,15 @@ export class ReplicaManager {
       const { topicId, partition, leaderEpoch } = local
       this.#fetcherOf(local.leader).add({ handle, topicId, partition, leaderEpoch }, state)
     }
+    this.#failed.look()
   }
 
   /** It cannot be used; from now on it does not come back in sync either. */
-  #fail(handle: number, kind: 'damaged' | 'offline'): void {
+  #fail(handle: number, kind: FailureKind): void {
     const local = this.#locals.get(handle)
     if (local === undefined || this.#isStopped) return
-    this.#stopFetching(local)
     this.#failed.add(handle, kind)
+    if (this.#failed.has(handle)) this.#stopFetching(local)
   }
 
   #stopFetching(local: Local): void {

@@ -204,6 +204,8 @@ describe('BrokerLifecycle, serving', () => {
     await fixture.pass(2000)
     const { brokerEpoch, wantsShutdown } = await fixture.answerBeat()
     assert.deepEqual([brokerEpoch, wantsShutdown, isServing], [EPOCH, false, true])
+    assert.equal(fixture.lifecycle.mayBeDeposed, true, 'that was asked long ago')
+    while (fixture.node.requests.length > 0) await fixture.answerBeat()
     assert.equal(fixture.lifecycle.mayBeDeposed, false)
     await fixture.pass(2000)
     await fixture.answerBeat({ isFenced: true })

@@ -18,6 +18,7 @@ import { DeletedFiles } from '../../../src/storage/deleted-files.ts'
 import { SimCompactor } from '../sim-compactor.ts'
 import { SimCrash, type SimDisk } from '../sim-disk.ts'
 import { SimFiles } from '../sim-files.ts'
+import type { SimTimer } from './platform.ts'
 import type { Host } from './sim-world.ts'
 
 const WAKE_MS_MAX = 0.1
@@ -31,6 +32,7 @@ interface Unit {
   readonly egress: Arena
   /** When it turns next. */
   dueMs: number
+  timer: SimTimer | null
 }
 
 export class SimShards implements ShardHost {
@@ -106,12 +108,9 @@ export class SimShards implements ShardHost {
   }
 
   #turnAfter(unit: Unit, delayMs: number): void {
-    const dueMs = this.#host.world.nowMs + delayMs / this.#host.rate
-    unit.dueMs = dueMs
-    const turn = (): void => {
-      if (unit.dueMs === dueMs) this.#turn(unit)
-    }
-    this.#host.after(delayMs, turn, 'shard')
+    unit.dueMs = this.#host.world.nowMs + delayMs / this.#host.rate
+    unit.timer?.close()
+    unit.timer = this.#host.after(delayMs, () => this.#turn(unit), 'shard')
   }
 
   #turn(unit: Unit): void {
@@ -183,7 +182,14 @@ export class SimShards implements ShardHost {
       openLogsMax: options.openLogsMax,
       threadCpuMicros: () => 0,
     })
-    const unit: Unit = { shard, files, requests, egress, dueMs: Number.POSITIVE_INFINITY }
+    const unit: Unit = {
+      shard,
+      files,
+      requests,
+      egress,
+      dueMs: Number.POSITIVE_INFINITY,
+      timer: null,
+    }
     this.units.push(unit)
     this.proxies.push(
       new ShardProxy({
