@@ -178,12 +178,16 @@ export class ReplicaManager {
     }
     const handles = this.#concerned(changes)
     this.#openMissing(handles)
-    if (!this.#hasBegun) return
-    const led: number[] = []
-    for (const handle of handles) if (this.#look(handle)) led.push(handle)
     const configured = changes.brokerConfigsChanged
       ? [...this.#parts.image.topicsById.values()]
       : changes.topicConfigsChanged
+    if (!this.#hasBegun) {
+      // Some are open: with what was known of their topics by then.
+      for (const topic of configured) void this.configure(topic)
+      return
+    }
+    const led: number[] = []
+    for (const handle of handles) if (this.#look(handle)) led.push(handle)
     for (const topic of configured) {
       for (const handle of topic.handles) this.#look(handle)
     }

@@ -206,6 +206,8 @@ describe('BrokerLifecycle, serving', () => {
     assert.deepEqual([brokerEpoch, wantsShutdown, isServing], [EPOCH, false, true])
     assert.equal(fixture.lifecycle.mayBeDeposed, true, 'that was asked long ago')
     while (fixture.node.requests.length > 0) await fixture.answerBeat()
+    await fixture.pass(300)
+    while (fixture.node.requests.length > 0) await fixture.answerBeat()
     assert.equal(fixture.lifecycle.mayBeDeposed, false)
     await fixture.pass(2000)
     await fixture.answerBeat({ isFenced: true })

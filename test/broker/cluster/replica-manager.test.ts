@@ -218,6 +218,17 @@ describe('ReplicaManager', () => {
     assert.deepEqual(fixture.told, ['lead 1 in epoch 0'])
   })
 
+  test('tells shards of options that come before it is registered', async () => {
+    const fixture = new Fixture(BROKERS)
+    await fixture.manager.start()
+    await fixture.apply(...placed([1, 2]))
+    const option = { name: 'segment.ms', value: '600000' }
+    await fixture.apply({ type: 'config', topicId: TOPIC, ...option })
+    const told = fixture.shard.requests.at(-1)
+    assert.ok(told?.kind === 'configure')
+    assert.deepEqual([told.handle, told.options.segmentMs], [1, 600_000])
+  })
+
   test('opens a new partition before it leads or follows', async () => {
     const fixture = new Fixture(BROKERS)
     await fixture.begin()
