@@ -94,11 +94,16 @@ test('a client that asks the wrong broker, is told the right one, also after tha
     )
     const [, wrong] = other(cluster, leader)
     const records = batchOf()
-    const produced = await asking(wrong, (client) =>
-      client.request(ApiKey.PRODUCE, 10, {
-        acks: -1,
-        timeoutMs: 10_000,
-        topicData: [{ name: 't', partitionData: [{ index: 0, records }] }],
+    const produced = await until(() =>
+      asking(wrong, async (client) => {
+        const answer = await client.request(ApiKey.PRODUCE, 10, {
+          acks: -1,
+          timeoutMs: 10_000,
+          topicData: [{ name: 't', partitionData: [{ index: 0, records }] }],
+        })
+        const { errorCode } = answer.responses[0]!.partitionResponses[0]!
+        // It may have yet to hear of the topic.
+        return errorCode === ErrorCode.UNKNOWN_TOPIC_OR_PARTITION ? null : answer
       }),
     )
     const [refused] = produced.responses[0]!.partitionResponses
