@@ -37,7 +37,7 @@ const TOGETHER = [
 ]
 /**
  * Tests of real processes and of clients that are not ours. One that fails beside the others, on a
- * full machine, is run once more: both results are shown, and the name of the file is the last word.
+ * full machine, is run once more: both results are shown, and the file is named at the end.
  */
 const REAL = ['build/test/e2e/', 'build/test/chaos/', 'build/test/crash/']
 /** More than these is no chance. */

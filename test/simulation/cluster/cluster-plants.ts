@@ -62,13 +62,4 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
     ),
     from: 4,
   },
-  {
-    ...plant(
-      'says nothing of what a start had to cut',
-      'broker/cluster/cluster-member.js',
-      'if (!isRegistered)',
-      'if (false)',
-    ),
-    from: 5,
-  },
 ]
