@@ -49,15 +49,21 @@ async function createTopic(
   await admin.createTopics({ topics: [topic], waitForLeaders: true })
 }
 
-/** All values of a partition, from whoever leads it, as soon as somebody serves them. */
-async function readAll(cluster: TestCluster, admin: Admin, partition: number): Promise<string[]> {
+/** `count` values of a partition, from whoever leads it: a new leader's watermark may be behind. */
+async function readAll(
+  cluster: TestCluster,
+  admin: Admin,
+  { partition, count }: { partition: number; count: number },
+): Promise<string[]> {
   let read: string[] | null = null
   await until(async () => {
-    const { leader } = (await partitionsOf(admin)).find((one) => one.partitionId === partition)!
-    const client = await RawClient.open((cluster.brokers.get(leader) as TestBroker).port)
+    const found = (await partitionsOf(admin)).find((one) => one.partitionId === partition)
+    const broker = cluster.brokers.get(found?.leader ?? -1)
+    if (broker === undefined) return false
+    const client = await RawClient.open(broker.port)
     read = await values(client, { topic: TOPIC, partition }).catch(() => null)
     client.close()
-    return read !== null
+    return read !== null && read.length >= count
   }, `partition ${partition} is read`)
   return read as unknown as string[]
 }
@@ -95,7 +101,7 @@ describe('a replica', () => {
       content[at] = (content[at] as number) ^ 1
       writeFileSync(path, content, { flag: 'r+' })
 
-      assert.deepEqual(await readAll(cluster, admin, 0), sent)
+      assert.deepEqual(await readAll(cluster, admin, { partition: 0, count: sent.length }), sent)
       assert.match(broker.output(), /the CRC of the batch at position \d+ of segment 0 does not/)
       await until(async () => {
         const [partition] = await partitionsOf(admin)
@@ -149,7 +155,8 @@ describe('a replica', () => {
         }, 'others lead what is on the disk, and nothing else')
         await producer.send({ topic: TOPIC, messages: [{ partition, value: 'last' }] })
         await producer.disconnect()
-        const lengths = (await readAll(cluster, admin, partition)).map((one) => one.length)
+        const all = await readAll(cluster, admin, { partition, count: 26 })
+        const lengths = all.map((one) => one.length)
         assert.deepEqual(lengths, [5, ...Array(24).fill(900_000), 4])
         await admin.disconnect()
       })
