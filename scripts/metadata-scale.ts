@@ -214,7 +214,7 @@ await measured(`a broker that leads ${led} partitions is fenced`, async () => {
   const startMs = cpuMs()
   apply([{ type: 'broker-fenced', brokerId: 1, brokerEpoch, ruleVersion: 1 }])
   const appliedMs = Math.round((cpuMs() - startMs) * 10) / 10
-  const changes = image.takeChanges().partitionsChanged.length
+  const changes = [...image.changedPartitions(image.takeChanges())].length
   const tookMs = Math.round((cpuMs() - startMs) * 10) / 10
   say('  applied', { appliedMs, withChangesMs: tookMs, changes })
 })

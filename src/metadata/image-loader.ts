@@ -24,6 +24,7 @@ import type {
   SnapshotRecord,
 } from './snapshot-records.ts'
 import type { Topic } from './topic.ts'
+import { POLICY_OPTIONS } from './topic-policy.ts'
 
 /** Whether somebody wants to be told of partitions with these replicas. */
 export type Concerns = (replicas: readonly number[]) => boolean
@@ -31,6 +32,8 @@ export type Concerns = (replicas: readonly number[]) => boolean
 /** A step of `compare`. */
 const TOPICS_PER_STEP = 256
 const NO_ROW = 0
+/** Whose options are those of all brokers. */
+const ALL_BROKERS = ''
 
 export class ImageLoader {
   readonly image: MetadataImage
@@ -46,6 +49,9 @@ export class ImageLoader {
   readonly #removed = new Set<Topic>()
   readonly #configured = new Set<Topic>()
   readonly #changed: number[] = []
+  /** Numbers of policies by replication factor, of the topic that rows came of last. */
+  readonly #policies = new Map<number, number>()
+  #policiesOf: Topic | null = null
   #hasCounters = false
   #columns = [0, 1, 2, 3].map(() => new Int32Array(0))
 
@@ -99,6 +105,7 @@ export class ImageLoader {
         assert(handle !== undefined, 'a partition that changes its replicas is there')
         const { addingReplicas: adding, removingReplicas: removing } = record
         image.partitions.setReassignment(handle, { adding, removing })
+        image.renewPolicy(this.#topic(record.topicId), [handle])
         return
       }
       default:
@@ -131,6 +138,7 @@ export class ImageLoader {
       partitionsAdded: [],
       topicsRemoved: [...this.#removed],
       partitionsChanged: this.#changed,
+      cohortsChanged: [],
       topicConfigsChanged: [...this.#configured],
       brokerConfigsChanged: !isSameOfAll(target.brokerConfigs, this.image.brokerConfigs),
       brokersChanged: [...brokers],
@@ -160,7 +168,10 @@ export class ImageLoader {
       const after = image.topicsById.get(topic.id)
       if (after !== undefined) this.#takeHandles(topic, after, first)
     }
-    for (const handle of meanwhile.partitionsChanged) this.#changed.push(handle)
+    const isOurs = ({ replicas }: PartitionShape): boolean => this.#concerns(replicas)
+    for (const handle of this.#target.changedPartitions(meanwhile, isOurs)) {
+      this.#changed.push(handle)
+    }
     for (const topic of meanwhile.topicConfigsChanged) {
       const after = image.topicsById.get(topic.id)
       if (after !== undefined) this.#configured.add(after)
@@ -204,11 +215,37 @@ export class ImageLoader {
       const topic = this.#topic(owner)
       topic.configs.clear()
       for (const { name, value } of configs) topic.configs.set(name, value)
+      this.#renewPolicy(topic)
       return
     }
+    const before = image.brokerConfigs.get(ALL_BROKERS)
     const all = ownerType === 'group' ? image.groupConfigs : image.brokerConfigs
     if (configs.length === 0) all.delete(owner)
     else all.set(owner, new Map(configs.map(({ name, value }) => [name, value])))
+    if (ownerType !== 'brokers' || owner !== ALL_BROKERS) return
+    const after = image.brokerConfigs.get(ALL_BROKERS)
+    if ([...POLICY_OPTIONS].every((name) => before?.get(name) === after?.get(name))) return
+    for (const topic of image.topicsById.values()) this.#renewPolicy(topic)
+  }
+
+  /** Of the rows that the topic has so far. */
+  #renewPolicy(topic: Topic): void {
+    this.#policies.clear()
+    this.image.renewPolicy(topic)
+  }
+
+  /** The number that the table has for it. */
+  #policyIdOf(topic: Topic, replicationFactor: number): number {
+    if (topic !== this.#policiesOf) {
+      this.#policiesOf = topic
+      this.#policies.clear()
+    }
+    const known = this.#policies.get(replicationFactor)
+    if (known !== undefined) return known
+    const policy = this.image.partitionPolicy(topic, replicationFactor)
+    const id = this.image.partitions.policyIdOf(policy)
+    this.#policies.set(replicationFactor, id)
+    return id
   }
 
   #addShapes({ first, shapes }: PartitionShapesRecord): void {
@@ -254,7 +291,9 @@ export class ImageLoader {
       assert(shapeId !== undefined && directoryListId !== undefined, 'what a row names is known')
       const leaderEpoch = leaderEpochs[i] as number
       const partitionEpoch = partitionEpochs[i] as number
-      const row = { topic, partition, shapeId, directoryListId, leaderEpoch, partitionEpoch }
+      const policyId = this.#policyIdOf(topic, partitions.shapeAt(shapeId).replicas.length)
+      const epochs = { leaderEpoch, partitionEpoch }
+      const row = { topic, partition, shapeId, policyId, directoryListId, ...epochs }
       partitions.place(handle, row)
       if (this.#isNews(known, row, this.#shapeConcerns[shape] as boolean))
         this.#changed.push(handle)

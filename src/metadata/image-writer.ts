@@ -36,6 +36,7 @@ export class ImageWriter {
   readonly #groups: readonly string[]
   readonly #written = new Set<Topic>()
   readonly #rows: RowWriter
+  #configuredBrokers: readonly string[] = []
   #weight = 0
 
   constructor(image: MetadataImage, emit: (record: SnapshotRecord) => void) {
@@ -60,7 +61,7 @@ export class ImageWriter {
     for (const _ of this.#writeChanges(changes));
     this.cancel()
     for (const broker of image.brokers.values()) this.#emit({ type: 'broker-state', ...broker })
-    for (const [id, configs] of image.brokerConfigs) this.#writeConfigs('brokers', id, configs)
+    this.#writeBrokerConfigs()
     for (const [name, level] of image.features) this.#emit({ type: 'features', name, level })
     const { brokerEpoch, nextProducerId, topicsVersion } = image
     const localBrokerId = image.localBrokerId ?? -1
@@ -75,6 +76,8 @@ export class ImageWriter {
   // —— inside ——
 
   *#writeAll(): Generator<void, void, void> {
+    // Rows are read with them in mind. They are written again at the end, as they are then.
+    this.#writeBrokerConfigs()
     for (const group of this.#groups) {
       this.#writeGroup(group)
       if (this.#isLong(SMALL_WEIGHT)) yield
@@ -104,6 +107,8 @@ export class ImageWriter {
   }
 
   *#writeChanges(changes: MetadataChanges): Generator<void, void, void> {
+    // Before anything else happens: cohorts are those of this moment.
+    const changed = [...this.#image.changedPartitions(changes)]
     // First of all, and at once: topics that come may have the names of those that are gone.
     for (const topic of changes.topicsRemoved) {
       if (!this.#written.delete(topic)) continue
@@ -114,7 +119,7 @@ export class ImageWriter {
     for (const { topic, first } of changes.partitionsAdded) {
       if (!created.has(topic)) yield* this.#writeRows(topic, first, topic.handles.length)
     }
-    yield* this.#writeChangedRows(changes.partitionsChanged)
+    yield* this.#writeChangedRows(changed)
     for (const topic of changes.topicConfigsChanged) {
       if (this.#exists(topic)) this.#writeConfigs('topic', topic.id, topic.configs)
       if (this.#isLong(SMALL_WEIGHT)) yield
@@ -142,6 +147,15 @@ export class ImageWriter {
       this.#rows.write(topic, first, end)
       if (this.#isLong(SMALL_WEIGHT + end - first)) yield
     }
+  }
+
+  #writeBrokerConfigs(): void {
+    const { brokerConfigs } = this.#image
+    for (const [id, configs] of brokerConfigs) this.#writeConfigs('brokers', id, configs)
+    for (const id of this.#configuredBrokers) {
+      if (!brokerConfigs.has(id)) this.#writeConfigs('brokers', id, NONE)
+    }
+    this.#configuredBrokers = [...brokerConfigs.keys()]
   }
 
   #writeGroup(group: string): void {

@@ -6,6 +6,7 @@ import {
   registrationOf,
 } from './broker-registration.ts'
 import { ChangeCollector, ChangeFan, type MetadataChanges } from './metadata-changes.ts'
+import type { PartitionPolicy } from './partition-cohorts.ts'
 import {
   brokerDraining,
   brokerLost,
@@ -182,16 +183,41 @@ export class MetadataImage {
    * eligible to lead is derived from it.
    */
   minInSyncReplicas(handle: number): number {
-    const topic = this.partitions.topic(handle)
-    assert(topic !== null)
-    return minInSyncReplicasOf(this.policy(topic), this.#replicationFactor(handle))
+    return this.partitions.policy(handle).minInSyncReplicas
   }
 
   /** What the rules ask about a partition. */
   context(handle: number): PartitionContext {
-    const topic = this.partitions.topic(handle)
-    assert(topic !== null)
-    return this.#contextOf(this.policy(topic), this.#replicationFactor(handle))
+    return this.#contextOf(this.partitions.policy(handle))
+  }
+
+  /** Of a topic's partitions that have so many replicas in the end. */
+  partitionPolicy(topic: Topic, replicationFactor: number): PartitionPolicy {
+    const policy = this.policy(topic)
+    const minInSyncReplicas = minInSyncReplicasOf(policy, replicationFactor)
+    return { minInSyncReplicas, allowsUncleanElection: policy.allowsUncleanElection }
+  }
+
+  /** Rows know their policy: this makes it what the options and the replicas say now. */
+  renewPolicy(topic: Topic, handles: readonly number[] = topic.handles): void {
+    for (const handle of handles) {
+      const policy = this.partitionPolicy(topic, this.#replicationFactor(handle))
+      const cohort = this.partitions.cohortId(handle)
+      if (this.partitions.setPolicy(handle, policy)) this.#changes.cohortLeft(handle, cohort)
+    }
+  }
+
+  /**
+   * The handles of partitions that `changes` speaks of, but for those that were added; those of
+   * cohorts only as far as their shape `concerns`. Some may come twice. To be walked at once: what
+   * is in a cohort is asked now.
+   */
+  *changedPartitions(
+    changes: MetadataChanges,
+    concerns?: (shape: PartitionShape) => boolean,
+  ): Generator<number> {
+    yield* changes.partitionsChanged
+    yield* this.partitions.handlesIn(changes.cohortsChanged, concerns)
   }
 
   handleOf(topicId: Uuid, partition: number): number | undefined {
@@ -230,6 +256,8 @@ export class MetadataImage {
    */
   become(other: MetadataImage, changes: MetadataChanges): void {
     assert(other.partitions.handles === this.partitions.handles)
+    // Numbers of cohorts are of this table only.
+    for (const collector of this.#changes.collectors) collector.nameRows(this.partitions)
     this.topicsByName = other.topicsByName
     this.topicsById = other.topicsById
     this.partitions = other.partitions
@@ -268,12 +296,14 @@ export class MetadataImage {
     const first = record.firstPartition
     this.topicsVersion++
     assert(first === topic.handles.length, `partitions of ${topic.name} have a gap`)
-    const policy = this.policy(topic)
+    const policies = new Map<number, PartitionPolicy>()
     const add = (replicas: readonly number[], directories: readonly Uuid[]): void => {
-      const context = this.#contextOf(policy, replicas.length)
-      const state = newPartition(replicas, context) ?? waitingPartition(replicas)
+      const factor = replicas.length
+      const policy = policies.get(factor) ?? this.partitionPolicy(topic, factor)
+      policies.set(factor, policy)
+      const state = newPartition(replicas, this.#contextOf(policy)) ?? waitingPartition(replicas)
       const partition = topic.handles.length
-      topic.handles.push(this.partitions.add(topic, { partition, state, directories }))
+      topic.handles.push(this.partitions.add(topic, { partition, state, policy, directories }))
     }
     if ('replicas' in record) {
       for (const [i, replicas] of record.replicas.entries()) {
@@ -306,6 +336,7 @@ export class MetadataImage {
   }
 
   #policyChanged(topic: Topic, before: TopicPolicy): void {
+    this.renewPolicy(topic)
     const allows = this.policy(topic).allowsUncleanElection && !before.allowsUncleanElection
     for (const handle of topic.handles) {
       this.#change(handle, minInSyncReplicasChanged)
@@ -366,8 +397,9 @@ export class MetadataImage {
     const before = this.partitions.state(handle)
     this.partitions.setReassignment(handle, { adding: addingReplicas, removing: removingReplicas })
     const factor = replicas.length - removingReplicas.length
-    const topic = this.partitions.topic(handle) as Topic
-    const after = replicasReassigned(before, replicas, this.#contextOf(this.policy(topic), factor))
+    const policy = this.partitionPolicy(this.partitions.topic(handle) as Topic, factor)
+    this.partitions.setPolicy(handle, policy)
+    const after = replicasReassigned(before, replicas, this.#contextOf(policy))
     this.partitions.setDirectories(handle, replicas, replicaDirectories)
     this.partitions.setState(handle, after)
     this.#changes.partitionChanged(handle)
@@ -388,43 +420,10 @@ export class MetadataImage {
     concerns: (shape: PartitionShape) => boolean,
     rule: (partition: PartitionState, context: PartitionContext) => PartitionState,
   ): void {
-    if (this.partitions.countOf(concerns) === 0) return
-    // Topics of one policy share an object, so that the rule is asked once for all of them.
-    const byText = new Map<string, TopicPolicy>()
-    const byTopic = new Map<Topic, TopicPolicy>()
-    const shared = (policy: TopicPolicy): TopicPolicy => {
-      const text = `${policy.minInSyncReplicas}/${policy.allowsUncleanElection}`
-      const known = byText.get(text)
-      if (known === undefined) byText.set(text, policy)
-      return known ?? policy
-    }
-    const common = shared(topicPolicy(NO_CONFIGS, this.brokerConfigs.get('')))
-    const isCommon = this.partitions.reassignments.size === 0 && !this.#hasConfiguredTopics()
-    const ofTopic = (topic: Topic): TopicPolicy => {
-      if (topic.configs.size === 0) return common
-      const known = byTopic.get(topic) ?? shared(this.policy(topic))
-      byTopic.set(topic, known)
-      return known
-    }
-    this.partitions.changeAll({
-      concerns,
-      common: isCommon ? common : null,
-      groupOf: (topic, handle) => {
-        const policy = ofTopic(topic)
-        if (!this.partitions.reassignments.has(handle)) return policy
-        // Some of its replicas do not count for the factor.
-        const minInSyncReplicas = minInSyncReplicasOf(policy, this.#replicationFactor(handle))
-        return shared({ ...policy, minInSyncReplicas })
-      },
-      rule: (partition, policy) =>
-        rule(partition, this.#contextOf(policy, partition.replicas.length)),
-      onChanged: (handles) => this.#changes.partitionsChanged(handles),
-    })
-  }
-
-  #hasConfiguredTopics(): boolean {
-    for (const { configs } of this.topicsById.values()) if (configs.size > 0) return true
-    return false
+    const { cohorts, rows } = this.partitions.changeAll(concerns, (partition, policy) =>
+      rule(partition, this.#contextOf(policy)),
+    )
+    if (rows > 0) this.#changes.cohortsChanged(cohorts, rows)
   }
 
   #bumpLeaderEpochs(): void {
@@ -438,13 +437,11 @@ export class MetadataImage {
     return this.partitions.replicas(handle).length - this.partitions.removingReplicas(handle).length
   }
 
-  #contextOf(policy: TopicPolicy, replicationFactor: number): PartitionContext {
-    return {
-      minInSyncReplicas: minInSyncReplicasOf(policy, replicationFactor),
-      isActive: (id) => this.isActive(id),
-      allowsUncleanElection: policy.allowsUncleanElection,
-    }
+  #contextOf(policy: PartitionPolicy): PartitionContext {
+    return { ...policy, isActive: this.#isActive }
   }
+
+  readonly #isActive = (id: number): boolean => this.isActive(id)
 
   #topic(id: Uuid): Topic {
     const topic = this.topicsById.get(id)
@@ -467,8 +464,6 @@ export class MetadataImage {
 }
 
 export type { Topic } from './topic.ts'
-
-const NO_CONFIGS: ReadonlyMap<string, string> = new Map()
 
 // —— which partitions an event of a broker concerns ——
 

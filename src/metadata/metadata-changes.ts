@@ -4,6 +4,7 @@
  * told at all. Changes that are taken together have lost their order: a leader needs the higher
  * `min.insync.replicas`, of before and after, until it has been told of its partition.
  */
+import type { PartitionTable } from './partition-table.ts'
 import type { Topic } from './topic.ts'
 
 export interface MetadataChanges {
@@ -13,6 +14,11 @@ export interface MetadataChanges {
   readonly topicsRemoved: readonly Topic[]
   /** Handles, each once, of partitions that exist and were there before or were added. */
   readonly partitionsChanged: readonly number[]
+  /**
+   * Besides: rows that are now in these cohorts of the table, for whom something happened to a
+   * broker, and perhaps some for whom nothing did (`MetadataImage.changedPartitions`).
+   */
+  readonly cohortsChanged: readonly number[]
   readonly topicConfigsChanged: readonly Topic[]
   readonly brokerConfigsChanged: boolean
   /** Ids of brokers whose registration is another one, or gone. */
@@ -29,6 +35,8 @@ export type ChangeSink = Pick<
   | 'topicRemoved'
   | 'partitionChanged'
   | 'partitionsChanged'
+  | 'cohortsChanged'
+  | 'cohortLeft'
   | 'topicConfigsChanged'
   | 'brokerConfigChanged'
   | 'groupConfigChanged'
@@ -43,6 +51,9 @@ export class ChangeCollector {
   #partitionsChanged: number[] = []
   /** A bit for each handle in the list. A set of millions would cost more than the table. */
   #isChanged = new Int32Array(0)
+  readonly #cohortsChanged = new Set<number>()
+  /** Of those cohorts, when they changed. */
+  #cohortRows = 0
   #hasRemoved = false
   readonly #topicConfigsChanged = new Set<Topic>()
   readonly #brokersChanged = new Set<number>()
@@ -51,7 +62,7 @@ export class ChangeCollector {
 
   /** Of what there is to take: topics, partitions and groups, more or less. */
   get size(): number {
-    let size = this.#partitionsChanged.length + this.#topicsRemoved.size
+    let size = this.#partitionsChanged.length + this.#cohortRows + this.#topicsRemoved.size
     size += this.#topicConfigsChanged.size + this.#groupConfigsChanged.size
     for (const [topic, first] of this.#firstAdded) size += topic.handles.length - first
     return size
@@ -90,6 +101,23 @@ export class ChangeCollector {
     this.#partitionsChanged.push(handle)
   }
 
+  /** `rows`: how many there are in them. */
+  cohortsChanged(cohorts: Iterable<number>, rows: number): void {
+    for (const id of cohorts) this.#cohortsChanged.add(id)
+    this.#cohortRows += rows
+  }
+
+  /** The row is in another cohort from now on, and nothing else of it changes. */
+  cohortLeft(handle: number, cohort: number): void {
+    if (this.#cohortsChanged.has(cohort)) this.partitionChanged(handle)
+  }
+
+  /** What is known by cohorts is known by rows from now on. */
+  nameRows(partitions: PartitionTable<Topic>): void {
+    for (const handle of partitions.handlesIn(this.#cohortsChanged)) this.partitionChanged(handle)
+    this.#forgetCohorts()
+  }
+
   topicConfigsChanged(topic: Topic): void {
     this.#topicConfigsChanged.add(topic)
   }
@@ -106,13 +134,14 @@ export class ChangeCollector {
     this.#brokersChanged.add(id)
   }
 
-  /** As if all of it had been told here. */
+  /** As if all of it had been told here; what is known by cohorts must be of the same table. */
   addAll(changes: MetadataChanges): void {
     this.#hasRemoved = true // It may speak of partitions that have gone since.
     for (const topic of changes.topicsRemoved) this.topicRemoved(topic)
     for (const topic of changes.topicsCreated) this.topicCreated(topic)
     for (const { topic, first } of changes.partitionsAdded) this.partitionsAdded(topic, first)
     this.partitionsChanged(changes.partitionsChanged)
+    this.cohortsChanged(changes.cohortsChanged, 0)
     for (const topic of changes.topicConfigsChanged) this.topicConfigsChanged(topic)
     if (changes.brokerConfigsChanged) this.brokerConfigChanged()
     for (const id of changes.brokersChanged) this.brokerChanged(id)
@@ -128,6 +157,7 @@ export class ChangeCollector {
       topicsRemoved: [...this.#topicsRemoved],
       // Only with a topic do partitions go, as far as records say.
       partitionsChanged: this.#hasRemoved ? changed.filter(exists) : changed,
+      cohortsChanged: [...this.#cohortsChanged],
       topicConfigsChanged: [...this.#topicConfigsChanged],
       brokerConfigsChanged: this.#brokerConfigsChanged,
       brokersChanged: [...this.#brokersChanged],
@@ -139,11 +169,17 @@ export class ChangeCollector {
     this.#firstAdded.clear()
     this.#topicsRemoved.clear()
     this.#partitionsChanged = []
+    this.#forgetCohorts()
     this.#topicConfigsChanged.clear()
     this.#brokersChanged.clear()
     this.#groupConfigsChanged.clear()
     this.#brokerConfigsChanged = false
     return changes
+  }
+
+  #forgetCohorts(): void {
+    this.#cohortsChanged.clear()
+    this.#cohortRows = 0
   }
 }
 
@@ -169,6 +205,14 @@ export class ChangeFan implements ChangeSink {
 
   partitionsChanged(handles: readonly number[]): void {
     for (const one of this.collectors) one.partitionsChanged(handles)
+  }
+
+  cohortsChanged(cohorts: readonly number[], rows: number): void {
+    for (const one of this.collectors) one.cohortsChanged(cohorts, rows)
+  }
+
+  cohortLeft(handle: number, cohort: number): void {
+    for (const one of this.collectors) one.cohortLeft(handle, cohort)
   }
 
   topicConfigsChanged(topic: Topic): void {

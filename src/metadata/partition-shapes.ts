@@ -1,7 +1,6 @@
 /**
  * What a partition's state is apart from its epochs, each kind kept once: partitions are many, but
- * the ways in which a few brokers can lead and follow them are not. A row of the table names its
- * shape by number, so that an event that concerns every partition asks the rules once a shape.
+ * the ways in which a few brokers can lead and follow them are not.
  *
  * Shapes are never forgotten: there are as many as ever were in use, and at most the ways to choose
  * replicas times those in which they can be in sync.
@@ -23,29 +22,12 @@ export class PartitionShapes {
       leader: NO_LEADER,
     },
   ]
-  /** By shape: the rows that have it. */
-  readonly #rowCounts: number[] = [0]
   readonly #idByKey = new Map<string, number>()
   /** Lists of broker ids, by their text: most are the list of another shape as well. */
   readonly #lists = new Map<string, readonly number[]>()
 
-  /** Ids are in [0, size). */
-  get size(): number {
-    return this.#shapes.length
-  }
-
   get(id: number): PartitionShape {
     return this.#shapes[id] as PartitionShape
-  }
-
-  rowCount(id: number): number {
-    return this.#rowCounts[id] as number
-  }
-
-  /** So many rows have the one shape instead of the other. */
-  moveRows(from: number, to: number, count: number): void {
-    this.#rowCounts[from]! -= count
-    this.#rowCounts[to]! += count
   }
 
   idOf(shape: PartitionShape): number {
@@ -63,7 +45,6 @@ export class PartitionShapes {
       lastKnownLeader: shape.lastKnownLeader,
       leader: shape.leader,
     })
-    this.#rowCounts.push(0)
     this.#idByKey.set(key, id)
     return id
   }

@@ -1,14 +1,16 @@
 import { assert } from '../base/assert.ts'
 import type { Uuid } from '../base/uuid.ts'
 import { IntColumn, PAGE_ROWS } from './int-column.ts'
+import { NO_COHORT, PartitionCohorts, type PartitionPolicy } from './partition-cohorts.ts'
 import { DirectoryLists, TopicSlots } from './partition-lists.ts'
 import type { PartitionState } from './partition-rules.ts'
-import { NO_SHAPE, type PartitionShape, PartitionShapes } from './partition-shapes.ts'
+import type { PartitionShape } from './partition-shapes.ts'
 
 /**
  * Every partition of the cluster as a row of typed arrays, named by its handle. Millions of rows
  * cost bytes, not objects, and the garbage collector never walks them: who leads and follows is the
- * number of a shape, the directories of the replicas are the number of a list.
+ * number of a cohort of rows that are alike, which has the better part of the epochs as well; the
+ * directories of the replicas are the number of a list.
  *
  * A removed row's handle is not used again while the process lives, so that a late message about
  * it cannot hit another partition. A table that is to take the place of another one draws its
@@ -16,16 +18,17 @@ import { NO_SHAPE, type PartitionShape, PartitionShapes } from './partition-shap
  */
 export class PartitionTable<T extends TopicLike = TopicLike> {
   readonly handles: HandleSource
+  /** What a row has more than its cohort, or less. */
   readonly #leaderEpochs = new IntColumn()
   readonly #partitionEpochs = new IntColumn()
   readonly #partitionNumbers = new IntColumn()
-  readonly #shapeIds = new IntColumn()
+  readonly #cohortIds = new IntColumn()
   readonly #directoryLists = new IntColumn()
   readonly #topicSlots = new IntColumn()
   #size = 1
   #live = 0
   readonly #topics = new TopicSlots<T>()
-  readonly #shapes = new PartitionShapes()
+  readonly #cohorts = new PartitionCohorts()
   readonly #directories = new DirectoryLists()
   /** Rows whose replicas are about to change; few at any time. */
   readonly #reassignments = new Map<number, Reassignment>()
@@ -50,7 +53,8 @@ export class PartitionTable<T extends TopicLike = TopicLike> {
     this.place(handle, {
       topic,
       partition: row.partition,
-      shapeId: this.#shapes.idOf(row.state),
+      shapeId: this.#cohorts.shapes.idOf(row.state),
+      policyId: this.#cohorts.policyIdOf(row.policy),
       directoryListId: this.#directories.idOf(row.directories),
       leaderEpoch: row.state.leaderEpoch,
       partitionEpoch: row.state.partitionEpoch,
@@ -72,16 +76,15 @@ export class PartitionTable<T extends TopicLike = TopicLike> {
     }
     this.#directories.addRow(row.directoryListId)
     this.#directoryLists.set(handle, row.directoryListId)
-    this.#setShape(handle, row.shapeId)
-    this.#leaderEpochs.set(handle, row.leaderEpoch)
-    this.#partitionEpochs.set(handle, row.partitionEpoch)
+    this.#setCohort(handle, this.#cohorts.idFor(row.shapeId, row.policyId))
+    this.#setEpochs(handle, row)
   }
 
   remove(handle: number): void {
     assert(this.has(handle))
     this.#topics.removeRow(this.#topicSlots.get(handle))
     this.#topicSlots.set(handle, 0)
-    this.#setShape(handle, NO_SHAPE)
+    this.#setCohort(handle, NO_COHORT)
     this.#directories.removeRow(this.#directoryLists.get(handle))
     this.#reassignments.delete(handle)
     this.#live--
@@ -96,6 +99,7 @@ export class PartitionTable<T extends TopicLike = TopicLike> {
       topic,
       partition: this.partitionNumber(from),
       shapeId: this.shapeId(from),
+      policyId: this.#cohort(from).policyId,
       directoryListId: this.directoryListId(from),
       leaderEpoch: this.leaderEpoch(from),
       partitionEpoch: this.partitionEpoch(from),
@@ -131,11 +135,11 @@ export class PartitionTable<T extends TopicLike = TopicLike> {
   }
 
   leaderEpoch(handle: number): number {
-    return this.#leaderEpochs.get(handle)
+    return this.#leaderEpochs.get(handle) + this.#cohort(handle).leaderEpoch
   }
 
   partitionEpoch(handle: number): number {
-    return this.#partitionEpochs.get(handle)
+    return this.#partitionEpochs.get(handle) + this.#cohort(handle).partitionEpoch
   }
 
   /** Broker ids, the preferred leader first. The lists are shared and never change. */
@@ -167,9 +171,29 @@ export class PartitionTable<T extends TopicLike = TopicLike> {
   setState(handle: number, state: PartitionState): void {
     assert(this.has(handle))
     assert(state.replicas.length === this.directories(handle).length)
-    this.#setShape(handle, this.#shapes.idOf(state))
-    this.#leaderEpochs.set(handle, state.leaderEpoch)
-    this.#partitionEpochs.set(handle, state.partitionEpoch)
+    const { policyId } = this.#cohort(handle)
+    this.#setCohort(handle, this.#cohorts.idFor(this.#cohorts.shapes.idOf(state), policyId))
+    this.#setEpochs(handle, state)
+  }
+
+  // —— what the rules ask about it ——
+
+  policy(handle: number): PartitionPolicy {
+    return this.#cohorts.policy(this.#cohortIds.get(handle))
+  }
+
+  /** False when it is that already; else the row is in another cohort. */
+  setPolicy(handle: number, policy: PartitionPolicy): boolean {
+    assert(this.has(handle))
+    const policyId = this.#cohorts.policyIdOf(policy)
+    if (policyId === this.#cohort(handle).policyId) return false
+    const epochs = {
+      leaderEpoch: this.leaderEpoch(handle),
+      partitionEpoch: this.partitionEpoch(handle),
+    }
+    this.#setCohort(handle, this.#cohorts.idFor(this.shapeId(handle), policyId))
+    this.#setEpochs(handle, epochs)
+    return true
   }
 
   // —— where its replicas lie ——
@@ -206,15 +230,19 @@ export class PartitionTable<T extends TopicLike = TopicLike> {
   // —— what rows are made of, by number: of this table only, and never another one again ——
 
   shapeId(handle: number): number {
-    return this.#shapeIds.get(handle)
+    return this.#cohort(handle).shapeId
   }
 
   shapeAt(id: number): PartitionShape {
-    return this.#shapes.get(id)
+    return this.#cohorts.shapes.get(id)
   }
 
   shapeIdOf(shape: PartitionShape): number {
-    return this.#shapes.idOf(shape)
+    return this.#cohorts.shapes.idOf(shape)
+  }
+
+  policyIdOf(policy: PartitionPolicy): number {
+    return this.#cohorts.policyIdOf(policy)
   }
 
   directoryListId(handle: number): number {
@@ -252,140 +280,86 @@ export class PartitionTable<T extends TopicLike = TopicLike> {
   // —— all rows at once ——
 
   bumpLeaderEpochs(): void {
-    for (let handle = 1; handle < this.#size; handle++) this.#leaderEpochs.add(handle, 1)
+    this.#cohorts.addLeaderEpochs(1)
   }
 
   /**
-   * Gives every row whose shape `concerns` the state that `rule` makes of it. What the rule asks
-   * besides the state is the row's group: it is called once for all rows of one shape and group,
-   * and must not look at epochs. Rows of one topic are of one group, apart from those whose
-   * replicas are about to change.
-   *
-   * A lost broker is this loop, over all rows of the cluster, while clients wait for new leaders:
-   * it goes along the pages themselves, and what can be done once for many rows is.
+   * Gives every row whose shape `concerns` the state that `rule` makes of it, which is asked once
+   * for all rows of a cohort and must not look at epochs. A lost broker is this, while clients wait
+   * for new leaders. Returns the cohorts that are others now.
    */
-  changeAll<G>(change: BulkChange<T, G>): void {
-    const shapes = this.#shapes.size
-    const known = new Map<G, Transitions>()
-    for (const { first, rows } of this.#pagesWith(change.concerns)) {
-      const changed = this.#changePage(first, rows, change, (group) => {
-        return transitionsOf(known, group, shapes)
-      })
-      if (changed.length > 0) change.onChanged(changed)
+  changeAll(
+    concerns: (shape: PartitionShape) => boolean,
+    rule: (state: PartitionState, policy: PartitionPolicy) => PartitionState,
+  ): { readonly cohorts: readonly number[]; readonly rows: number } {
+    const cohorts: number[] = []
+    let rows = 0
+    for (const id of this.#cohorts.of(concerns)) {
+      if (!this.#cohorts.change(id, rule)) continue
+      cohorts.push(id)
+      rows += this.#cohorts.at(id).rows
     }
-    for (const transitions of known.values()) {
-      for (const [from, transition] of transitions.entries()) {
-        if (transition !== undefined) this.#shapes.moveRows(from, transition.to, transition.rows)
-      }
-    }
+    return { cohorts, rows }
   }
 
-  /** The handles of the rows that are others now; `first` is where their page begins. */
-  #changePage<G>(
-    first: number,
-    rows: readonly number[],
-    change: BulkChange<T, G>,
-    transitionsFor: (group: G) => Transitions,
-  ): number[] {
-    const shapeIds = this.#shapeIds.pageAt(first) as Int32Array
-    const slots = this.#topicSlots.pageAt(first) as Int32Array
-    const leaderEpochs = this.#leaderEpochs.pageAt(first) as Int32Array
-    const partitionEpochs = this.#partitionEpochs.pageAt(first) as Int32Array
-    const changed: number[] = []
-    let slot = 0
-    const { common } = change
-    let group = common
-    let transitions = common === null ? [] : transitionsFor(common)
-    for (const i of rows) {
-      const from = shapeIds[i] as number
-      if (common === null) {
-        const isMoving = this.#reassignments.size > 0 && this.#reassignments.has(first + i)
-        if (slots[i] !== slot || isMoving) {
-          slot = slots[i] as number
-          group = change.groupOf(this.#topics.at(slot), first + i)
-          transitions = transitionsFor(group)
-          if (isMoving) slot = 0 // The next row is of another group.
-        }
-      }
-      let transition = transitions[from]
-      if (transition === undefined) {
-        transition = this.#transition(from, change.rule, group as G)
-        transitions[from] = transition
-      }
-      if (transition.partitionEpochs === 0) continue
-      shapeIds[i] = transition.to
-      leaderEpochs[i]! += transition.leaderEpochs
-      partitionEpochs[i]! += transition.partitionEpochs
-      transition.rows++
-      changed.push(first + i)
-    }
-    return changed
-  }
-
-  /** How many rows have a shape that `concerns`. Costs as much as there are shapes. */
+  /** How many rows have a shape that `concerns`. Costs as much as there are cohorts. */
   countOf(concerns: (shape: PartitionShape) => boolean): number {
     let count = 0
-    for (let id = NO_SHAPE + 1; id < this.#shapes.size; id++) {
-      const rows = this.#shapes.rowCount(id)
-      if (rows > 0 && concerns(this.#shapes.get(id))) count += rows
-    }
+    for (const id of this.#cohorts.of(concerns)) count += this.#cohorts.at(id).rows
     return count
   }
 
   /** The rows whose shape is one of those asked for. */
-  *handlesOf(concerns: (shape: PartitionShape) => boolean): Generator<number> {
-    for (const { first, rows } of this.#pagesWith(concerns)) {
-      for (const i of rows) yield first + i
+  handlesOf(concerns: (shape: PartitionShape) => boolean): Generator<number> {
+    return this.#handlesIn(this.#cohorts.of(concerns))
+  }
+
+  cohortId(handle: number): number {
+    return this.#cohortIds.get(handle)
+  }
+
+  /** The rows that are now in one of these, as far as its shape `concerns`. */
+  handlesIn(
+    cohorts: Iterable<number>,
+    concerns: (shape: PartitionShape) => boolean = () => true,
+  ): Generator<number> {
+    return this.#handlesIn([...cohorts].filter((id) => concerns(this.#cohorts.shape(id))))
+  }
+
+  *#handlesIn(cohorts: Iterable<number>): Generator<number> {
+    const isMember = new Uint8Array(this.#cohorts.size)
+    let members = 0
+    for (const id of cohorts) {
+      isMember[id] = 1
+      members++
+    }
+    for (let first = 0; members > 0 && first < this.#size; first += PAGE_ROWS) {
+      const page = this.#cohortIds.pageAt(first)
+      if (page === undefined) continue
+      for (const i of rowsWith(page, isMember)) yield first + i
     }
   }
 
-  /** Of each page that has any, those rows, up to the last one: mostly there are few, or none. */
-  *#pagesWith(
-    concerns: (shape: PartitionShape) => boolean,
-  ): Generator<{ readonly first: number; readonly rows: readonly number[] }> {
-    let left = this.countOf(concerns)
-    const concerned = left === 0 ? NO_SHAPES : this.#shapesOf(concerns)
-    for (let first = 0; left > 0 && first < this.#size; first += PAGE_ROWS) {
-      const page = this.#shapeIds.pageAt(first)
-      const rows = page === undefined ? [] : rowsWith(page, concerned)
-      left -= rows.length
-      if (rows.length > 0) yield { first, rows }
-    }
+  // —— inside ——
+
+  #setCohort(handle: number, id: number): void {
+    this.#cohorts.moveRow(this.#cohortIds.get(handle), id)
+    this.#cohortIds.set(handle, id)
   }
 
-  /** By shape: 1 for those that `concerns`. A shape that is made later is none of them. */
-  #shapesOf(concerns: (shape: PartitionShape) => boolean): Uint8Array {
-    const concerned = new Uint8Array(this.#shapes.size)
-    for (let id = NO_SHAPE + 1; id < concerned.length; id++) {
-      if (concerns(this.#shapes.get(id))) concerned[id] = 1
-    }
-    return concerned
+  /** Of a row whose cohort is the one that it will have. */
+  #setEpochs(handle: number, epochs: { leaderEpoch: number; partitionEpoch: number }): void {
+    const { leaderEpoch, partitionEpoch } = this.#cohort(handle)
+    this.#leaderEpochs.set(handle, epochs.leaderEpoch - leaderEpoch)
+    this.#partitionEpochs.set(handle, epochs.partitionEpoch - partitionEpoch)
   }
 
-  #transition<G>(
-    shapeId: number,
-    rule: (state: PartitionState, group: G) => PartitionState,
-    group: G,
-  ): Transition {
-    const before = { ...this.#shapes.get(shapeId), leaderEpoch: 0, partitionEpoch: 0 }
-    const after = rule(before, group)
-    if (after === before) return { to: shapeId, leaderEpochs: 0, partitionEpochs: 0, rows: 0 }
-    assert(after.partitionEpoch > 0, 'any change is a new partition epoch')
-    return {
-      to: this.#shapes.idOf(after),
-      leaderEpochs: after.leaderEpoch,
-      partitionEpochs: after.partitionEpoch,
-      rows: 0,
-    }
-  }
-
-  #setShape(handle: number, id: number): void {
-    this.#shapes.moveRows(this.#shapeIds.get(handle), id, 1)
-    this.#shapeIds.set(handle, id)
+  #cohort(handle: number): ReturnType<PartitionCohorts['at']> {
+    return this.#cohorts.at(this.#cohortIds.get(handle))
   }
 
   #shape(handle: number): PartitionShape {
-    return this.#shapes.get(this.#shapeIds.get(handle))
+    return this.#cohorts.shape(this.#cohortIds.get(handle))
   }
 }
 
@@ -407,6 +381,7 @@ export class HandleSource {
 export interface NewRow {
   readonly partition: number
   readonly state: PartitionState
+  readonly policy: PartitionPolicy
   /** In the order of the replicas. */
   readonly directories: readonly Uuid[]
 }
@@ -416,6 +391,7 @@ export interface PlacedRow<T> {
   readonly topic: T
   readonly partition: number
   readonly shapeId: number
+  readonly policyId: number
   readonly directoryListId: number
   readonly leaderEpoch: number
   readonly partitionEpoch: number
@@ -427,46 +403,13 @@ export interface Reassignment {
   readonly removing: readonly number[]
 }
 
-/** `changeAll` says what each of these is asked. */
-interface BulkChange<T, G> {
-  readonly concerns: (shape: PartitionShape) => boolean
-  /** The group of all rows; null when there are several. */
-  readonly common: G | null
-  readonly groupOf: (topic: T, handle: number) => G
-  readonly rule: (partition: PartitionState, group: G) => PartitionState
-  readonly onChanged: (handles: readonly number[]) => void
-}
-
-/** What a rule does to all rows of one shape and group. */
-interface Transition {
-  /** The number of the shape that they have afterwards. */
-  readonly to: number
-  readonly leaderEpochs: number
-  readonly partitionEpochs: number
-  /** How many it was done to. */
-  rows: number
-}
-
-/** Of a page, whose shapes are among those. */
-function rowsWith(shapeIds: Int32Array, concerned: Uint8Array): readonly number[] {
+/** Of a page of cohorts by row, those rows that are in one of them. */
+function rowsWith(cohortIds: Int32Array, isMember: Uint8Array): readonly number[] {
   const rows: number[] = []
   for (let i = 0; i < PAGE_ROWS; i++) {
-    if (concerned[shapeIds[i] as number] === 1) rows.push(i)
+    if (isMember[cohortIds[i] as number] === 1) rows.push(i)
   }
   return rows
 }
 
-/** By the number of the shape before. */
-type Transitions = (Transition | undefined)[]
-
-function transitionsOf<G>(known: Map<G, Transitions>, group: G, shapes: number): Transitions {
-  const found = known.get(group)
-  if (found !== undefined) return found
-  // With room for all: V8 keeps a list that is set here and there as a hash table.
-  const made: Transitions = new Array(shapes).fill(undefined)
-  known.set(group, made)
-  return made
-}
-
-const NO_SHAPES = new Uint8Array(0)
 const NOBODY: readonly number[] = []

@@ -24,7 +24,7 @@ import { reassignPartitions } from '../../src/metadata/reassignment.ts'
 import { decodeMetadataRecord, encodeMetadataRecord } from '../../src/metadata/record-schema.ts'
 import type { MetadataRecord } from '../../src/metadata/records.ts'
 import { isRefused, placeInCluster } from '../../src/metadata/replica-placement.ts'
-import { DIRECTORY, uuidFor } from './cluster-records.ts'
+import { checkPolicies, DIRECTORY, uuidFor } from './cluster-records.ts'
 
 const CLUSTER = uuidFor('C', 1)
 const BROKERS = [1, 2, 3, 4, 5]
@@ -259,7 +259,10 @@ class History {
 
   #check(record: MetadataRecord, before: ReadonlyMap<number, PartitionState>): void {
     const rule = ruleOf(record)
-    const changed = new Set(this.image.takeChanges().partitionsChanged)
+    const { image } = this
+    const changed = new Set(image.changedPartitions(image.takeChanges()))
+    checkPolicies(image)
+    checkPolicies(this.other)
     for (const [handle, after] of this.#states()) {
       checkState(after)
       const old = before.get(handle)

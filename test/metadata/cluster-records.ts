@@ -1,7 +1,9 @@
 /** Records of a small cluster, for tests. */
+import assert from 'node:assert/strict'
 import type { Uuid } from '../../src/base/uuid.ts'
 import { MetadataImage } from '../../src/metadata/image.ts'
 import type { BrokerRegisteredRecord, MetadataRecord } from '../../src/metadata/records.ts'
+import { minInSyncReplicasOf } from '../../src/metadata/topic-policy.ts'
 
 export const TOPIC: Uuid = 'TTTTTTTTTTTTTTTTTTTTTQ'
 
@@ -72,4 +74,19 @@ export function imageOf(records: readonly MetadataRecord[]): MetadataImage {
   const image = new MetadataImage()
   for (const record of records) image.apply(record)
   return image
+}
+
+/** What the table has of each row follows from the options and the replicas. */
+export function checkPolicies(image: MetadataImage): void {
+  const { partitions } = image
+  for (const topic of image.topicsById.values()) {
+    const { allowsUncleanElection, ...policy } = image.policy(topic)
+    for (const handle of topic.handles) {
+      const removing = partitions.removingReplicas(handle).length
+      const factor = partitions.replicas(handle).length - removing
+      const expected = minInSyncReplicasOf({ ...policy, allowsUncleanElection }, factor)
+      assert.equal(image.context(handle).minInSyncReplicas, expected)
+      assert.equal(image.context(handle).allowsUncleanElection, allowsUncleanElection)
+    }
+  }
 }

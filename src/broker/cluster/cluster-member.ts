@@ -201,7 +201,8 @@ export class ClusterMember {
       const changes = metadata.image.takeChanges()
       // First: what topics are opened with may follow from it.
       if (changes.brokerConfigsChanged) broker.configs.follow()
-      if (changes.topicConfigsChanged.length + changes.partitionsChanged.length > 0) {
+      const { topicConfigsChanged, partitionsChanged, cohortsChanged } = changes
+      if (topicConfigsChanged.length + partitionsChanged.length + cohortsChanged.length > 0) {
         for (const throttle of Object.values(this.#throttles)) throttle.metadataChanged()
       }
       replicas.apply(changes)

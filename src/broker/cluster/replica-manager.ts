@@ -12,6 +12,7 @@ import { ErrorCode } from '../../errors/error-code.ts'
 import type { MetadataImage, Topic } from '../../metadata/image.ts'
 import type { MetadataChanges } from '../../metadata/metadata-changes.ts'
 import { NO_LEADER } from '../../metadata/partition-rules.ts'
+import type { PartitionShape } from '../../metadata/partition-shapes.ts'
 import type { Loggers } from '../../metrics/logger.ts'
 import type { ControlReply, ControlRequest, OpenPartition } from '../../shard/control.ts'
 import {
@@ -271,7 +272,8 @@ export class ReplicaManager {
       const isOurs = this.#locals.has(handle) || image.partitions.replicas(handle).includes(nodeId)
       if (isOurs) found.add(handle)
     }
-    for (const handle of changes.partitionsChanged) look(handle)
+    const isOurs = ({ replicas }: PartitionShape): boolean => replicas.includes(nodeId)
+    for (const handle of image.changedPartitions(changes, isOurs)) look(handle)
     for (const { topic, first } of changes.partitionsAdded) {
       for (let i = first; i < topic.handles.length; i++) look(topic.handles[i] as number)
     }

@@ -1,0 +1,135 @@
+/**
+ * Rows of a partition table that are alike: of one shape and one policy, and with the same to add
+ * to their epochs. What happens to a broker happens to all rows of a cohort, so that a lost broker
+ * is a step for each of some thousand cohorts, and no row of the millions is touched.
+ *
+ * Cohorts that come to have the same shape stay apart, as their epochs differ; a row that is given
+ * a state of its own goes to the one that was first. One without rows is forgotten, and its number
+ * is used again.
+ */
+import { assert } from '../base/assert.ts'
+import type { PartitionContext, PartitionState } from './partition-rules.ts'
+import { NO_SHAPE, type PartitionShape, PartitionShapes } from './partition-shapes.ts'
+
+/** What the rules ask about a partition besides its state and the brokers. */
+export type PartitionPolicy = Omit<PartitionContext, 'isActive'>
+
+/** Of rows that are no partition. */
+export const NO_COHORT = 0
+
+interface Cohort {
+  shapeId: number
+  policyId: number
+  /** Of each row: what it has itself and this are its epochs. */
+  leaderEpoch: number
+  partitionEpoch: number
+  rows: number
+}
+
+export class PartitionCohorts {
+  readonly shapes = new PartitionShapes()
+  readonly #cohorts: Cohort[] = [newCohort(NO_SHAPE, 0)]
+  readonly #free: number[] = []
+  readonly #policies: PartitionPolicy[] = []
+  /** By policy and shape: where rows come to; NO_COHORT while there is none. */
+  readonly #first: number[][] = []
+
+  /** Numbers of cohorts are in [0, size). */
+  get size(): number {
+    return this.#cohorts.length
+  }
+
+  at(id: number): Readonly<Cohort> {
+    return this.#cohorts[id] as Cohort
+  }
+
+  shape(id: number): PartitionShape {
+    return this.shapes.get(this.at(id).shapeId)
+  }
+
+  policy(id: number): PartitionPolicy {
+    return this.#policies[this.at(id).policyId] as PartitionPolicy
+  }
+
+  /** Never forgotten: there are as many as topics have ever had different ones, which are few. */
+  policyIdOf({ minInSyncReplicas, allowsUncleanElection }: PartitionPolicy): number {
+    const known = this.#policies.findIndex((policy) => {
+      const isSameMin = policy.minInSyncReplicas === minInSyncReplicas
+      return isSameMin && policy.allowsUncleanElection === allowsUncleanElection
+    })
+    if (known >= 0) return known
+    this.#policies.push(Object.freeze({ minInSyncReplicas, allowsUncleanElection }))
+    this.#first.push([])
+    return this.#policies.length - 1
+  }
+
+  /** For a row that is about to be counted there. */
+  idFor(shapeId: number, policyId: number): number {
+    const first = this.#first[policyId] as number[]
+    // A list without holes: V8 keeps one with holes as a table that is slow to look into.
+    while (first.length <= shapeId) first.push(NO_COHORT)
+    const known = first[shapeId] as number
+    if (known !== NO_COHORT) return known
+    const id = this.#free.pop() ?? this.#cohorts.length
+    this.#cohorts[id] = newCohort(shapeId, policyId)
+    first[shapeId] = id
+    return id
+  }
+
+  /** A row is in the one and not in the other any more; either may be NO_COHORT. */
+  moveRow(from: number, to: number): void {
+    if (from === to) return
+    if (to !== NO_COHORT) (this.#cohorts[to] as Cohort).rows++
+    if (from === NO_COHORT) return
+    const left = this.#cohorts[from] as Cohort
+    assert(left.rows > 0)
+    left.rows--
+    if (left.rows > 0) return
+    this.#leaveFirst(from, left)
+    this.#free.push(from)
+  }
+
+  /** The cohorts with rows whose shape `concerns`. Costs as much as there are cohorts. */
+  *of(concerns: (shape: PartitionShape) => boolean): Generator<number> {
+    for (let id = NO_COHORT + 1; id < this.#cohorts.length; id++) {
+      if (this.at(id).rows > 0 && concerns(this.shape(id))) yield id
+    }
+  }
+
+  /**
+   * Gives all rows of the cohort what `rule` makes of their state; false if that is the same. The
+   * rule must not look at epochs, and what it adds to them must not depend on them.
+   */
+  change(
+    id: number,
+    rule: (state: PartitionState, policy: PartitionPolicy) => PartitionState,
+  ): boolean {
+    const before = { ...this.shape(id), leaderEpoch: 0, partitionEpoch: 0 }
+    const after = rule(before, this.policy(id))
+    if (after === before) return false
+    assert(after.partitionEpoch > 0, 'any change is a new partition epoch')
+    const cohort = this.#cohorts[id] as Cohort
+    this.#leaveFirst(id, cohort)
+    cohort.shapeId = this.shapes.idOf(after)
+    cohort.leaderEpoch += after.leaderEpoch
+    cohort.partitionEpoch += after.partitionEpoch
+    const first = this.#first[cohort.policyId] as number[]
+    while (first.length <= cohort.shapeId) first.push(NO_COHORT)
+    if (first[cohort.shapeId] === NO_COHORT) first[cohort.shapeId] = id
+    return true
+  }
+
+  /** All rows there are have so many leader epochs more. */
+  addLeaderEpochs(count: number): void {
+    for (const cohort of this.#cohorts) cohort.leaderEpoch += count
+  }
+
+  #leaveFirst(id: number, { policyId, shapeId }: Cohort): void {
+    const first = this.#first[policyId] as number[]
+    if (first[shapeId] === id) first[shapeId] = NO_COHORT
+  }
+}
+
+function newCohort(shapeId: number, policyId: number): Cohort {
+  return { shapeId, policyId, leaderEpoch: 0, partitionEpoch: 0, rows: 0 }
+}
