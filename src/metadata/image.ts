@@ -188,7 +188,9 @@ export class MetadataImage {
 
   /** What the rules ask about a partition. */
   context(handle: number): PartitionContext {
-    return this.#contextOf(this.partitions.policy(handle))
+    return this.#contextOf(this.partitions.policy(handle), (id) => {
+      return this.#hasDirectory(id, this.partitions.directoryOn(handle, id))
+    })
   }
 
   /** Of a topic's partitions that have so many replicas in the end. */
@@ -301,7 +303,8 @@ export class MetadataImage {
       const factor = replicas.length
       const policy = policies.get(factor) ?? this.partitionPolicy(topic, factor)
       policies.set(factor, policy)
-      const state = newPartition(replicas, this.#contextOf(policy)) ?? waitingPartition(replicas)
+      const state =
+        newPartition(replicas, this.#contextOf(policy, ALWAYS)) ?? waitingPartition(replicas)
       const partition = topic.handles.length
       topic.handles.push(this.partitions.add(topic, { partition, state, policy, directories }))
     }
@@ -399,7 +402,10 @@ export class MetadataImage {
     const factor = replicas.length - removingReplicas.length
     const policy = this.partitionPolicy(this.partitions.topic(handle) as Topic, factor)
     this.partitions.setPolicy(handle, policy)
-    const after = replicasReassigned(before, replicas, this.#contextOf(policy))
+    const context = this.#contextOf(policy, (id) => {
+      return this.#hasDirectory(id, replicaDirectories[replicas.indexOf(id)] ?? null)
+    })
+    const after = replicasReassigned(before, replicas, context)
     this.partitions.setDirectories(handle, replicas, replicaDirectories)
     this.partitions.setState(handle, after)
     this.#changes.partitionChanged(handle)
@@ -420,10 +426,17 @@ export class MetadataImage {
     concerns: (shape: PartitionShape) => boolean,
     rule: (partition: PartitionState, context: PartitionContext) => PartitionState,
   ): void {
-    const { cohorts, rows } = this.partitions.changeAll(concerns, (partition, policy) =>
-      rule(partition, this.#contextOf(policy)),
-    )
+    const { cohorts, rows, left } = this.partitions.changeAll(concerns, (partition, policy) => {
+      let isByRow = false
+      const hasDirectory = (): boolean => {
+        isByRow = true
+        return true
+      }
+      const after = rule(partition, this.#contextOf(policy, hasDirectory))
+      return isByRow ? null : after
+    })
     if (rows > 0) this.#changes.cohortsChanged(cohorts, rows)
+    for (const handle of left) this.#change(handle, rule)
   }
 
   #bumpLeaderEpochs(): void {
@@ -437,8 +450,16 @@ export class MetadataImage {
     return this.partitions.replicas(handle).length - this.partitions.removingReplicas(handle).length
   }
 
-  #contextOf(policy: PartitionPolicy): PartitionContext {
-    return { ...policy, isActive: this.#isActive }
+  #contextOf(
+    policy: PartitionPolicy,
+    hasDirectory: PartitionContext['hasDirectory'],
+  ): PartitionContext {
+    return { ...policy, isActive: this.#isActive, hasDirectory }
+  }
+
+  #hasDirectory(brokerId: number, directory: Uuid | null): boolean {
+    if (directory === null) return false
+    return this.brokers.get(brokerId)?.directories.includes(directory) === true
   }
 
   readonly #isActive = (id: number): boolean => this.isActive(id)
@@ -462,6 +483,9 @@ export class MetadataImage {
     return broker
   }
 }
+
+/** Of partitions that are being made: they lie where their record says. */
+const ALWAYS = (): boolean => true
 
 export type { Topic } from './topic.ts'
 

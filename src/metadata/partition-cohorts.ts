@@ -12,7 +12,10 @@ import type { PartitionContext, PartitionState } from './partition-rules.ts'
 import { NO_SHAPE, type PartitionShape, PartitionShapes } from './partition-shapes.ts'
 
 /** What the rules ask about a partition besides its state and the brokers. */
-export type PartitionPolicy = Omit<PartitionContext, 'isActive'>
+export type PartitionPolicy = Pick<PartitionContext, 'minInSyncReplicas' | 'allowsUncleanElection'>
+
+/** What an event makes of all partitions that are alike; null: that differs among them. */
+export type BulkRule = (state: PartitionState, policy: PartitionPolicy) => PartitionState | null
 
 /** Of rows that are no partition. */
 export const NO_COHORT = 0
@@ -97,16 +100,15 @@ export class PartitionCohorts {
   }
 
   /**
-   * Gives all rows of the cohort what `rule` makes of their state; false if that is the same. The
-   * rule must not look at epochs, and what it adds to them must not depend on them.
+   * Gives all rows of the cohort what `rule` makes of their state. The rule must not look at
+   * epochs, and what it adds to them must not depend on them; it says null where it has to see each
+   * row.
    */
-  change(
-    id: number,
-    rule: (state: PartitionState, policy: PartitionPolicy) => PartitionState,
-  ): boolean {
+  change(id: number, rule: BulkRule): 'changed' | 'same' | 'by row' {
     const before = { ...this.shape(id), leaderEpoch: 0, partitionEpoch: 0 }
     const after = rule(before, this.policy(id))
-    if (after === before) return false
+    if (after === before) return 'same'
+    if (after === null) return 'by row'
     assert(after.partitionEpoch > 0, 'any change is a new partition epoch')
     const cohort = this.#cohorts[id] as Cohort
     this.#leaveFirst(id, cohort)
@@ -116,7 +118,7 @@ export class PartitionCohorts {
     const first = this.#first[cohort.policyId] as number[]
     while (first.length <= cohort.shapeId) first.push(NO_COHORT)
     if (first[cohort.shapeId] === NO_COHORT) first[cohort.shapeId] = id
-    return true
+    return 'changed'
   }
 
   /** All rows there are have so many leader epochs more. */

@@ -33,6 +33,11 @@ export interface PartitionContext {
   readonly minInSyncReplicas: number
   /** Registered, not fenced, not shutting down. */
   readonly isActive: (brokerId: number) => boolean
+  /**
+   * The log directory of the broker's replica is one of those that it has registered. Asked only of
+   * brokers that would lead although nobody knows what they have: one with a new disk has nothing.
+   */
+  readonly hasDirectory: (brokerId: number) => boolean
   readonly allowsUncleanElection: boolean
 }
 
@@ -247,7 +252,9 @@ function elect(partition: PartitionState, context: PartitionContext): PartitionS
   // Nobody is known to have all: whoever led last has the most.
   const isLost = inSyncReplicas.length === 0 && eligibleReplicas.length === 0
   const last = isLost ? find([lastKnownLeader]) : undefined
-  const any = last ?? (context.allowsUncleanElection ? find(replicas) : undefined)
+  const candidates = last === undefined ? [] : [last]
+  if (context.allowsUncleanElection) candidates.push(...replicas.filter(context.isActive))
+  const any = candidates.find(context.hasDirectory)
   if (any === undefined) return partition
   return { ...partition, leader: any, inSyncReplicas: [any], eligibleReplicas: [] }
 }

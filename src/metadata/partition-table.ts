@@ -1,7 +1,12 @@
 import { assert } from '../base/assert.ts'
 import type { Uuid } from '../base/uuid.ts'
 import { IntColumn, PAGE_ROWS } from './int-column.ts'
-import { NO_COHORT, PartitionCohorts, type PartitionPolicy } from './partition-cohorts.ts'
+import {
+  type BulkRule,
+  NO_COHORT,
+  PartitionCohorts,
+  type PartitionPolicy,
+} from './partition-cohorts.ts'
 import { DirectoryLists, TopicSlots } from './partition-lists.ts'
 import type { PartitionState } from './partition-rules.ts'
 import type { PartitionShape } from './partition-shapes.ts'
@@ -286,20 +291,24 @@ export class PartitionTable<T extends TopicLike = TopicLike> {
   /**
    * Gives every row whose shape `concerns` the state that `rule` makes of it, which is asked once
    * for all rows of a cohort and must not look at epochs. A lost broker is this, while clients wait
-   * for new leaders. Returns the cohorts that are others now.
+   * for new leaders. Returns the cohorts that are others now, and the rows of which the rule says
+   * that it has to see each.
    */
   changeAll(
     concerns: (shape: PartitionShape) => boolean,
-    rule: (state: PartitionState, policy: PartitionPolicy) => PartitionState,
-  ): { readonly cohorts: readonly number[]; readonly rows: number } {
+    rule: BulkRule,
+  ): { cohorts: readonly number[]; rows: number; left: readonly number[] } {
     const cohorts: number[] = []
+    const byRow: number[] = []
     let rows = 0
     for (const id of this.#cohorts.of(concerns)) {
-      if (!this.#cohorts.change(id, rule)) continue
+      const outcome = this.#cohorts.change(id, rule)
+      if (outcome === 'by row') byRow.push(id)
+      if (outcome !== 'changed') continue
       cohorts.push(id)
       rows += this.#cohorts.at(id).rows
     }
-    return { cohorts, rows }
+    return { cohorts, rows, left: [...this.#handlesIn(byRow)] }
   }
 
   /** How many rows have a shape that `concerns`. Costs as much as there are cohorts. */

@@ -3,6 +3,7 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import { type CheckpointEntry, writeCheckpoint } from '../storage/checkpoint.ts'
 import type { PartitionLog, TimestampedBatch } from '../storage/log.ts'
+import { removeReplica } from '../storage/removal.ts'
 import type { ControlReply, ControlRequest } from './control.ts'
 import { Partition } from './partition.ts'
 import type { ReplicaService } from './replica-service.ts'
@@ -168,7 +169,7 @@ export class ControlHandler {
       partition.configure(request.options)
       return { kind: 'ok' }
     }
-    if (request.kind === 'delete') return this.#delete(partition)
+    if (request.kind === 'delete') return this.#delete(partition, request.mayComeBack === true)
     const log = this.#shard.openLog(partition)
     if (log === null) return failed(ErrorCode.KAFKA_STORAGE_ERROR)
     switch (request.kind) {
@@ -198,15 +199,17 @@ export class ControlHandler {
     return { kind: 'batch', ...lent }
   }
 
-  #delete(partition: Partition): ControlReply {
+  #delete(partition: Partition, mayComeBack: boolean): ControlReply {
     this.#shard.dropWaiters(partition, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     this.#shard.awaitFlushes()
     this.#settleReads()
     this.#stopCompaction(partition)
     this.#shard.forget(partition)
     const log = partition.openedLog
-    if (log !== null) log.delete()
-    else this.#shard.context.files.removeDirectory(partition.directory)
+    const { files } = this.#shard.context
+    if (log !== null) log.delete(mayComeBack)
+    else if (mayComeBack) removeReplica(files, partition.directory)
+    else files.removeDirectory(partition.directory)
     return { kind: 'ok' }
   }
 

@@ -16,8 +16,11 @@ export type ControlRequest =
       readonly options: LogOptions
       readonly partitions: readonly OpenPartition[]
     }
-  /** Forgets a partition and removes its directory. */
-  | { readonly kind: 'delete'; readonly handle: number }
+  /**
+   * Forgets a partition and removes its directory. `mayComeBack`: this broker may be given the same
+   * partition again, so that a crash must not leave a part of it.
+   */
+  | { readonly kind: 'delete'; readonly handle: number; readonly mayComeBack?: boolean }
   | { readonly kind: 'configure'; readonly handle: number; readonly options: LogOptions }
   | { readonly kind: 'offset-for-timestamp'; readonly handle: number; readonly timestampMs: number }
   | { readonly kind: 'max-timestamp'; readonly handle: number }

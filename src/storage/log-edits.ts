@@ -66,7 +66,8 @@ export class LogEdits {
     this.#note(Math.min(offset, core.logStartOffset))
     core.orFail(() => {
       const { all } = core.segments
-      while (all.length > 0) core.segments.remove(all.shift() as Segment)
+      // From the end: what a crash leaves is the beginning of the log, and not its end alone.
+      while (all.length > 0) core.segments.remove(all.pop() as Segment)
       core.dropSnapshotsAbove(-1)
       core.isDirectoryDirty = true
       core.syncDirectory()

@@ -37,6 +37,7 @@ import type {
 import { verifyLog } from './log-verifier.ts'
 import type { ProducerState } from './producer-state.ts'
 import { openLog } from './recovery.ts'
+import { removeReplica } from './removal.ts'
 import { Retention } from './retention.ts'
 import { NO_FILE } from './segment.ts'
 import { TimeLookup } from './time-lookup.ts'
@@ -68,6 +69,7 @@ export class PartitionLog {
   #isClosed = false
   /** Deleted while a flush was under way: the files go with its last report. */
   #isRemovalDue = false
+  #mayComeBack = false
 
   private constructor(core: LogCore) {
     this.#core = core
@@ -542,9 +544,11 @@ export class PartitionLog {
 
   /**
    * Closes and removes every file; while a flush is under way the removal waits for its reports.
+   * `mayComeBack`: a replica that this broker may be given again: nothing may be left of it.
    */
-  delete(): void {
+  delete(mayComeBack = false): void {
     this.#isClosed = true
+    this.#mayComeBack = mayComeBack
     if (this.flushing) this.#isRemovalDue = true
     else this.#removeFiles()
   }
@@ -553,7 +557,10 @@ export class PartitionLog {
     const core = this.#core
     core.fail(new BrokerError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 'use a deleted log'))
     core.segments.closeAll()
-    if (core.doesDirectoryExist) core.context.files.removeDirectory(core.directory)
+    if (!core.doesDirectoryExist) return
+    const { files } = core.context
+    if (this.#mayComeBack) removeReplica(files, core.directory)
+    else files.removeDirectory(core.directory)
   }
 
   /** Scans every batch with its CRC, and the indexes against the batches. Throws BrokerError. */

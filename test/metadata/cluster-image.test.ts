@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { AssertionError } from '../../src/base/assert.ts'
+import type { Uuid } from '../../src/base/uuid.ts'
 import { MetadataImage } from '../../src/metadata/image.ts'
 import { stateDigest, stateText } from '../../src/metadata/image-digest.ts'
 import { NO_LEADER } from '../../src/metadata/partition-rules.ts'
@@ -14,6 +15,7 @@ import {
   placed,
   registered,
   TOPIC,
+  uuidFor,
 } from './cluster-records.ts'
 
 function handleOf(image: MetadataImage, partition = 0): number {
@@ -49,6 +51,34 @@ describe('MetadataImage, of a cluster,', () => {
     assert.deepEqual(seen(image, 1), [2, 0, 0, [2, 1], []])
     assert.equal(image.partitions.directoryOn(handleOf(image), 1), DIRECTORY(1))
     assert.equal(image.partitions.directoryOn(handleOf(image), 4), null)
+  })
+
+  test('a broker with a new disk, does not lead as the one that led last', () => {
+    const away = [brokerEvent('broker-fenced', 2, 2), brokerEvent('broker-fenced', 1, 1)]
+    const image = imageOf([...active(1, 2), ...placed([1, 2], [2]), ...away])
+    // Both have lost what they had; the one that led the first partition has another disk as well.
+    const isUnclean = true
+    const other = [uuidFor('N', 1)]
+    image.apply(registered(1, 3, { isUnclean, directories: other }))
+    image.apply(registered(2, 4, { isUnclean }))
+    image.apply(brokerEvent('broker-unfenced', 1, 3))
+    image.apply(brokerEvent('broker-unfenced', 2, 4))
+    const leaders = (): unknown[] => [seen(image, 0)[0], seen(image, 1)[0]]
+    assert.deepEqual(leaders(), [NO_LEADER, 2])
+    const elected = { topicId: TOPIC, partitions: [0], kind: 'unclean', ruleVersion: 1 } as const
+    image.apply({ type: 'leader-elected', ...elected })
+    assert.deepEqual(leaders(), [2, 2], 'nor does it by force')
+    // Where its directory is another one, it was put there.
+    const moved = imageOf([...active(1, 2), ...placed([1, 2])])
+    const to = { replicas: [1, 2], replicaDirectories: [other[0] as Uuid, DIRECTORY(2)] }
+    const none = { addingReplicas: [], removingReplicas: [] }
+    const place = { topicId: TOPIC, partition: 0, ruleVersion: 1 }
+    moved.apply({ type: 'partition-reassigned', ...place, ...to, ...none })
+    for (const record of away) moved.apply(record)
+    moved.apply(registered(2, 3, { isUnclean }))
+    moved.apply(registered(1, 4, { isUnclean, directories: other }))
+    moved.apply(brokerEvent('broker-unfenced', 1, 4))
+    assert.equal(seen(moved)[0], 1)
   })
 
   test('partitions of which no replica is active, wait for any of them', () => {

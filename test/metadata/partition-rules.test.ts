@@ -22,6 +22,7 @@ function withActive(...ids: number[]): PartitionContext {
   return {
     minInSyncReplicas: 2,
     isActive: (id) => ids.includes(id),
+    hasDirectory: () => true,
     allowsUncleanElection: false,
   }
 }

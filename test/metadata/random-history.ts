@@ -120,7 +120,10 @@ export class RandomHistory {
     const id = random.pick(BROKERS)
     const broker = this.image.brokers.get(id)
     if (broker === undefined || random.chance(0.2)) {
-      return registered(id, this.image.nextBrokerEpoch, { isUnclean: random.chance(0.3) })
+      const isNewDisk = random.chance(0.1)
+      const directories = [isNewDisk ? uuidFor('N', this.image.nextBrokerEpoch) : DIRECTORY(id)]
+      const isUnclean = isNewDisk || random.chance(0.3)
+      return registered(id, this.image.nextBrokerEpoch, { isUnclean, directories })
     }
     if (random.chance(0.05)) return brokerEvent('broker-unregistered', id, broker.epoch)
     if (broker.isFenced) return brokerEvent('broker-unfenced', id, broker.epoch)

@@ -28,7 +28,12 @@ export class SimCrash extends Error {
 type NameChange =
   | { readonly kind: 'set'; readonly name: string; readonly node: DirectoryNode | FileNode }
   | { readonly kind: 'delete'; readonly name: string }
-  | { readonly kind: 'rename'; readonly from: string; readonly to: string; readonly node: FileNode }
+  | {
+      readonly kind: 'rename'
+      readonly from: string
+      readonly to: string
+      readonly node: DirectoryNode | FileNode
+    }
 
 export class DirectoryNode {
   entries = new Map<string, DirectoryNode | FileNode>()

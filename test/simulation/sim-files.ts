@@ -109,7 +109,7 @@ export class SimFiles implements Files {
     assert(source.directory === target.directory)
     const parent = this.#disk.directory(source.directory)
     const node = parent?.entries.get(source.name)
-    if (parent === null || !(node instanceof FileNode)) throw fault('ENOENT', `rename ${from}`)
+    if (parent === null || node === undefined) throw fault('ENOENT', `rename ${from}`)
     parent.change({ kind: 'rename', from: source.name, to: target.name, node })
   }
 

@@ -377,7 +377,8 @@ export class ReplicaManager {
     this.#retries.forget(handle)
     this.#failed.forget(handle)
     this.#locals.delete(handle)
-    void this.#control(handle, { kind: 'delete', handle }).then((reply) => {
+    const mayComeBack = this.#parts.image.partitions.has(handle)
+    void this.#control(handle, { kind: 'delete', handle, mayComeBack }).then((reply) => {
       // What is still there would be found again and again.
       if (reply.kind === 'failed') this.#fail(handle, 'offline')
     })

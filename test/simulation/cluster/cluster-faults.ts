@@ -214,11 +214,11 @@ export class ClusterFaultsDrawer {
   }
 
   #blackOut(): void {
-    const { nodes, plan, world } = this.#simulation
+    const { nodes, world } = this.#simulation
     world.count('fault: blackout')
     for (const node of nodes) {
       if (!node.isUp) continue
-      if (plan.mode === 'flushes' && !this.flips.hasStruck) this.#losePower(node)
+      if (this.#isOnDisks) this.#losePower(node)
       else this.#kill(node)
     }
   }
@@ -384,8 +384,14 @@ export class ClusterFaultsDrawer {
   #mayLose(node: SimNode): boolean {
     const { mode } = this.#simulation.plan
     if (mode === 'kills') return false
-    if (mode === 'flushes' && !this.flips.hasStruck) return true
+    if (this.#isOnDisks) return true
     return this.#haveOthersAll(node)
+  }
+
+  /** Whoever is in sync has everything on its disk, and all of these are whole. */
+  get #isOnDisks(): boolean {
+    const isFlushed = this.#simulation.plan.mode === 'flushes'
+    return isFlushed && !this.flips.hasStruck && this.#operator.repairing.size === 0
   }
 
   /** One disk at a time, and no voter's while another one's was not replaced by a new voter. */

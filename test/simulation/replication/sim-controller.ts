@@ -77,6 +77,7 @@ export class SimController {
     return {
       minInSyncReplicas: this.minInSyncReplicas,
       isActive: (id) => this.#isActive(id),
+      hasDirectory: () => true,
       allowsUncleanElection: false,
     }
   }
