@@ -27,7 +27,8 @@ import { Proposer, QuorumClient, RefusedError } from './lib/quorum-client.ts'
 import { formatNumber, formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 
 const USAGE = `node build/bench/metadata-scale.js [--topics 1000] [--partitions 100] [--brokers 100]
-  [--create-seconds 10] [--create-batch 25] [--rounds 3] [--set NAME=VALUE]... [--out PREFIX] [--keep]
+  [--create-seconds 10] [--create-batch 25] [--create-rate 1000] [--rounds 3] [--set NAME=VALUE]...
+  [--out PREFIX] [--keep]
 
 Ten million partitions: --topics 100000.`
 
@@ -122,17 +123,28 @@ class Run {
     return `${formatNumber(topics * partitions)} partitions in ${formatNumber(seconds)} s: ${rate}/s`
   }
 
-  /** Through Kafka's protocol, and every node, for so long. */
-  async create(seconds: number, batch: number): Promise<string> {
-    const untilMs = performance.now() + seconds * 1000
+  /**
+   * Through Kafka's protocol, and every node, for so long; at a rate of topics a second, requests
+   * at equal distances and counted from when they should have begun, or as fast as it goes.
+   */
+  async create(seconds: number, batch: number, rate: number | null): Promise<string> {
+    const beginMs = performance.now()
+    const untilMs = beginMs + seconds * 1000
     let topics = 0
+    let requests = 0
     const latencies: number[] = []
     const work = async (worker: number): Promise<void> => {
       const connections = new ProbeConnections()
       const place = this.cluster.nodes[worker % NODES] as ClusterNodeProcess
       while (performance.now() < untilMs) {
         const connection = await connections.to(place)
-        const sentMs = performance.now()
+        let sentMs = performance.now()
+        if (rate !== null) {
+          const dueMs = beginMs + (requests++ * batch * 1000) / rate
+          if (dueMs > untilMs) break
+          await sleep(Math.max(0, dueMs - sentMs))
+          sentMs = dueMs
+        }
         const body = { topics: this.#newTopics(batch), timeoutMs: REQUEST_MS_MAX }
         const answer = await connection.request(19, body, { timeoutMs: REQUEST_MS_MAX })
         const failed = answer.topics.find(({ errorCode }) => errorCode !== 0)
@@ -374,6 +386,7 @@ async function main(): Promise<void> {
       brokers: text('100'),
       'create-seconds': text('10'),
       'create-batch': text('25'),
+      'create-rate': text('1000'),
       rounds: text('3'),
       set: { type: 'string', multiple: true },
       out: text(reportPrefix('metadata-scale')),
@@ -404,9 +417,11 @@ async function main(): Promise<void> {
     await sleep(5000)
     return '5 s'
   })
-  await run.phase('topics created', () => {
-    return run.create(Number(values['create-seconds']), Number(values['create-batch']))
-  })
+  const seconds = Number(values['create-seconds'])
+  const batch = Number(values['create-batch'])
+  await run.phase('topics created', () => run.create(seconds, batch, null))
+  const rate = Number(values['create-rate'])
+  await run.phase(`${rate} topics/s`, () => run.create(seconds, batch, rate))
   await run.phase('broker lost', () => run.loseBroker())
   await run.phase('controller killed', () => run.loseController(Number(values.rounds)))
   await run.phase('node restarted', () => run.restartFollower())

@@ -56,11 +56,10 @@ export class PartitionCohorts {
 
   /** Never forgotten: there are as many as topics have ever had different ones, which are few. */
   policyIdOf({ minInSyncReplicas, allowsUncleanElection }: PartitionPolicy): number {
-    const known = this.#policies.findIndex((policy) => {
-      const isSameMin = policy.minInSyncReplicas === minInSyncReplicas
-      return isSameMin && policy.allowsUncleanElection === allowsUncleanElection
-    })
-    if (known >= 0) return known
+    for (const [id, known] of this.#policies.entries()) {
+      const isSameMin = known.minInSyncReplicas === minInSyncReplicas
+      if (isSameMin && known.allowsUncleanElection === allowsUncleanElection) return id
+    }
     this.#policies.push(Object.freeze({ minInSyncReplicas, allowsUncleanElection }))
     this.#first.push([])
     return this.#policies.length - 1

@@ -165,8 +165,13 @@ export class PartitionTable<T extends TopicLike = TopicLike> {
   }
 
   state(handle: number): PartitionState {
+    const shape = this.#shape(handle)
     return {
-      ...this.#shape(handle),
+      replicas: shape.replicas,
+      inSyncReplicas: shape.inSyncReplicas,
+      eligibleReplicas: shape.eligibleReplicas,
+      lastKnownLeader: shape.lastKnownLeader,
+      leader: shape.leader,
       leaderEpoch: this.leaderEpoch(handle),
       partitionEpoch: this.partitionEpoch(handle),
     }
