@@ -1,6 +1,7 @@
 /**
  * What nodes say of themselves while something happens: how late their event loops were, by
- * `/metrics`, and what memory they hold, by /proc. Looked at once a second.
+ * `/metrics`, and what memory they hold, by /proc. Looked at once a second; of a process that is
+ * new, from the first look at it on.
  */
 import { sleep } from './children.ts'
 import type { ClusterNodeProcess } from './clusters.ts'
@@ -30,7 +31,7 @@ export function parseDelays(metrics: string): Cumulative {
   )
 }
 
-/** What has come to it; all of `after` when the process is another one. */
+/** What has come to it; all of `after` when that is less. */
 export function delaysBetween(before: Cumulative, after: Cumulative): Cumulative {
   const isSame = before.length === after.length && countOf(before) <= countOf(after)
   if (!isSame) return after
@@ -48,6 +49,7 @@ function countOf(delays: Cumulative): number {
 }
 
 interface Seen {
+  pid: number
   before: Cumulative
   now: Cumulative
   maxMs: number
@@ -104,9 +106,16 @@ export class LoopWatch {
     try {
       const signal = AbortSignal.timeout(EVERY_MS)
       const text = await (await fetch(`http://${host}:${httpPort}/metrics`, { signal })).text()
-      const seen = this.#seen.get(id) ?? { before: [], now: [], maxMs: 0, residentBytes: 0 }
-      this.#seen.set(id, seen)
-      seen.now = parseDelays(text)
+      const now = parseDelays(text)
+      const known = this.#seen.get(id)
+      if (known?.pid !== pid) {
+        // What a process was late with until it served for the first time, it was late as nobody.
+        const residentBytes = known?.residentBytes ?? 0
+        this.#seen.set(id, { pid, before: now, now, maxMs: known?.maxMs ?? 0, residentBytes })
+        return
+      }
+      const seen = known
+      seen.now = now
       const max = /^nodejs_eventloop_lag_max_seconds\S* (\S+)/m.exec(text)?.[1]
       seen.maxMs = Math.max(seen.maxMs, Number(max ?? 0) * 1000)
       seen.residentBytes = Math.max(seen.residentBytes, memoryOf(pid, 'VmRSS'))

@@ -348,7 +348,8 @@ export class Quorum {
 
   #apply(): void {
     const { committedOffset } = this.#node
-    if (this.#appliedOffset >= committedOffset) return
+    // One go in a turn of the event loop, however many messages have come in it.
+    if (this.#isApplyDue || this.#appliedOffset >= committedOffset) return
     let count = 0
     let bytes = 0
     for (const entry of this.#unapplied) {
