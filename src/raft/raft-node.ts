@@ -72,6 +72,11 @@ export class RaftNode {
     return this.#state.self
   }
 
+  /** The shortest time without a word of its leader after which this replica asks for votes. */
+  get electionTimeoutMs(): number {
+    return this.#state.patience.factor * this.#state.options.electionTimeoutMsMin
+  }
+
   get epoch(): number {
     return this.#state.epoch
   }
@@ -251,9 +256,9 @@ export class RaftNode {
    */
   onConnectionLost(id: number, nowMs: number): void {
     if (this.#follower?.leader.id !== id) return
-    const { heartbeatMs, electionTimeoutMsMin } = this.#state.options
+    const { heartbeatMs } = this.#state.options
     this.#isLeaderDoubted = true
-    const spreadMs = this.#state.electionTimeoutMs() - electionTimeoutMsMin
+    const spreadMs = this.#state.electionSpreadMs()
     const soonMs = nowMs + HEARTBEATS_OF_DOUBT * heartbeatMs + spreadMs
     this.#electionDeadlineMs = Math.min(this.#electionDeadlineMs, soonMs)
   }
@@ -397,6 +402,7 @@ export class RaftNode {
     // Also after a vote was given twice, by a replica that has lost what it had promised.
     const isOnly = this.#role !== 'leader' && (isOurs || this.#follower === null)
     expectOfPeer(isOnly, `it leads epoch ${this.#state.epoch}, which another one leads`)
+    if (isOurs) this.#state.patience.heard(nowMs - this.#heardMs, nowMs)
     this.#heardMs = nowMs
     this.#isLeaderDoubted = false
     if (!isOurs) this.#becomeFollower(leader, nowMs)

@@ -8,6 +8,7 @@ import type { Load, QuorumState, RaftEffects, SnapshotRead, SnapshotStore } from
 import type { Entry } from './entry.ts'
 import type { MessageBody, RaftMessage } from './messages.ts'
 import type { RaftOptions } from './options.ts'
+import { Patience } from './patience.ts'
 import { RaftLog, type StoredLog } from './raft-log.ts'
 import { isSameReplica, type ReplicaKey } from './replica-key.ts'
 import { VoterHistory } from './voter-history.ts'
@@ -30,6 +31,7 @@ export class RaftState {
   readonly options: RaftOptions
   readonly random: Random
   readonly log: RaftLog
+  readonly patience: Patience
   voterHistory: VoterHistory
   #epoch: number
   #votedFor: ReplicaKey | null
@@ -43,6 +45,7 @@ export class RaftState {
     this.self = parts.self
     this.options = parts.options
     this.random = parts.random
+    this.patience = new Patience(parts.options)
     this.log = new RaftLog(parts.log, parts.options.recentBytesMax)
     this.voterHistory = new VoterHistory(new VoterSet(parts.voters), parts.log.snapshot.endOffset)
     for (const { endOffset, voters } of parts.voterEntries) {
@@ -122,10 +125,13 @@ export class RaftState {
   }
 
   electionTimeoutMs(): number {
+    return this.patience.factor * (this.options.electionTimeoutMsMin + this.electionSpreadMs())
+  }
+
+  /** What keeps replicas from asking for votes at the same time. */
+  electionSpreadMs(): number {
     const { electionTimeoutMsMin, electionTimeoutMsMax } = this.options
-    return (
-      electionTimeoutMsMin + this.random.fraction() * (electionTimeoutMsMax - electionTimeoutMsMin)
-    )
+    return this.random.fraction() * (electionTimeoutMsMax - electionTimeoutMsMin)
   }
 
   /** Whether a log that ends so is at least as good as ours (Raft §5.4.1). */
