@@ -359,9 +359,11 @@ function say(text: string): void {
 
 function phaseTable(phases: readonly Phase[]): string {
   const rows = phases.flatMap(({ name, nodes }) => {
+    // A node that has just come back has no samples.
     const worst = (pick: (use: LoopUse) => number): string => {
-      return formatNumber(Math.max(...nodes.map(pick)))
+      return formatNumber(Math.max(...nodes.map(pick).filter((value) => !Number.isNaN(value))))
     }
+    const timeouts = nodes.map(({ timeoutMs }) => timeoutMs)
     return [
       [
         name,
@@ -369,11 +371,20 @@ function phaseTable(phases: readonly Phase[]): string {
         worst(({ p99Ms }) => p99Ms),
         worst(({ p999Ms }) => p999Ms),
         worst(({ maxMs }) => maxMs),
+        formatNumber(Math.min(...timeouts)),
         worst(({ residentBytes }) => residentBytes / 2 ** 20),
       ],
     ]
   })
-  const head = ['worst of three nodes', 'P50 ≤ ms', 'P99 ≤ ms', 'P99.9 ≤ ms', 'max ms', 'MiB']
+  const head = [
+    'worst of three nodes',
+    'P50 ≤ ms',
+    'P99 ≤ ms',
+    'P99.9 ≤ ms',
+    'max ms',
+    'timeout ≥ ms',
+    'MiB',
+  ]
   return markdownTable(head, rows)
 }
 

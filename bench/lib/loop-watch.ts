@@ -23,6 +23,8 @@ export interface LoopUse {
   /** By Node's own monitor, which adds its 10 ms. */
   readonly maxMs: number
   readonly residentBytes: number
+  /** The shortest election timeout that it had at any look. */
+  readonly timeoutMs: number
 }
 
 export function parseDelays(metrics: string): Cumulative {
@@ -54,6 +56,7 @@ interface Seen {
   now: Cumulative
   maxMs: number
   residentBytes: number
+  timeoutMs: number
 }
 
 export class LoopWatch {
@@ -80,8 +83,9 @@ export class LoopWatch {
         p999Ms: quantileOf(delays, 0.999),
         maxMs: seen.maxMs,
         residentBytes: seen.residentBytes,
+        timeoutMs: seen.timeoutMs,
       })
-      Object.assign(seen, { before: seen.now, maxMs: 0, residentBytes: 0 })
+      Object.assign(seen, { before: seen.now, maxMs: 0, residentBytes: 0, timeoutMs: Infinity })
     }
     return uses
   }
@@ -111,13 +115,16 @@ export class LoopWatch {
       if (known?.pid !== pid) {
         // What a process was late with until it served for the first time, it was late as nobody.
         const residentBytes = known?.residentBytes ?? 0
-        this.#seen.set(id, { pid, before: now, now, maxMs: known?.maxMs ?? 0, residentBytes })
+        const maxMs = known?.maxMs ?? 0
+        this.#seen.set(id, { pid, before: now, now, maxMs, residentBytes, timeoutMs: Infinity })
         return
       }
       const seen = known
       seen.now = now
       const max = /^nodejs_eventloop_lag_max_seconds\S* (\S+)/m.exec(text)?.[1]
       seen.maxMs = Math.max(seen.maxMs, Number(max ?? 0) * 1000)
+      const timeout = /^millrace_quorum_election_timeout_seconds\S* (\S+)/m.exec(text)?.[1]
+      seen.timeoutMs = Math.min(seen.timeoutMs, Number(timeout) * 1000)
       seen.residentBytes = Math.max(seen.residentBytes, memoryOf(pid, 'VmRSS'))
     } catch {
       // It is down, or busy.

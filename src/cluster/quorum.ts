@@ -177,6 +177,11 @@ export class Quorum {
     })
   }
 
+  /** The shortest time without a word of its leader after which this replica asks for votes. */
+  get electionTimeoutMs(): number {
+    return this.#node.electionTimeoutMs
+  }
+
   /** When this replica heard another one last that led. */
   get leaderHeardMs(): number {
     return this.#node.leaderHeardMs

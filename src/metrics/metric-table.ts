@@ -86,6 +86,9 @@ export const METRICS = {
   // —— memory and threads ——
   millrace_ingress_bytes: gauge('Arena bytes that hold received requests'),
   millrace_ingress_limit_bytes: gauge('Size of that arena'),
+  millrace_quorum_election_timeout_seconds: gauge(
+    'Silence of the active controller after which others are elected: longer where it is often late',
+  ),
   millrace_event_loop_delay_seconds: histogram('How late a timer ran on the main thread'),
   millrace_log_lines_dropped_total: counter('Lines that the log could not be given'),
 

@@ -188,6 +188,7 @@ export class ClusterMember {
     this.#replicas = replicas
     broker.clusterAdmin = this.#admin
     broker.controllerId = () => this.#controllerFor(broker)
+    broker.electionTimeoutMs = () => this.node.quorum.electionTimeoutMs
     broker.mayBeDeposed = () => this.#lifecycle.mayBeDeposed
     this.#port = await gate.listen(broker, this.#doors(broker).handlers, cluster.listener)
     this.node.listensAt({ host: cluster.listener.host, port: this.#port })
