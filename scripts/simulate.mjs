@@ -12,11 +12,16 @@
  * each fault struck, which states were reached, seeds a minute, and the time of a cluster that was
  * simulated, in all and a minute. A failing seed runs alone, line by line, with
  * MILLRACE_JOURNAL=1 … --seeds 1 --from SEED.
+ *
+ *   npm run simulate -- --plants [--what …] [--name TEXT] [--trials 5] [--json FILE]
+ *
+ * measures how long bugs that are planted take to be found; with --help it says more.
  */
 import { main, preparePackages, prepareTypeScript, runBuilt } from './lib/prepare.mjs'
 
 await main(async () => {
   await preparePackages()
   await prepareTypeScript('build')
-  await runBuilt('test/simulation/run-seeds.js')
+  const program = process.argv.includes('--plants') ? 'measure-plants' : 'run-seeds'
+  await runBuilt(`test/simulation/${program}.js`)
 })
