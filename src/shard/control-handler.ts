@@ -152,9 +152,6 @@ export class ControlHandler {
       case 'set-brokers':
       case 'alter-answer':
         return this.#replicas.answer(request)
-      case 'flush':
-        if (request.start) this.#shard.flushAll()
-        return { kind: 'flushing', logs: this.#shard.flushing.size }
       case 'checkpoint':
         this.#checkpoint(false)
         return { kind: 'ok' }

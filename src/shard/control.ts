@@ -32,8 +32,6 @@ export type ControlRequest =
   | { readonly kind: 'partition-stats'; readonly handles: Uint8Array }
   /** Another shard saw a log directory fail: it is offline for all. */
   | { readonly kind: 'fail-directory'; readonly logDirectory: string; readonly message: string }
-  /** Says how many logs are being flushed; `start`: from now on those that have something to. */
-  | { readonly kind: 'flush'; readonly start: boolean }
   /** Writes the checkpoint tables now. */
   | { readonly kind: 'checkpoint' }
   /** Closes every log cleanly and leaves the clean-shutdown mark; nothing is served after it. */
@@ -80,8 +78,6 @@ export type ControlReply =
   | { readonly kind: 'stats'; readonly stats: ShardStats }
   /** In the order of the handles, see `partition-stats.ts`. */
   | { readonly kind: 'partition-stats'; readonly rows: Uint8Array }
-  /** Logs with a flush under way. */
-  | { readonly kind: 'flushing'; readonly logs: number }
   /** Everything is closed: what the last line of the log says. */
   | { readonly kind: 'closed'; readonly logs: number; readonly flushedRecords: number }
 

@@ -191,19 +191,7 @@ export class ShardState {
 
   flushIfDue(partition: Partition, nowMs: number): void {
     const log = partition.openedLog
-    if (log !== null && !log.flushing && log.flushDue(nowMs)) this.#flush(partition, log)
-  }
-
-  /** Starts a flush of every log that has something to flush and is not at it. */
-  flushAll(): void {
-    for (const partition of this.partitions.values()) {
-      const log = partition.openedLog
-      if (log === null || log.flushing || log.failed) continue
-      if (log.recoveryPoint < log.logEndOffset) this.#flush(partition, log)
-    }
-  }
-
-  #flush(partition: Partition, log: PartitionLog): void {
+    if (log === null || log.flushing || !log.flushDue(nowMs)) return
     const token = this.#nextFlushToken
     this.#nextFlushToken = token === 0x7fff_ffff ? 1 : token + 1
     this.counters.flushes++

@@ -218,23 +218,6 @@ describe('an edit in the turn of an append', () => {
     assert.equal(shard.of('appended')[0]!.outcome.errorCode, ErrorCode.NONE)
   })
 
-  test('flushes what is not flushed when it is asked to, and says when that is over', async () => {
-    const shard = new ShardFixture()
-    await shard.open(2)
-    shard.append(0, batch())
-    shard.settle()
-    const before = shard.files.counters.flushes
-    const begun = await shard.control({ kind: 'flush', start: true })
-    assert.equal(begun.kind, 'flushing')
-    shard.settle()
-    const after = await shard.control({ kind: 'flush', start: false })
-    assert.deepEqual(after, { kind: 'flushing', logs: 0 })
-    const { flushes } = shard.files.counters
-    assert.ok(flushes > before)
-    await shard.control({ kind: 'flush', start: true })
-    assert.equal(shard.files.counters.flushes, flushes, 'and not again')
-  })
-
   test('deletes the partition, answers everybody and leaves the directory alone', async () => {
     for (const flushMessages of [1, Infinity]) {
       const shard = new ShardFixture()

@@ -65,9 +65,6 @@ const SNAPSHOTS_DIRECTORY = '__cluster_metadata-snapshots'
 /** Of the memory for what arrives, for records of one response: a frame may have twice as much. */
 const RESPONSE_SHARE = 1 / 16
 const NO_CONTROLLER = -1
-/** A disk that takes longer for what is to be written back is not waited for. */
-const FLUSH_MS_MAX = 2000
-const FLUSH_LOOK_MS = 10
 
 /** The id of a cluster at its first start, where nobody says it: the same on every node. */
 export function newClusterId({ secret, controllers }: ClusterConfig): Uuid {
@@ -235,27 +232,9 @@ export class ClusterMember {
 
   /** Hands over what this broker leads. */
   async leave(): Promise<void> {
-    if (this.#isJoined) {
-      await this.#flushLogs()
-      await this.#lifecycle.drain()
-    }
+    if (this.#isJoined) await this.#lifecycle.drain()
     const { node } = this
     if (node.isController) node.quorum.transfer()
-  }
-
-  /**
-   * Before leaders move, while this broker still serves: a change of the metadata waits for disks,
-   * and one that has all of this to write back first (ext4 does, where a voter's log is on it)
-   * would let the clients wait as well.
-   */
-  async #flushLogs(): Promise<void> {
-    const { proxies } = this.#parts.host
-    const untilMs = performance.now() + FLUSH_MS_MAX
-    for (let start = true; performance.now() < untilMs; start = false) {
-      const replies = await Promise.all(proxies.map((one) => one.control({ kind: 'flush', start })))
-      if (replies.every((reply) => reply.kind !== 'flushing' || reply.logs === 0)) return
-      await new Promise((resolve) => setTimeout(resolve, FLUSH_LOOK_MS))
-    }
   }
 
   async stop(): Promise<void> {
