@@ -81,10 +81,7 @@ function writeCluster(broker: Broker, exposition: Exposition, stats: readonly Sh
   exposition.single('kafka_server_replicamanager_partitioncount', partitions)
   exposition.single('kafka_server_replicamanager_leadercount', partitions)
   exposition.single('kafka_server_replicamanager_underreplicatedpartitions', 0)
-  const electionTimeoutMs = broker.electionTimeoutMs()
-  if (electionTimeoutMs !== null) {
-    exposition.single('millrace_quorum_election_timeout_seconds', electionTimeoutMs / 1000)
-  }
+  exposition.single('millrace_quorum_election_timeout_seconds', broker.electionTimeoutMs() / 1000)
   exposition.single('kafka_controller_kafkacontroller_activecontrollercount', 1)
   exposition.single('kafka_controller_kafkacontroller_offlinepartitionscount', offline)
   exposition.single('redpanda_cluster_brokers', 1)

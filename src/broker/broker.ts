@@ -103,8 +103,8 @@ export class Broker {
   controllerId: () => number = () => this.nodeId
   /** Somebody else may lead by now what this broker leads as far as it knows. */
   mayBeDeposed: () => boolean = () => false
-  /** How long a controller waits at least for one that says nothing; null: it has no others. */
-  electionTimeoutMs: () => number | null = () => null
+  /** How long a controller waits at least for the active one that says nothing. */
+  electionTimeoutMs = (): number => this.config.get('controller.quorum.election.timeout.ms')
   /** By listener name; filled when the listeners are bound (port 0 becomes a real one). */
   readonly endpoints = new Map<string, AdvertisedEndpoint>()
 
