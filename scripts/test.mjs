@@ -35,6 +35,11 @@ const TOGETHER = [
   ...['metrics', 'native', 'raft', 'record', 'replication', 'ring', 'scripts', 'shard', 'storage'],
   ...['suites', 'wire'],
 ]
+/** Files that take minutes each, one thing after the other: at the end they would run alone. */
+const LONG = [
+  'build/test/simulation/cluster/cluster-simulation.test.js',
+  'build/test/simulation/planted-bugs.test.js',
+]
 /**
  * Tests of real processes and of clients that are not ours. One that fails beside the others, on a
  * full machine, is run once more: both results are shown, and the file is named at the end.
@@ -101,11 +106,14 @@ async function checkClients() {
 
 /**
  * One file that imports all of a folder, for each of `TOGETHER`, in the place of those: a process
- * for each of a hundred small files takes longer to start than to test. They begin the run.
+ * for each of a hundred small files takes longer to start than to test. They begin the run, and
+ * those of `LONG` before them, each in a file of its own.
  */
 function grouped(files) {
-  const groups = new Map(TOGETHER.map((name) => [join('build/test', name), []]))
-  const alone = files.filter((file) => !groups.get(dirname(file))?.push(file))
+  const groups = new Map(LONG.map((file, i) => [`build/test/${i}`, [file]]))
+  for (const name of TOGETHER) groups.set(join('build/test', name), [])
+  const others = files.filter((file) => !LONG.includes(file))
+  const alone = others.filter((file) => !groups.get(dirname(file))?.push(file))
   rmSync(join(root, GROUPS), { recursive: true, force: true })
   mkdirSync(join(root, GROUPS))
   const made = [...groups].map(([folder, members]) => {

@@ -25,14 +25,16 @@ import {
 } from './partition-rules.ts'
 import type { PartitionShape } from './partition-shapes.ts'
 import { type HandleSource, PartitionTable } from './partition-table.ts'
-import type {
-  BrokerConfigRecord,
-  BrokerRegisteredRecord,
-  ConfigRecord,
-  LeaderElectedRecord,
-  MetadataRecord,
-  PartitionReassignedRecord,
-  PartitionsRecord,
+import {
+  type BrokerConfigRecord,
+  type BrokerRegisteredRecord,
+  type ConfigRecord,
+  DIRECTORY_RULES,
+  type LeaderElectedRecord,
+  type MetadataRecord,
+  type PartitionReassignedRecord,
+  type PartitionsRecord,
+  RULE_VERSION,
 } from './records.ts'
 import type { Topic } from './topic.ts'
 import { TopicNames } from './topic-names.ts'
@@ -70,6 +72,8 @@ export class MetadataImage {
   brokerEpoch = 0
   /** Whose log this is while it is that of a broker on its own. */
   localBrokerId: number | null = null
+  /** Those that the record is of that is being applied. */
+  #ruleVersion = RULE_VERSION
   readonly #changes = new ChangeFan()
   /** Of whoever acts on what this node has. */
   readonly #ownChanges = new ChangeCollector()
@@ -81,6 +85,7 @@ export class MetadataImage {
 
   /** Throws an AssertionError for a record that does not fit the image: the log is inconsistent. */
   apply(record: MetadataRecord): void {
+    this.#ruleVersion = 'ruleVersion' in record ? record.ruleVersion : RULE_VERSION
     switch (record.type) {
       case 'broker-start':
         this.localBrokerId = record.brokerId
@@ -431,7 +436,7 @@ export class MetadataImage {
     const { cohorts, rows, left } = this.partitions.changeAll(concerns, (partition, policy) => {
       let isByRow = false
       const hasDirectory = (): boolean => {
-        isByRow = true
+        isByRow = this.#ruleVersion >= DIRECTORY_RULES
         return true
       }
       const after = rule(partition, this.#contextOf(policy, hasDirectory))
@@ -463,6 +468,7 @@ export class MetadataImage {
   }
 
   #hasDirectory(brokerId: number, directory: Uuid | null): boolean {
+    if (this.#ruleVersion < DIRECTORY_RULES) return true
     if (directory === null) return false
     return this.brokers.get(brokerId)?.directories.includes(directory) === true
   }

@@ -34,8 +34,10 @@ export class PartitionCohorts {
   readonly #cohorts: Cohort[] = [newCohort(NO_SHAPE, 0)]
   readonly #free: number[] = []
   readonly #policies: PartitionPolicy[] = []
-  /** By policy and shape: where rows come to; NO_COHORT while there is none. */
-  readonly #first: number[][] = []
+  readonly #policyIds = new Map<string, number>()
+  #latestPolicy = 0
+  /** By policy and shape: where rows come to. */
+  readonly #first: Map<number, number>[] = []
 
   /** Numbers of cohorts are in [0, size). */
   get size(): number {
@@ -56,25 +58,28 @@ export class PartitionCohorts {
 
   /** Never forgotten: there are as many as topics have ever had different ones, which are few. */
   policyIdOf({ minInSyncReplicas, allowsUncleanElection }: PartitionPolicy): number {
-    for (const [id, known] of this.#policies.entries()) {
-      const isSameMin = known.minInSyncReplicas === minInSyncReplicas
-      if (isSameMin && known.allowsUncleanElection === allowsUncleanElection) return id
-    }
+    const latest = this.#policies[this.#latestPolicy]
+    const isLatest =
+      latest?.minInSyncReplicas === minInSyncReplicas &&
+      latest.allowsUncleanElection === allowsUncleanElection
+    if (isLatest) return this.#latestPolicy
+    const key = `${minInSyncReplicas}/${allowsUncleanElection}`
+    this.#latestPolicy = this.#policyIds.get(key) ?? this.#policies.length
+    if (this.#latestPolicy < this.#policies.length) return this.#latestPolicy
+    this.#policyIds.set(key, this.#latestPolicy)
     this.#policies.push(Object.freeze({ minInSyncReplicas, allowsUncleanElection }))
-    this.#first.push([])
-    return this.#policies.length - 1
+    this.#first.push(new Map())
+    return this.#latestPolicy
   }
 
   /** For a row that is about to be counted there. */
   idFor(shapeId: number, policyId: number): number {
-    const first = this.#first[policyId] as number[]
-    // A list without holes: V8 keeps one with holes as a table that is slow to look into.
-    while (first.length <= shapeId) first.push(NO_COHORT)
-    const known = first[shapeId] as number
-    if (known !== NO_COHORT) return known
+    const first = this.#first[policyId] as Map<number, number>
+    const known = first.get(shapeId)
+    if (known !== undefined) return known
     const id = this.#free.pop() ?? this.#cohorts.length
     this.#cohorts[id] = newCohort(shapeId, policyId)
-    first[shapeId] = id
+    first.set(shapeId, id)
     return id
   }
 
@@ -114,9 +119,8 @@ export class PartitionCohorts {
     cohort.shapeId = this.shapes.idOf(after)
     cohort.leaderEpoch += after.leaderEpoch
     cohort.partitionEpoch += after.partitionEpoch
-    const first = this.#first[cohort.policyId] as number[]
-    while (first.length <= cohort.shapeId) first.push(NO_COHORT)
-    if (first[cohort.shapeId] === NO_COHORT) first[cohort.shapeId] = id
+    const first = this.#first[cohort.policyId] as Map<number, number>
+    if (!first.has(cohort.shapeId)) first.set(cohort.shapeId, id)
     return 'changed'
   }
 
@@ -126,8 +130,8 @@ export class PartitionCohorts {
   }
 
   #leaveFirst(id: number, { policyId, shapeId }: Cohort): void {
-    const first = this.#first[policyId] as number[]
-    if (first[shapeId] === id) first[shapeId] = NO_COHORT
+    const first = this.#first[policyId]
+    if (first?.get(shapeId) === id) first.delete(shapeId)
   }
 }
 

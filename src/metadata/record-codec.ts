@@ -84,7 +84,8 @@ export class RecordCodec<R extends { readonly type: string }> {
     const decoded = format.codecs.decoder(version)(reader) as object
     reader.finish(format.type)
     const body = format.fromBody?.(decoded as never, version) ?? decoded
-    if ('ruleVersion' in body && body.ruleVersion !== RULE_VERSION) {
+    // Of older rules it is known what they said (`DIRECTORY_RULES`).
+    if ('ruleVersion' in body && !((body.ruleVersion as number) <= RULE_VERSION)) {
       throw newerBroker(`record type ${id} for rules of version ${body.ruleVersion}`)
     }
     return { type: format.type, ...body } as unknown as R

@@ -28,8 +28,13 @@ export type MetadataRecord =
 /**
  * The rules of `partition-rules.ts` that a record is to be applied with. A record from which nodes
  * derive states says which ones its author meant: nodes with others must not derive something else.
+ *
+ *   1   the first
+ *   2   who has no log directory any more does not lead where nobody is known to have everything
  */
-export const RULE_VERSION = 1
+export const RULE_VERSION = 2
+/** From which version on the rules ask for log directories. */
+export const DIRECTORY_RULES = 2
 
 /** A broker process began. After an unclean stop every partition's leader epoch goes up by one. */
 export interface BrokerStartRecord {

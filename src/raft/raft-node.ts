@@ -54,6 +54,8 @@ export class RaftNode {
   #isTransfer = false
   /** When a leader was heard last. */
   #heardMs = Number.NEGATIVE_INFINITY
+  /** In which epoch that one led. */
+  #heardEpoch = -1
   /** The connection of the leader broke, and it was not heard since. */
   #isLeaderDoubted = false
   #electionDeadlineMs: number
@@ -322,12 +324,12 @@ export class RaftNode {
   }
 
   #onVoteRequest(request: VoteRequest, nowMs: number): void {
-    const { epoch, options } = this.#state
+    const { epoch } = this.#state
     const isLed =
       this.#leader !== null ||
       (this.#follower !== null &&
         !this.#isLeaderDoubted &&
-        nowMs - this.#heardMs < options.electionTimeoutMsMin)
+        nowMs - this.#heardMs < this.electionTimeoutMs)
     // Who hears a leader keeps it: a replica that does not hear it must not disturb the others
     // (Raft dissertation, 4.2.3 and 9.6).
     const mayVote = request.epoch >= epoch && (request.isTransfer || !isLed)
@@ -388,7 +390,9 @@ export class RaftNode {
     this.#leader = null
     this.#votes.clear()
     this.#follower = leader === null ? null : new Follower(this.#state, leader)
-    this.#electionDeadlineMs = nowMs + this.#state.electionTimeoutMs()
+    const state = this.#state
+    const waitMs = leader === null ? state.electionTimeoutMs() : state.silenceMs()
+    this.#electionDeadlineMs = nowMs + waitMs
   }
 
   #enterEpoch(epoch: number, nowMs: number): void {
@@ -402,13 +406,14 @@ export class RaftNode {
     // Also after a vote was given twice, by a replica that has lost what it had promised.
     const isOnly = this.#role !== 'leader' && (isOurs || this.#follower === null)
     expectOfPeer(isOnly, `it leads epoch ${this.#state.epoch}, which another one leads`)
-    if (isOurs) this.#state.patience.heard(nowMs - this.#heardMs, nowMs)
+    // Also where it was given up meanwhile, and nobody else was elected.
+    const { epoch } = this.#state
+    if (epoch === this.#heardEpoch) this.#state.patience.heard(nowMs - this.#heardMs, nowMs)
     this.#heardMs = nowMs
+    this.#heardEpoch = epoch
     this.#isLeaderDoubted = false
-    if (!isOurs) this.#becomeFollower(leader, nowMs)
-    else {
-      this.#electionDeadlineMs = nowMs + this.#state.electionTimeoutMs()
-    }
+    if (isOurs) this.#electionDeadlineMs = nowMs + this.#state.silenceMs()
+    else this.#becomeFollower(leader, nowMs)
     return this.#follower as Follower
   }
 

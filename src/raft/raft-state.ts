@@ -124,8 +124,14 @@ export class RaftState {
     this.#snapshotStores.push(store)
   }
 
+  /** For an election, or until somebody leads. */
   electionTimeoutMs(): number {
-    return this.patience.factor * (this.options.electionTimeoutMsMin + this.electionSpreadMs())
+    return this.options.electionTimeoutMsMin + this.electionSpreadMs()
+  }
+
+  /** For a leader that was just heard. */
+  silenceMs(): number {
+    return this.patience.factor * this.electionTimeoutMs()
   }
 
   /** What keeps replicas from asking for votes at the same time. */

@@ -21,5 +21,8 @@ export function removeReplica(files: Files, directory: string): void {
 
 /** Whether a name in a log directory is of what `removeReplica` could not finish. */
 export function isRemoved(name: string): boolean {
-  return name.endsWith(REMOVED_SUFFIX)
+  return REMOVED.test(name)
 }
+
+/** A topic's id, and a partition. */
+const REMOVED = /^[0-9a-f]{32}-\d+\.removed$/

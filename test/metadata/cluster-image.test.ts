@@ -5,7 +5,7 @@ import type { Uuid } from '../../src/base/uuid.ts'
 import { MetadataImage } from '../../src/metadata/image.ts'
 import { stateDigest, stateText } from '../../src/metadata/image-digest.ts'
 import { NO_LEADER } from '../../src/metadata/partition-rules.ts'
-import type { MetadataRecord } from '../../src/metadata/records.ts'
+import { type MetadataRecord, RULE_VERSION } from '../../src/metadata/records.ts'
 import {
   active,
   altered,
@@ -65,14 +65,24 @@ describe('MetadataImage, of a cluster,', () => {
     image.apply(brokerEvent('broker-unfenced', 2, 4))
     const leaders = (): unknown[] => [seen(image, 0)[0], seen(image, 1)[0]]
     assert.deepEqual(leaders(), [NO_LEADER, 2])
-    const elected = { topicId: TOPIC, partitions: [0], kind: 'unclean', ruleVersion: 1 } as const
+    const elected = {
+      topicId: TOPIC,
+      partitions: [0],
+      kind: 'unclean',
+      ruleVersion: RULE_VERSION,
+    } as const
     image.apply({ type: 'leader-elected', ...elected })
     assert.deepEqual(leaders(), [2, 2], 'nor does it by force')
+    // Rules of version 1 did not ask: a log of that time is read as it was meant.
+    const old = imageOf([...active(1, 2), ...placed([1, 2]), ...away])
+    old.apply(registered(1, 3, { isUnclean, directories: other, ruleVersion: 1 }))
+    old.apply({ type: 'broker-unfenced', brokerId: 1, brokerEpoch: 3, ruleVersion: 1 })
+    assert.equal(seen(old)[0], 1)
     // Where its directory is another one, it was put there.
     const moved = imageOf([...active(1, 2), ...placed([1, 2])])
     const to = { replicas: [1, 2], replicaDirectories: [other[0] as Uuid, DIRECTORY(2)] }
     const none = { addingReplicas: [], removingReplicas: [] }
-    const place = { topicId: TOPIC, partition: 0, ruleVersion: 1 }
+    const place = { topicId: TOPIC, partition: 0, ruleVersion: RULE_VERSION }
     moved.apply({ type: 'partition-reassigned', ...place, ...to, ...none })
     for (const record of away) moved.apply(record)
     moved.apply(registered(2, 3, { isUnclean }))
@@ -183,7 +193,12 @@ describe('MetadataImage, of a cluster,', () => {
 
   test('elections, preferred and unclean', () => {
     const image = imageOf(THREE)
-    const election = { type: 'leader-elected', topicId: TOPIC, partitions: [0], ruleVersion: 1 }
+    const election = {
+      type: 'leader-elected',
+      topicId: TOPIC,
+      partitions: [0],
+      ruleVersion: RULE_VERSION,
+    }
     const elect = (kind: string) => image.apply({ ...election, kind } as MetadataRecord)
     image.apply(brokerEvent('broker-fenced', 1, 1))
     image.apply(brokerEvent('broker-unfenced', 1, 1))
@@ -211,7 +226,7 @@ describe('MetadataImage, of a cluster,', () => {
       replicaDirectories: [3, 4, 1, 2].map(DIRECTORY),
       addingReplicas: [3, 4],
       removingReplicas: [1, 2],
-      ruleVersion: 1,
+      ruleVersion: RULE_VERSION,
     })
     assert.deepEqual(seen(image), [1, 0, 1, [1, 2], []])
     assert.equal(image.minInSyncReplicas(handle), 1, 'two replicas in the end')
@@ -225,7 +240,7 @@ describe('MetadataImage, of a cluster,', () => {
       replicaDirectories: [3, 4].map(DIRECTORY),
       addingReplicas: [],
       removingReplicas: [],
-      ruleVersion: 1,
+      ruleVersion: RULE_VERSION,
     })
     assert.deepEqual(seen(image), [3, 1, 3, [3, 4], []])
     assert.deepEqual([...image.partitions.reassignments], [])

@@ -2,7 +2,11 @@
 import assert from 'node:assert/strict'
 import type { Uuid } from '../../src/base/uuid.ts'
 import { MetadataImage } from '../../src/metadata/image.ts'
-import type { BrokerRegisteredRecord, MetadataRecord } from '../../src/metadata/records.ts'
+import {
+  type BrokerRegisteredRecord,
+  type MetadataRecord,
+  RULE_VERSION,
+} from '../../src/metadata/records.ts'
 import { minInSyncReplicasOf } from '../../src/metadata/topic-policy.ts'
 
 export const TOPIC: Uuid = 'TTTTTTTTTTTTTTTTTTTTTQ'
@@ -33,7 +37,7 @@ export function registered(
     rack: null,
     directories: [DIRECTORY(brokerId)],
     isUnclean: false,
-    ruleVersion: 1,
+    ruleVersion: RULE_VERSION,
     ...more,
   }
 }
@@ -43,7 +47,7 @@ export function brokerEvent(
   brokerId: number,
   brokerEpoch: number,
 ): MetadataRecord {
-  return { type, brokerId, brokerEpoch, ruleVersion: 1 }
+  return { type, brokerId, brokerEpoch, ruleVersion: RULE_VERSION }
 }
 
 /** Brokers that are registered and unfenced; the epoch of the n-th is n. */
@@ -61,13 +65,19 @@ export function placed(...replicas: number[][]): MetadataRecord[] {
       firstPartition: 0,
       replicas,
       replicaDirectories: replicas.map((ids) => ids.map(DIRECTORY)),
-      ruleVersion: 1,
+      ruleVersion: RULE_VERSION,
     },
   ]
 }
 
 export function altered(inSyncReplicas: number[], partition = 0): MetadataRecord {
-  return { type: 'partition-altered', topicId: TOPIC, partition, inSyncReplicas, ruleVersion: 1 }
+  return {
+    type: 'partition-altered',
+    topicId: TOPIC,
+    partition,
+    inSyncReplicas,
+    ruleVersion: RULE_VERSION,
+  }
 }
 
 export function imageOf(records: readonly MetadataRecord[]): MetadataImage {

@@ -4,7 +4,7 @@ import { AssertionError } from '../../src/base/assert.ts'
 import { randomUuid } from '../../src/base/uuid.ts'
 import { MetadataImage } from '../../src/metadata/image.ts'
 import { decodeMetadataRecord, encodeMetadataRecord } from '../../src/metadata/record-schema.ts'
-import type { MetadataRecord } from '../../src/metadata/records.ts'
+import { type MetadataRecord, RULE_VERSION } from '../../src/metadata/records.ts'
 import { altered, placed, registered } from './cluster-records.ts'
 
 const topicId = randomUuid()
@@ -66,8 +66,11 @@ test('decodeMetadataRecord, a type or frame version of a newer broker, says so',
 
 test('decodeMetadataRecord, rules of a newer broker, says so', () => {
   for (const record of [altered([1]), registered(1, 1), placed([1])[1] as MetadataRecord]) {
-    const bytes = encodeMetadataRecord({ ...record, ruleVersion: 2 } as MetadataRecord)
-    assert.throws(() => decodeMetadataRecord(bytes), /rules of version 2: a newer broker/)
+    const bytes = encodeMetadataRecord({
+      ...record,
+      ruleVersion: RULE_VERSION + 1,
+    } as MetadataRecord)
+    assert.throws(() => decodeMetadataRecord(bytes), /rules of version 3: a newer broker/)
   }
 })
 

@@ -3,7 +3,7 @@ import type { Random } from '../../src/base/random.ts'
 import { MetadataImage, type Topic } from '../../src/metadata/image.ts'
 import { NO_LEADER } from '../../src/metadata/partition-rules.ts'
 import { completion, reassignPartitions } from '../../src/metadata/reassignment.ts'
-import type { MetadataRecord } from '../../src/metadata/records.ts'
+import { type MetadataRecord, RULE_VERSION } from '../../src/metadata/records.ts'
 import { brokerEvent, DIRECTORY, registered, uuidFor } from './cluster-records.ts'
 
 const BROKERS = [1, 2, 3, 4, 5]
@@ -64,7 +64,7 @@ export class RandomHistory {
           if (leader === NO_LEADER) return []
           const inSyncReplicas = replicas.filter((id) => id === leader || random.chance(0.6))
           const { id: topicId } = topic
-          const altered = { topicId, partition, inSyncReplicas, ruleVersion: 1 }
+          const altered = { topicId, partition, inSyncReplicas, ruleVersion: RULE_VERSION }
           return [{ type: 'partition-altered', ...altered }]
         })
       case 8:
@@ -82,7 +82,13 @@ export class RandomHistory {
           const brokerId = random.pick(this.image.partitions.replicas(handle))
           const brokerEpoch = this.image.brokers.get(brokerId)?.epoch
           if (brokerEpoch === undefined) return []
-          const failed = { brokerId, brokerEpoch, topicId, partitions: [partition], ruleVersion: 1 }
+          const failed = {
+            brokerId,
+            brokerEpoch,
+            topicId,
+            partitions: [partition],
+            ruleVersion: RULE_VERSION,
+          }
           return [{ type: 'replicas-failed', ...failed }]
         })
       default:
@@ -104,7 +110,13 @@ export class RandomHistory {
     const count = random.chance(0.02) ? 3000 : 1 + random.below(6)
     const replicas = Array.from({ length: count }, () => this.#replicas())
     const replicaDirectories = replicas.map((ids) => ids.map(DIRECTORY))
-    const rows = { topicId, firstPartition, replicas, replicaDirectories, ruleVersion: 1 }
+    const rows = {
+      topicId,
+      firstPartition,
+      replicas,
+      replicaDirectories,
+      ruleVersion: RULE_VERSION,
+    }
     return { type: 'partitions', ...rows }
   }
 
@@ -162,7 +174,15 @@ export class RandomHistory {
     return this.#onPartition((_, topic, partition) => {
       const kind = this.#random.pick(['preferred', 'unclean'] as const)
       const { id: topicId } = topic
-      return [{ type: 'leader-elected', topicId, partitions: [partition], kind, ruleVersion: 1 }]
+      return [
+        {
+          type: 'leader-elected',
+          topicId,
+          partitions: [partition],
+          kind,
+          ruleVersion: RULE_VERSION,
+        },
+      ]
     })
   }
 

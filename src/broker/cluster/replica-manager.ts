@@ -95,6 +95,8 @@ const START_SLICE = 20_000
 
 export class ReplicaManager {
   readonly #parts: ReplicaManagerParts
+  /** By handle: where the directory of one that was here is still being removed. */
+  readonly #removals = new Map<number, { readonly shard: number }>()
   readonly #locals = new Map<number, Local>()
   readonly #fetchers = new Map<number, ReplicaFetcher>()
   /** Messages of the change that is being followed, by shard. */
@@ -144,7 +146,7 @@ export class ReplicaManager {
       seen = 0
       await new Promise((resolve) => setImmediate(resolve))
     }
-    const rows: { topic: Topic; handle: number; hint: LogHint | null }[] = []
+    const rows: OpenRow[] = []
     for (const handle of ours) {
       const topic = image.partitions.topic(handle)
       // Gone, or given to others, meanwhile.
@@ -292,7 +294,9 @@ export class ReplicaManager {
       // Before this process has heard all, what is new to it may be there for long.
       const isNew = this.#hasBegun
       const hint = isNew ? EMPTY_LOG : hintFor(topic.id, image.partitions.partitionNumber(handle))
-      rows.push({ topic, handle, hint })
+      // Where it is still being removed, after that: the directory is the same.
+      const shard = this.#removals.get(handle)?.shard
+      rows.push({ topic, handle, hint, ...(shard === undefined ? {} : { shard }) })
     }
     if (rows.length > 0) this.#openBesides(rows)
   }
@@ -377,8 +381,12 @@ export class ReplicaManager {
     this.#retries.forget(handle)
     this.#failed.forget(handle)
     this.#locals.delete(handle)
-    const mayComeBack = this.#parts.image.partitions.has(handle)
+    const { image, placement } = this.#parts
+    const mayComeBack = image.partitions.has(handle)
+    const removal = { shard: placement.shardOf(handle) }
+    this.#removals.set(handle, removal)
     void this.#control(handle, { kind: 'delete', handle, mayComeBack }).then((reply) => {
+      if (this.#removals.get(handle) === removal) this.#removals.delete(handle)
       // What is still there would be found again and again.
       if (reply.kind === 'failed') this.#fail(handle, 'offline')
     })

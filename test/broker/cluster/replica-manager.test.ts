@@ -7,7 +7,11 @@ import { loadConfig } from '../../../src/config/load.ts'
 import { BrokerError } from '../../../src/errors/broker-error.ts'
 import { ErrorCode } from '../../../src/errors/error-code.ts'
 import { MetadataImage } from '../../../src/metadata/image.ts'
-import type { MetadataRecord, ReplicasFailedRecord } from '../../../src/metadata/records.ts'
+import {
+  type MetadataRecord,
+  type ReplicasFailedRecord,
+  RULE_VERSION,
+} from '../../../src/metadata/records.ts'
 import type { ControlReply, ControlRequest } from '../../../src/shard/control.ts'
 import type { ReplicaState } from '../../../src/shard/replica-control.ts'
 import type { ShardProxy } from '../../../src/shard/shard-proxy.ts'
@@ -36,6 +40,8 @@ class FakeShard {
   held: (() => void)[] | null = null
   state: Partial<ReplicaState> = {}
   leadCode: number = ErrorCode.NONE
+  /** It is not done with what it is to delete. */
+  isSlow = false
 
   control(request: ControlRequest): Promise<ControlReply> {
     this.requests.push(request)
@@ -50,6 +56,7 @@ class FakeShard {
       return Promise.resolve({ kind: 'replicas', states })
     }
     if (request.kind === 'lead') return Promise.resolve({ kind: 'replicas', states: [] })
+    if (request.kind === 'delete' && this.isSlow) return new Promise(() => {})
     if (request.kind !== 'follow') return Promise.resolve({ kind: 'ok' })
     const at = {
       errorCode: 0,
@@ -70,6 +77,7 @@ class Fixture {
   nowMs = 0
   readonly image = new MetadataImage()
   readonly shard = new FakeShard()
+  readonly otherShard = new FakeShard()
   readonly logger = new SaidLogger()
   readonly fetchers: string[] = []
   readonly leadership: (readonly number[])[] = []
@@ -84,7 +92,7 @@ class Fixture {
   readonly manager: ReplicaManager
   #seen = 0
 
-  constructor(records: readonly MetadataRecord[]) {
+  constructor(records: readonly MetadataRecord[], shards = 1) {
     for (const record of records) this.image.apply(record)
     const directories = new Map([
       [DIRECTORY(SELF), '/disk'],
@@ -95,8 +103,8 @@ class Fixture {
       nodeId: SELF,
       image: this.image,
       config: loadConfig(),
-      placement: new PartitionPlacement({ shards: 1, directories, conditionOf }),
-      shards: [this.shard as unknown as ShardProxy],
+      placement: new PartitionPlacement({ shards, directories, conditionOf }),
+      shards: [this.shard, this.otherShard].slice(0, shards) as unknown as ShardProxy[],
       loggers: () => this.logger,
       hintFor: () => null,
       makeFetcher: (leaderId) => this.#makeFetcher(leaderId) as never,
@@ -186,11 +194,23 @@ const BROKERS = active(1, 2, 3)
 function reassigned(replicas: number[], disk: string): MetadataRecord {
   const replicaDirectories = replicas.map((id) => (id === SELF ? disk : DIRECTORY(id)))
   const named = { type: 'partition-reassigned', topicId: TOPIC, partition: 0 } as const
-  const over = { addingReplicas: [], removingReplicas: [], ruleVersion: 1 }
+  const over = { addingReplicas: [], removingReplicas: [], ruleVersion: RULE_VERSION }
   return { ...named, replicas, replicaDirectories, ...over }
 }
 
 describe('ReplicaManager', () => {
+  test('opens a replica that comes back behind the removal of the one before', async () => {
+    const fixture = new Fixture([...BROKERS, ...placed([1, 2])], 2)
+    await fixture.begin()
+    const [first, other] = [fixture.shard, fixture.otherShard]
+    first.isSlow = true
+    await fixture.apply(reassigned([2, 3], '/disk'))
+    await fixture.apply(reassigned([1, 2], DIRECTORY(SELF)))
+    const kinds = first.requests.map(({ kind }) => kind)
+    assert.ok(kinds.indexOf('delete') > 0 && kinds.lastIndexOf('open') > kinds.indexOf('delete'))
+    assert.ok(!other.requests.some(({ kind }) => kind === 'open'), 'the directory is the same')
+  })
+
   test('opens what this broker has at its start, and leads and follows once it is registered', async () => {
     const fixture = new Fixture([...BROKERS, ...placed([1, 2], [2, 1], [2, 3], [1])])
     await fixture.manager.start()
@@ -432,7 +452,7 @@ describe('ReplicaManager', () => {
     fixture.manager.replicaDamaged(1, false)
     await settled()
     const failed = { type: 'replicas-failed', brokerId: 1, brokerEpoch: 1, topicId: TOPIC }
-    assert.deepEqual(fixture.changed, [{ ...failed, partitions: [0], ruleVersion: 1 }])
+    assert.deepEqual(fixture.changed, [{ ...failed, partitions: [0], ruleVersion: RULE_VERSION }])
     assert.deepEqual(fixture.told, ['delete 1', 'open 1 in /disk', 'follow 1 in epoch 1'])
     assert.deepEqual(fixture.fetched, ['from 2: 0 in epoch 1 at 5'])
     assert.deepEqual(fixture.leadership, [[1]])
