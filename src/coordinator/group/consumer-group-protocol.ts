@@ -179,7 +179,10 @@ export class ConsumerGroupProtocol {
       const sessionMs = member.profile.classic?.sessionTimeoutMs ?? sessionTimeoutMs
       member.sessionDeadlineMs = now.monotonicMs + sessionMs
       if (member.progress.state !== 'unrevoked') continue
-      member.revocationDeadlineMs = now.monotonicMs + member.profile.rebalanceTimeoutMs
+      const deadlineMs = now.monotonicMs + member.profile.rebalanceTimeoutMs
+      member.revocationDeadlineMs = deadlineMs
+      // A classic one may not have been told yet what it must give up: it has its time from then on.
+      if (member.isClassic) member.syncDeadlineMs = deadlineMs
     }
   }
 }
