@@ -181,7 +181,7 @@ export class ConsumerGroupProtocol {
       if (member.progress.state !== 'unrevoked') continue
       const deadlineMs = now.monotonicMs + member.profile.rebalanceTimeoutMs
       member.revocationDeadlineMs = deadlineMs
-      // A classic one may not have been told yet what it must give up: it has its time from then on.
+      // A classic one may not know yet what it must give up: it has its time from then on.
       if (member.isClassic) member.syncDeadlineMs = deadlineMs
     }
   }
