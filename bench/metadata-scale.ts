@@ -363,7 +363,6 @@ function phaseTable(phases: readonly Phase[]): string {
     const worst = (pick: (use: LoopUse) => number): string => {
       return formatNumber(Math.max(...nodes.map(pick).filter((value) => !Number.isNaN(value))))
     }
-    const timeouts = nodes.map(({ timeoutMs }) => timeoutMs)
     return [
       [
         name,
@@ -371,7 +370,8 @@ function phaseTable(phases: readonly Phase[]): string {
         worst(({ p99Ms }) => p99Ms),
         worst(({ p999Ms }) => p999Ms),
         worst(({ maxMs }) => maxMs),
-        formatNumber(Math.min(...timeouts)),
+        // Of a follower: the leader waits for nobody.
+        worst(({ timeoutMs }) => (Number.isFinite(timeoutMs) ? timeoutMs : Number.NaN)),
         worst(({ residentBytes }) => residentBytes / 2 ** 20),
       ],
     ]

@@ -127,7 +127,7 @@ export const BROKER_OPTIONS = {
   'controller.quorum.election.timeout.ms': int(
     300,
     'Controllers that do not hear their leader for so long, and up to two thirds longer, elect ' +
-      'another one.',
+      'another one; where it is often late they wait longer, up to three times.',
     { min: 50 },
   ),
   'metadata.log.max.record.bytes.between.snapshots': long(

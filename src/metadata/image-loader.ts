@@ -24,7 +24,7 @@ import type {
   SnapshotRecord,
 } from './snapshot-records.ts'
 import type { Topic } from './topic.ts'
-import { POLICY_OPTIONS } from './topic-policy.ts'
+import { POLICY_OPTIONS, partitionPolicy, type TopicPolicy, topicPolicy } from './topic-policy.ts'
 
 /** Whether somebody wants to be told of partitions with these replicas. */
 export type Concerns = (replicas: readonly number[]) => boolean
@@ -49,9 +49,9 @@ export class ImageLoader {
   readonly #removed = new Set<Topic>()
   readonly #configured = new Set<Topic>()
   readonly #changed: number[] = []
-  /** Numbers of policies by replication factor, of the topic that rows came of last. */
-  readonly #policies = new Map<number, number>()
-  #policiesOf: Topic | null = null
+  /** That rows came of last; null: what its policy is has to be looked up again. */
+  #latestTopic: Topic | null = null
+  #latestPolicy: TopicPolicy = topicPolicy(new Map())
   #hasCounters = false
   #columns = [0, 1, 2, 3].map(() => new Int32Array(0))
 
@@ -230,22 +230,17 @@ export class ImageLoader {
 
   /** Of the rows that the topic has so far. */
   #renewPolicy(topic: Topic): void {
-    this.#policies.clear()
+    this.#latestTopic = null
     this.image.renewPolicy(topic)
   }
 
   /** The number that the table has for it. */
   #policyIdOf(topic: Topic, replicationFactor: number): number {
-    if (topic !== this.#policiesOf) {
-      this.#policiesOf = topic
-      this.#policies.clear()
+    if (topic !== this.#latestTopic) {
+      this.#latestTopic = topic
+      this.#latestPolicy = this.image.policy(topic)
     }
-    const known = this.#policies.get(replicationFactor)
-    if (known !== undefined) return known
-    const policy = this.image.partitionPolicy(topic, replicationFactor)
-    const id = this.image.partitions.policyIdOf(policy)
-    this.#policies.set(replicationFactor, id)
-    return id
+    return this.image.partitions.policyIdOf(partitionPolicy(this.#latestPolicy, replicationFactor))
   }
 
   #addShapes({ first, shapes }: PartitionShapesRecord): void {

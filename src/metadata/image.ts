@@ -6,7 +6,6 @@ import {
   registrationOf,
 } from './broker-registration.ts'
 import { ChangeCollector, ChangeFan, type MetadataChanges } from './metadata-changes.ts'
-import type { PartitionPolicy } from './partition-cohorts.ts'
 import {
   brokerDraining,
   brokerLost,
@@ -17,6 +16,7 @@ import {
   NO_LEADER,
   newPartition,
   type PartitionContext,
+  type PartitionPolicy,
   type PartitionState,
   preferredLeaderElected,
   replicaFailed,
@@ -38,12 +38,7 @@ import {
 } from './records.ts'
 import type { Topic } from './topic.ts'
 import { TopicNames } from './topic-names.ts'
-import {
-  minInSyncReplicasOf,
-  POLICY_OPTIONS,
-  type TopicPolicy,
-  topicPolicy,
-} from './topic-policy.ts'
+import { POLICY_OPTIONS, partitionPolicy, type TopicPolicy, topicPolicy } from './topic-policy.ts'
 
 /**
  * The state that the metadata log adds up to: brokers, topics, partitions, configurations, producer
@@ -198,17 +193,11 @@ export class MetadataImage {
     })
   }
 
-  /** Of a topic's partitions that have so many replicas in the end. */
-  partitionPolicy(topic: Topic, replicationFactor: number): PartitionPolicy {
-    const policy = this.policy(topic)
-    const minInSyncReplicas = minInSyncReplicasOf(policy, replicationFactor)
-    return { minInSyncReplicas, allowsUncleanElection: policy.allowsUncleanElection }
-  }
-
   /** Rows know their policy: this makes it what the options and the replicas say now. */
   renewPolicy(topic: Topic, handles: readonly number[] = topic.handles): void {
+    const ofTopic = this.policy(topic)
     for (const handle of handles) {
-      const policy = this.partitionPolicy(topic, this.#replicationFactor(handle))
+      const policy = partitionPolicy(ofTopic, this.#replicationFactor(handle))
       const cohort = this.partitions.cohortId(handle)
       if (this.partitions.setPolicy(handle, policy)) this.#changes.cohortLeft(handle, cohort)
     }
@@ -303,13 +292,9 @@ export class MetadataImage {
     const first = record.firstPartition
     this.topicsVersion++
     assert(first === topic.handles.length, `partitions of ${topic.name} have a gap`)
-    let factor = -1
-    let policy: PartitionPolicy | null = null
+    const ofTopic = this.policy(topic)
     const add = (replicas: readonly number[], directories: readonly Uuid[]): void => {
-      if (policy === null || replicas.length !== factor) {
-        factor = replicas.length
-        policy = this.partitionPolicy(topic, factor)
-      }
+      const policy = partitionPolicy(ofTopic, replicas.length)
       const state =
         newPartition(replicas, this.#contextOf(policy, ALWAYS)) ?? waitingPartition(replicas)
       const partition = topic.handles.length
@@ -407,7 +392,7 @@ export class MetadataImage {
     const before = this.partitions.state(handle)
     this.partitions.setReassignment(handle, { adding: addingReplicas, removing: removingReplicas })
     const factor = replicas.length - removingReplicas.length
-    const policy = this.partitionPolicy(this.partitions.topic(handle) as Topic, factor)
+    const policy = partitionPolicy(this.policy(this.partitions.topic(handle) as Topic), factor)
     this.partitions.setPolicy(handle, policy)
     const context = this.#contextOf(policy, (id) => {
       return this.#hasDirectory(id, replicaDirectories[replicas.indexOf(id)] ?? null)
@@ -436,7 +421,7 @@ export class MetadataImage {
     const { cohorts, rows, left } = this.partitions.changeAll(concerns, (partition, policy) => {
       let isByRow = false
       const hasDirectory = (): boolean => {
-        isByRow = this.#ruleVersion >= DIRECTORY_RULES
+        isByRow = true
         return true
       }
       const after = rule(partition, this.#contextOf(policy, hasDirectory))

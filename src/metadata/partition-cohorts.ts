@@ -8,11 +8,8 @@
  * is used again.
  */
 import { assert } from '../base/assert.ts'
-import type { PartitionContext, PartitionState } from './partition-rules.ts'
+import type { PartitionPolicy, PartitionState } from './partition-rules.ts'
 import { NO_SHAPE, type PartitionShape, PartitionShapes } from './partition-shapes.ts'
-
-/** What the rules ask about a partition besides its state and the brokers. */
-export type PartitionPolicy = Pick<PartitionContext, 'minInSyncReplicas' | 'allowsUncleanElection'>
 
 /** What an event makes of all partitions that are alike; null: that differs among them. */
 export type BulkRule = (state: PartitionState, policy: PartitionPolicy) => PartitionState | null

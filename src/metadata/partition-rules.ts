@@ -29,8 +29,13 @@ export interface PartitionState {
   readonly partitionEpoch: number
 }
 
-export interface PartitionContext {
+/** What the rules ask that a partition's topic says. */
+export interface PartitionPolicy {
   readonly minInSyncReplicas: number
+  readonly allowsUncleanElection: boolean
+}
+
+export interface PartitionContext extends PartitionPolicy {
   /** Registered, not fenced, not shutting down. */
   readonly isActive: (brokerId: number) => boolean
   /**
@@ -38,7 +43,6 @@ export interface PartitionContext {
    * brokers that would lead although nobody knows what they have: one with a new disk has nothing.
    */
   readonly hasDirectory: (brokerId: number) => boolean
-  readonly allowsUncleanElection: boolean
 }
 
 /** A partition that is made: the first active replica leads. Null when none is active. */

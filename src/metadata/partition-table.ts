@@ -1,14 +1,9 @@
 import { assert } from '../base/assert.ts'
 import type { Uuid } from '../base/uuid.ts'
 import { IntColumn, PAGE_ROWS } from './int-column.ts'
-import {
-  type BulkRule,
-  NO_COHORT,
-  PartitionCohorts,
-  type PartitionPolicy,
-} from './partition-cohorts.ts'
+import { type BulkRule, NO_COHORT, PartitionCohorts } from './partition-cohorts.ts'
 import { DirectoryLists, TopicSlots } from './partition-lists.ts'
-import type { PartitionState } from './partition-rules.ts'
+import type { PartitionPolicy, PartitionState } from './partition-rules.ts'
 import type { PartitionShape } from './partition-shapes.ts'
 
 /**
@@ -189,6 +184,7 @@ export class PartitionTable<T extends TopicLike = TopicLike> {
   // —— what the rules ask about it ——
 
   policy(handle: number): PartitionPolicy {
+    assert(this.has(handle))
     return this.#cohorts.policy(this.#cohortIds.get(handle))
   }
 

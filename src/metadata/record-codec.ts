@@ -85,11 +85,15 @@ export class RecordCodec<R extends { readonly type: string }> {
     reader.finish(format.type)
     const body = format.fromBody?.(decoded as never, version) ?? decoded
     // Of older rules it is known what they said (`DIRECTORY_RULES`).
-    if ('ruleVersion' in body && !((body.ruleVersion as number) <= RULE_VERSION)) {
+    if ('ruleVersion' in body && !isKnownRule(body.ruleVersion as number)) {
       throw newerBroker(`record type ${id} for rules of version ${body.ruleVersion}`)
     }
     return { type: format.type, ...body } as unknown as R
   }
+}
+
+function isKnownRule(version: number): boolean {
+  return version >= 1 && version <= RULE_VERSION
 }
 
 export function newerBroker(what: string): Error {

@@ -27,7 +27,7 @@ export type MetadataRecord =
 
 /**
  * The rules of `partition-rules.ts` that a record is to be applied with. A record from which nodes
- * derive states says which ones its author meant: nodes with others must not derive something else.
+ * derive states says which ones its author meant: no node may derive something else from it.
  *
  *   1   the first
  *   2   who has no log directory any more does not lead where nobody is known to have everything

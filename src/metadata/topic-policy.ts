@@ -5,6 +5,7 @@
  * set for itself alone, does not count.
  */
 import { defaultMinInSyncReplicas, topicOption } from '../config/topic-options.ts'
+import type { PartitionPolicy } from './partition-rules.ts'
 
 export interface TopicPolicy {
   /** Null: by the number of replicas. */
@@ -29,6 +30,14 @@ export function topicPolicy(topic: Options, cluster: Options = NONE): TopicPolic
   return {
     minInSyncReplicas: typeof min === 'number' ? min : null,
     allowsUncleanElection: value('unclean.leader.election.enable') === true,
+  }
+}
+
+/** Of a topic's partitions that have so many replicas in the end. */
+export function partitionPolicy(policy: TopicPolicy, replicationFactor: number): PartitionPolicy {
+  return {
+    minInSyncReplicas: minInSyncReplicasOf(policy, replicationFactor),
+    allowsUncleanElection: policy.allowsUncleanElection,
   }
 }
 

@@ -1,9 +1,9 @@
 /**
  * How much longer than configured a follower waits for its leader before it asks for votes. Who is
  * late again and again is busy and not dead: the timeout stays above four times what the leader was
- * late in all but one of a thousand intervals, as far as `FACTOR_MAX` allows. What is
- * measured is what the timeout is there for: the delays of the leader's event loop, of the network
- * and of this process, together.
+ * late in all but one of a thousand intervals, as far as `FACTOR_MAX` allows. What is measured is
+ * what the timeout is there for: the delays of the leader's event loop, of the network and of this
+ * process, together.
  */
 import { assert } from '../base/assert.ts'
 
@@ -33,7 +33,7 @@ export class Patience {
     assert(this.#timeoutMs > 0)
   }
 
-  /** In [1, `FACTOR_MAX`], for any timeout of an election. */
+  /** In [1, `FACTOR_MAX`], for the time that a leader may be silent. */
   get factor(): number {
     return this.#factor
   }

@@ -5,6 +5,8 @@ import type { Files } from './files.ts'
  * for a log: its oldest segments go first, and one that begins too late is believed by followers.
  */
 const REMOVED_SUFFIX = '.removed'
+/** A topic's id, and a partition: what others have in a log directory is not ours to remove. */
+const REMOVED = new RegExp(`^[0-9a-f]{32}-\\d+\\${REMOVED_SUFFIX}$`)
 
 /**
  * Removes the directory of a replica that the same broker may be given again: at once and durably,
@@ -23,6 +25,3 @@ export function removeReplica(files: Files, directory: string): void {
 export function isRemoved(name: string): boolean {
   return REMOVED.test(name)
 }
-
-/** A topic's id, and a partition. */
-const REMOVED = /^[0-9a-f]{32}-\d+\.removed$/

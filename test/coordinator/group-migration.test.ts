@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import type { Random } from '../../src/base/random.ts'
+import { Random } from '../../src/base/random.ts'
 import { ConsumerClient } from './consumer-client.ts'
 import { GROUP, GroupClient, PARTITIONS, TOPIC } from './group-client.ts'
 import { GroupWorld } from './group-world.ts'
@@ -15,6 +15,10 @@ const HISTORIES = 1000
 const STEPS = 200
 
 describe('a group that migrates, random histories', () => {
+  test('a member that learns after a restart what it must give up, has its time from then on', () => {
+    new History(new Random(1448475457)).run()
+  })
+
   test('nobody owns a partition twice, offsets never go back, it ends in either', async () => {
     const seen = { upgrades: 0, downgrades: 0 }
     await runHistories(FILE, {

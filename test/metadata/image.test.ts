@@ -71,6 +71,8 @@ test('decodeMetadataRecord, rules of a newer broker, says so', () => {
       ruleVersion: RULE_VERSION + 1,
     } as MetadataRecord)
     assert.throws(() => decodeMetadataRecord(bytes), /rules of version 3: a newer broker/)
+    const none = encodeMetadataRecord({ ...record, ruleVersion: 0 } as MetadataRecord)
+    assert.throws(() => decodeMetadataRecord(none), /rules of version 0/)
   }
 })
 

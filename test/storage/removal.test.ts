@@ -39,6 +39,7 @@ test('a replica that is removed, is gone as a whole, wherever the process dies',
   assert.equal(existsSync(directory), false)
   const [left] = readdirSync(root)
   assert.ok(left !== undefined && isRemoved(left), `${left} is known for what it is`)
+  assert.ok(!isRemoved('backup.removed'), 'somebody else may call theirs so')
   // It came back meanwhile, and goes again.
   fill()
   removeReplica(new NodeFiles(), directory)
