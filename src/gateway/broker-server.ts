@@ -26,7 +26,7 @@ import { timedRequests } from './http-metrics.ts'
 import { httpRoutes } from './http-routes.ts'
 import { KafkaListener, type Listen } from './kafka-listener.ts'
 import { NativeSockets } from './native-sockets.ts'
-import { listenNet } from './net-transport.ts'
+import { connectNet, listenNet } from './net-transport.ts'
 import { ReceiveMemory } from './receive-memory.ts'
 import { ENGINE_NAMES, type WebServer } from './web/web-server.ts'
 import { IDLE_TIMEOUT_MS, openWebDoor, PING_INTERVAL_MS } from './web-door.ts'
@@ -119,6 +119,7 @@ export class BrokerServer {
       memory,
       complaints: this.#complaints.kafka,
       listen: this.#listenNow(),
+      connect: this.#sockets?.connect ?? connectNet,
     })
     // The shards' threads start while main loads its web server.
     const starting = startBroker({

@@ -5,6 +5,7 @@ import type { Complaints } from './complaints.ts'
 import { KafkaListener, type Listen } from './kafka-listener.ts'
 import type { ReceiveMemory } from './receive-memory.ts'
 import { openReplicaLink } from './replica-link.ts'
+import type { Connect } from './transport.ts'
 
 /**
  * The sockets between brokers: the listener where the others connect, and connections to leaders.
@@ -14,12 +15,19 @@ export class ClusterSockets implements ClusterGate {
   readonly #memory: ReceiveMemory
   readonly #complaints: Complaints
   readonly #listen: Listen
+  readonly #connect: Connect
   #listener: KafkaListener | null = null
 
-  constructor(parts: { memory: ReceiveMemory; complaints: Complaints; listen: Listen }) {
+  constructor(parts: {
+    memory: ReceiveMemory
+    complaints: Complaints
+    listen: Listen
+    connect: Connect
+  }) {
     this.#memory = parts.memory
     this.#complaints = parts.complaints
     this.#listen = parts.listen
+    this.#connect = parts.connect
   }
 
   async listen(
@@ -33,7 +41,7 @@ export class ClusterSockets implements ClusterGate {
   }
 
   readonly openReplicaLink: ClusterGate['openReplicaLink'] = (at, sink) =>
-    openReplicaLink(this.#memory, at, sink)
+    openReplicaLink({ memory: this.#memory, connect: this.#connect }, at, sink)
 
   async close(): Promise<void> {
     await this.#listener?.close()

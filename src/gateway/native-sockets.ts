@@ -1,3 +1,4 @@
+import { connect as connectByNode } from 'node:net'
 import { constants } from 'node:os'
 import { assert } from '../base/assert.ts'
 import type { NativeAddon } from '../base/native.ts'
@@ -6,9 +7,10 @@ import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { Arena } from '../ring/arena.ts'
 import { EventfdArm } from '../ring/doorbell.ts'
+import { duplicateSocket } from './duplicate-socket.ts'
 import { SPILL_BYTES, type StreamHost, type Watched } from './native-events.ts'
 import { NativeTransport } from './native-transport.ts'
-import type { AcceptHandler, TransportListener } from './transport.ts'
+import type { AcceptHandler, Connect, TransportListener } from './transport.ts'
 
 /**
  * The addon's sockets on main: one epoll instance that Node's loop watches, for listeners, streams
@@ -103,6 +105,29 @@ export class NativeSockets implements StreamHost {
         return Promise.resolve()
       },
     })
+  }
+
+  /**
+   * Node looks the name up and connects, a duplicate of its descriptor goes on here. What Node reads
+   * it allocates anew each time: with answers of a fetch that was a full collection every 300 ms.
+   */
+  readonly connect: Connect = (at, onOpened, onRefused) => {
+    const socket = connectByNode({ ...at, noDelay: true })
+    socket.once('error', onRefused)
+    socket.once('connect', () => {
+      socket.pause() // Node reads when this is over, unless it is told not to.
+      const own = duplicateSocket(this.addon, socket)
+      socket.destroy()
+      const address = own < 0 ? null : this.#peerAddress(own)
+      if (address === null) {
+        if (own >= 0) this.addon.closeFd(own)
+        onRefused(new Error(own < 0 ? 'no descriptor is left for it' : 'it closed the connection'))
+        return
+      }
+      const transport = new NativeTransport(this, own, address)
+      transport.start(onOpened(transport))
+    })
+    return socket
   }
 
   watch(fd: number, watched: Watched): number {

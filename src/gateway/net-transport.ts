@@ -1,7 +1,13 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
-import type { AcceptHandler, Transport, TransportListener, TransportOwner } from './transport.ts'
+import type {
+  AcceptHandler,
+  Connect,
+  Transport,
+  TransportListener,
+  TransportOwner,
+} from './transport.ts'
 
 /**
  * The portable transport: `node:net`, one copy from each received chunk into the arena. Runs on
@@ -23,12 +29,7 @@ export function listenNet(
   })
 }
 
-/** A stream that this broker opens itself; `onOpened` is called once it stands. */
-export function connectNet(
-  at: { readonly host: string; readonly port: number },
-  onOpened: AcceptHandler,
-  onRefused: (error: Error) => void,
-): { destroy(): void } {
+export const connectNet: Connect = (at, onOpened, onRefused) => {
   const socket = connect({ ...at, noDelay: true })
   socket.once('error', onRefused)
   socket.once('connect', () => {

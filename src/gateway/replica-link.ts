@@ -1,21 +1,20 @@
 import type { ReplicaLink, ReplicaLinkSink } from '../broker/cluster/replica-link.ts'
 import { RequestFrame } from '../broker/request-frame.ts'
 import { FrameReceiver, type FrameSink } from './frame-receiver.ts'
-import { connectNet } from './net-transport.ts'
 import type { ReceiveMemory } from './receive-memory.ts'
-import type { Transport, TransportOwner } from './transport.ts'
+import type { Connect, Transport, TransportOwner } from './transport.ts'
 
 /**
  * A connection to a leader, over which a follower fetches: frames of answers lie in the ingress
  * arena, as requests of clients do, and wait for its memory as they do. Runs on main.
  */
 export function openReplicaLink(
-  memory: ReceiveMemory,
+  { memory, connect }: { readonly memory: ReceiveMemory; readonly connect: Connect },
   at: { readonly host: string; readonly port: number },
   sink: ReplicaLinkSink,
 ): ReplicaLink {
   const connection = new ReplicaConnection(memory, sink)
-  const socket = connectNet(
+  const socket = connect(
     at,
     (transport) => connection.opened(transport),
     (error) => connection.onClosed(error),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Socket } from 'node:net'
+import { duplicateSocket } from '../duplicate-socket.ts'
 import type { StreamHost } from '../native-events.ts'
 import { NativeTransport } from '../native-transport.ts'
 import type { ReceiveMemory } from '../receive-memory.ts'
@@ -46,7 +46,7 @@ export class NativeUpgrades implements Upgrades {
   accept({ message, socket, rest, place }: AcceptedUpgrade): void {
     const { sockets, memory } = this.#receiving
     const address = plainAddress(socket.remoteAddress)
-    const own = this.#duplicate(socket)
+    const own = duplicateSocket(sockets.addon, socket)
     socket.destroy() // Closes Node's descriptor at once; the connection lives on by ours.
     if (own < 0) {
       place.leave()
@@ -88,18 +88,6 @@ export class NativeUpgrades implements Upgrades {
     }
   }
 
-  /** −1 when there is no descriptor to be had, or when Node has not sent all of an answer yet. */
-  #duplicate(socket: Socket): number {
-    const fd = descriptorOf(socket)
-    if (fd < 0 || socket.writableLength > 0) return -1
-    try {
-      return this.#receiving.sockets.addon.duplicateFd(fd)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'EMFILE') return -1
-      throw error
-    }
-  }
-
   #resumeStalled(): void {
     if (this.#waiting.size === 0) return
     for (const peer of [...this.#waiting]) peer.updateReading()
@@ -111,13 +99,6 @@ export class NativeUpgrades implements Upgrades {
     for (const peer of [...this.#peers]) peer.endHoarding(now)
     this.#resumeStalled()
   }
-}
-
-/** −1 when Node does not say: an internal property that has been there since its beginnings. */
-function descriptorOf(socket: Socket): number {
-  const { _handle: handle } = socket as { readonly _handle?: { readonly fd?: unknown } | null }
-  const fd = handle?.fd
-  return typeof fd === 'number' ? fd : -1
 }
 
 function acceptance(key: string, protocol: string): string {

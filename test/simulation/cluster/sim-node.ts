@@ -12,7 +12,7 @@ import { BrokerError } from '../../../src/errors/broker-error.ts'
 import { ClusterSockets } from '../../../src/gateway/cluster-gate.ts'
 import { Complaints } from '../../../src/gateway/complaints.ts'
 import { KafkaListener } from '../../../src/gateway/kafka-listener.ts'
-import { listenNet } from '../../../src/gateway/net-transport.ts'
+import { connectNet, listenNet } from '../../../src/gateway/net-transport.ts'
 import { ReceiveMemory } from '../../../src/gateway/receive-memory.ts'
 import type { Loggers } from '../../../src/metrics/logger.ts'
 import { Arena, allocateArena } from '../../../src/ring/arena.ts'
@@ -257,7 +257,7 @@ export class SimNode {
       ground: { tier: 'portable', tierReason: 'simulated', ingress, arena },
       platform: { files: files.files, startShards: running.shards.start },
       makeWaker: ({ pump }) => running.shards.waker(pump),
-      gate: new ClusterSockets({ memory, complaints, listen: listenNet }),
+      gate: new ClusterSockets({ memory, complaints, listen: listenNet, connect: connectNet }),
       onFailure: (error) => this.#failed(running, 'the cluster', error),
       onCrash: (_shard, error) => this.#failed(running, 'a shard', error),
     })
