@@ -45,6 +45,8 @@ export class FakeKafka {
   readonly #ends: number[]
   #requests = 0
   port = 0
+  /** API keys, of each connection's first request. */
+  readonly firstAsked: number[] = []
   logDirsAsked: RequestOf<typeof ApiKey.DESCRIBE_LOG_DIRS>['topics'] = null
 
   private constructor(partitions: number, lies: Lies) {
@@ -69,11 +71,14 @@ export class FakeKafka {
   #serve(socket: Socket): void {
     this.#sockets.add(socket)
     let pending = Buffer.alloc(0)
+    let isNew = true
     socket.on('error', () => {})
     socket.on('data', (chunk) => {
       pending = Buffer.concat([pending, chunk])
       while (pending.length >= 4 && pending.length >= 4 + pending.readInt32BE(0)) {
         const end = 4 + pending.readInt32BE(0)
+        if (isNew) this.firstAsked.push(pending.readInt16BE(4))
+        isNew = false
         const answer = this.#answer(pending.subarray(4, end))
         pending = pending.subarray(end)
         if (answer === null) socket.destroy()

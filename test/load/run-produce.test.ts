@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runProduce } from '../../src/load/run-produce.ts'
 import type { ProduceSettings } from '../../src/load/settings.ts'
+import { ApiKey } from '../../src/wire/kafka/api.ts'
 import { FakeKafka, type Lies } from './fake-kafka.ts'
 
 async function run(lies: Lies, changes: Partial<ProduceSettings> = {}) {
@@ -38,7 +39,7 @@ async function run(lies: Lies, changes: Partial<ProduceSettings> = {}) {
     }
     const events = { ready: () => {}, measure: () => {} }
     const { signal } = new AbortController()
-    return await runProduce(settings, { signal, events })
+    return { ...(await runProduce(settings, { signal, events })), firstAsked: fake.firstAsked }
   } finally {
     fake.stop()
   }
@@ -58,6 +59,12 @@ test('runProduce, an honest broker, is verified, by either source, open and clos
       assert.match(distribution, /#\[Max {5}=/)
     }
   }
+})
+
+test('runProduce says something on each connection: not every one gets a batch soon', async () => {
+  const { firstAsked } = await run({})
+  assert.ok(firstAsked.length > 2)
+  assert.deepEqual(new Set(firstAsked), new Set([ApiKey.API_VERSIONS]))
 })
 
 test('runProduce, compression, of every codec', async () => {

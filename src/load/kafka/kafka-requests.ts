@@ -21,6 +21,8 @@ import { KafkaFrames } from './kafka-frames.ts'
 export const PRODUCE_VERSION = 7
 export const CLIENT_ID = 'millrace-bench'
 const PRODUCE_TIMEOUT_MS = 30_000
+/** Of what no slot has asked. */
+const GREETING_ID = -1
 /** One partition's answer is below a hundred bytes and a topic's name. */
 const ANSWER_BYTES_MAX = 64 * 1024
 
@@ -82,7 +84,9 @@ class ProduceConnection implements RequestConnection {
     const byBroker = new Map<string, KafkaFrames>()
     for (const address of addresses) {
       const key = `${address.host}:${address.port}`
-      const frames = byBroker.get(key) ?? (await KafkaFrames.open(address, events, limits))
+      const known = byBroker.get(key)
+      const frames = known ?? (await KafkaFrames.open(address, events, limits))
+      if (known === undefined) greet(frames)
       byBroker.set(key, frames)
       this.#frames.push(frames)
     }
@@ -110,6 +114,7 @@ class ProduceConnection implements RequestConnection {
    */
   #answer(bytes: Buffer, start: number, end: number): void {
     const slot = bytes.readInt32BE(start)
+    if (slot === GREETING_ID) return
     const names = start + 8
     const at = names + 2 + (names + 2 <= end ? bytes.readInt16BE(names) : 0)
     const isOne = end - at === 4 + 4 + 2 + 3 * 8 + 4 && bytes.readInt32BE(start + 4) === 1
@@ -123,6 +128,12 @@ class ProduceConnection implements RequestConnection {
     const baseOffset = high * 0x1_0000_0000 + bytes.readUInt32BE(at + 14)
     this.#events.answered(slot, baseOffset, code === 0 ? null : refusalOf(code))
   }
+}
+
+/** A broker closes who says nothing for long, and not every lane has something for each of them. */
+function greet(frames: KafkaFrames): void {
+  const header = { correlationId: GREETING_ID, clientId: CLIENT_ID }
+  frames.write(Buffer.concat(encodeRequest(ApiKey.API_VERSIONS, 0, header, {})))
 }
 
 export function refusalOf(code: number): string {
