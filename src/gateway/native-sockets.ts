@@ -108,8 +108,8 @@ export class NativeSockets implements StreamHost {
   }
 
   /**
-   * Node looks the name up and connects, a duplicate of its descriptor goes on here. What Node reads
-   * it allocates anew each time: with answers of a fetch that was a full collection every 300 ms.
+   * Node looks the name up and connects; a duplicate of its descriptor goes on here. Node allocates
+   * anew whatever it reads: with answers of fetches that was a full collection every 300 ms.
    */
   readonly connect: Connect = (at, onOpened, onRefused) => {
     const socket = connectByNode({ ...at, noDelay: true })

@@ -73,7 +73,7 @@ export interface TransportListener {
 
 export type AcceptHandler = (transport: Transport) => TransportOwner | null
 
-/** Opens a stream to another broker; one of both callbacks runs, once, unless it is destroyed before. */
+/** Opens a stream to another broker. One of both callbacks runs, unless it is destroyed before. */
 export type Connect = (
   at: { readonly host: string; readonly port: number },
   onOpened: AcceptHandler,
