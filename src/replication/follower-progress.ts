@@ -22,14 +22,17 @@ export class FollowerProgress {
     this.caughtUpMs = caughtUpMs
   }
 
-  fetched(at: {
-    readonly brokerEpoch: number
-    readonly fetchOffset: number
-    readonly logStartOffset: number
-    readonly leaderEndOffset: number
-    readonly nowMs: number
-  }): void {
-    if (at.fetchOffset >= at.leaderEndOffset) this.caughtUpMs = Math.max(this.caughtUpMs, at.nowMs)
+  /** `leaderEndOffset`: where the leader's log ends now, exclusive. */
+  fetched(
+    at: {
+      readonly brokerEpoch: number
+      readonly fetchOffset: number
+      readonly logStartOffset: number
+      readonly nowMs: number
+    },
+    leaderEndOffset: number,
+  ): void {
+    if (at.fetchOffset >= leaderEndOffset) this.caughtUpMs = Math.max(this.caughtUpMs, at.nowMs)
     else if (at.fetchOffset >= this.#leaderEndAtFetch) {
       this.caughtUpMs = Math.max(this.caughtUpMs, this.#fetchMs)
     }
@@ -37,7 +40,7 @@ export class FollowerProgress {
     this.logEndOffset = at.fetchOffset
     this.logStartOffset = at.logStartOffset
     this.#fetchMs = at.nowMs
-    this.#leaderEndAtFetch = at.leaderEndOffset
+    this.#leaderEndAtFetch = leaderEndOffset
   }
 
   isCaughtUp(leaderEndOffset: number, nowMs: number, lagMsMax: number): boolean {

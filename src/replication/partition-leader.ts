@@ -171,7 +171,7 @@ export class PartitionLeader {
     // says it had may be lost (KIP-903).
     if (fetch.brokerEpoch < follower.brokerEpoch) return true
     assert(fetch.fetchOffset <= this.#logEndOffset, 'a follower has what there is')
-    follower.fetched({ ...fetch, leaderEndOffset: this.#logEndOffset })
+    follower.fetched(fetch, this.#logEndOffset)
     follower.isThrottled = fetch.isThrottled ?? false
     this.#maybeExpand(follower, fetch.nowMs)
     this.#advance(fetch.nowMs)

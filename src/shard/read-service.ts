@@ -99,8 +99,7 @@ export class ReadService {
     if (follower === null) return true
     const answer = this.#answer
     const isThrottled = (request.flags & layout.READ_THROTTLED) !== 0
-    const fetch = { ...follower, fetchOffset, isThrottled }
-    const check = this.#replicas.fetched(partition, log, fetch)
+    const check = this.#replicas.fetched(partition, log, { follower, fetchOffset, isThrottled })
     if (check.kind === 'ok') return true
     if (check.kind === 'diverging') {
       answer.divergingEpoch = check.end.epoch

@@ -244,31 +244,40 @@ export class ReplicaService {
   fetched(
     partition: Partition,
     log: PartitionLog,
-    fetch: FollowerFetch & { readonly fetchOffset: number; readonly isThrottled: boolean },
+    {
+      follower,
+      fetchOffset,
+      isThrottled,
+    }: {
+      readonly follower: FollowerFetch
+      readonly fetchOffset: number
+      readonly isThrottled: boolean
+    },
   ): FetchCheck | { readonly kind: 'not-leader' } {
     const leader = partition.replica?.leader
     const { logStartOffset, logEndOffset, epochs } = log
     const { leaderEpoch } = partition
     // Without a record there is nothing that could part from what the follower has.
-    const isVacuous = epochs.latest < 0 && fetch.fetchOffset === logEndOffset
-    const lastFetchedEpoch = isVacuous ? -1 : fetch.lastFetchedEpoch
+    const isVacuous = epochs.latest < 0 && fetchOffset === logEndOffset
+    const lastFetchedEpoch = isVacuous ? -1 : follower.lastFetchedEpoch
     const view = { leaderEpoch, epochs, logStartOffset, logEndOffset }
-    const check = checkFetch(view, { ...fetch, lastFetchedEpoch })
+    const { currentLeaderEpoch } = follower
+    const check = checkFetch(view, { currentLeaderEpoch, lastFetchedEpoch, fetchOffset })
     if (check.kind === 'fenced' || check.kind === 'unknown-epoch') return check
     if (leader == null) return { kind: 'not-leader' }
     if (check.kind !== 'ok') return check
     // What was written after the last note of it may be what the follower has.
     this.#state.settle(partition)
-    const isReplica = leader.fetched(fetch.replicaId, {
-      brokerEpoch: fetch.replicaEpoch,
-      fetchOffset: fetch.fetchOffset,
-      logStartOffset: fetch.followerLogStart,
-      isThrottled: fetch.isThrottled,
+    const isReplica = leader.fetched(follower.replicaId, {
+      brokerEpoch: follower.replicaEpoch,
+      fetchOffset,
+      logStartOffset: follower.followerLogStart,
+      isThrottled,
       nowMs: this.#nowMs,
     })
     if (!isReplica) return { kind: 'not-leader' }
     this.#throttled.delete(partition)
-    if (fetch.isThrottled) {
+    if (isThrottled) {
       this.#throttled.set(partition, this.#nowMs + THROTTLED_WAIT_MS_MAX + 1)
     }
     this.#touched.add(partition)
