@@ -58,9 +58,14 @@ function payloadBytes(message: RaftMessage): number {
   return message.type === 'snapshot-request' ? message.bytes.length : 0
 }
 
+/**
+ * The two of which there are many are written out: an object that is spread with offsets in it gets
+ * a hidden class of its own each time, and that was a twelfth of an idle cluster's time.
+ */
 export function encodeRaftMessage(message: RaftMessage): Encoded {
   const { from, to, epoch } = message
-  const envelope = { type: TYPES.indexOf(message.type), from, to, epoch }
+  const type = TYPES.indexOf(message.type)
+  const envelope = { type, from, to, epoch }
   switch (message.type) {
     case 'vote-request':
       return {
@@ -77,7 +82,10 @@ export function encodeRaftMessage(message: RaftMessage): Encoded {
       }
     case 'append-request':
       return {
-        ...envelope,
+        type,
+        from,
+        to,
+        epoch,
         otherEpoch: message.previousEpoch,
         offset: message.offset,
         otherOffset: message.committedOffset,
@@ -85,7 +93,10 @@ export function encodeRaftMessage(message: RaftMessage): Encoded {
       }
     case 'append-response':
       return {
-        ...envelope,
+        type,
+        from,
+        to,
+        epoch,
         otherEpoch: message.hintEpoch,
         offset: message.matchedOffset,
         otherOffset: message.hintOffset,
@@ -115,7 +126,9 @@ export function decodeRaftMessage(fields: Decoded): RaftMessage {
   const { from, to, epoch, flags } = fields
   check(type !== undefined, `message type ${fields.type}`)
   check(epoch >= 0, `epoch ${epoch}`)
-  const envelope = { from: keyOf(from), to: keyOf(to), epoch }
+  const caller = keyOf(from)
+  const receiver = keyOf(to)
+  const envelope = { from: caller, to: receiver, epoch }
   const { offset, otherOffset, otherEpoch } = fields
   const isFirstSet = (flags & 1) !== 0
   const isSecondSet = (flags & 2) !== 0
@@ -138,8 +151,10 @@ export function decodeRaftMessage(fields: Decoded): RaftMessage {
       check(otherEpoch >= 0 && offset >= 0 && otherOffset >= 0, 'the place of entries')
       const entries = entriesOf(fields, offset)
       return {
-        ...envelope,
         type,
+        from: caller,
+        to: receiver,
+        epoch,
         offset,
         previousEpoch: otherEpoch,
         entries,
@@ -148,8 +163,10 @@ export function decodeRaftMessage(fields: Decoded): RaftMessage {
     }
     case 'append-response':
       return {
-        ...envelope,
         type,
+        from: caller,
+        to: receiver,
+        epoch,
         matchedOffset: offset,
         hintEpoch: otherEpoch,
         hintOffset: otherOffset,
