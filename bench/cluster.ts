@@ -83,73 +83,114 @@ interface Run {
   readonly workload: string
   readonly peer: Peer
   readonly nodes: number
+  /** Brokers of another cluster, under the same load for each at the same time. */
+  readonly beside: number
   readonly result: ProduceResult
   readonly cpuSeconds: number
   /** Of the same cluster before the load, a second. */
   readonly idleCores: number
 }
 
-async function runOnce(
-  workload: Workload,
-  how: { peer: Peer; nodes: number; replicas: number; acks: 1 | -1; memoryMb: number },
-  at: { seconds: number; warmUp: number },
-): Promise<Run> {
-  const folder = join(projectFolder(), '.cache', 'bench', `cluster-${process.pid}-${Date.now()}`)
-  mkdirSync(folder, { recursive: true })
-  ownFolder(folder)
-  const start = how.peer === 'kafka' ? startKafkaCluster : startMillraceCluster
-  const cluster = await start({
-    nodes: how.nodes,
-    folder,
-    settings: [
-      `default.replication.factor=${how.replicas}`,
-      `min.insync.replicas=${how.replicas >= 3 ? 2 : 1}`,
-    ],
-    memoryBytes: how.memoryMb * 2 ** 20,
-  })
-  try {
+interface ClusterShape {
+  readonly peer: Peer
+  readonly nodes: number
+  readonly replicas: number
+  readonly acks: 1 | -1
+  readonly memoryMb: number
+}
+
+interface Duration {
+  readonly seconds: number
+  readonly warmUp: number
+}
+
+async function runOnce(workload: Workload, how: ClusterShape, at: Duration): Promise<Run> {
+  return await withCluster(how, async (cluster) => {
     await sleep(3000)
     const idleCores = await coresOf(cluster, 3000)
-    const pids = cluster.nodes.map(({ pid }) => pid)
-    let before: Map<number, ReturnType<typeof sampleProcess>> | null = null
-    let cpuSeconds = 0
-    const { result } = await runProduce(
-      {
-        ...SETTINGS,
-        ...workload,
-        acks: how.acks,
-        producers: workload.connections,
-        kafka: { host: '127.0.0.1', port: cluster.nodes[0]!.port },
-        dataDirs: [],
-        brokerPids: pids,
-        warmUpMs: at.warmUp * 1000,
-        durationMs: at.seconds * 1000,
-      },
-      {
-        signal: new AbortController().signal,
-        events: {
-          ready: () => {},
-          measure: (instant) => {
-            if (instant === 'start') before = new Map(pids.map((pid) => [pid, sampleProcess(pid)]))
-            else {
-              for (const pid of pids) {
-                const from = before?.get(pid)
-                if (from !== undefined) {
-                  cpuSeconds += useBetween(from, sampleProcess(pid), pid).cpuSeconds
-                }
-              }
-            }
-          },
-        },
-      },
-    )
-    if (result.problem !== null) throw new Error(`the run proves nothing: ${result.problem}`)
-    return { workload: workload.name, ...how, result, cpuSeconds, idleCores }
+    const measured = await load(cluster, workload, how, at)
+    return { workload: workload.name, ...how, beside: 0, ...measured, idleCores }
+  })
+}
+
+/** One broker that is alone, on a machine as busy as if `others` and it were a cluster. */
+async function runBeside(others: number, how: ClusterShape, values: Values): Promise<Run> {
+  const at = durationOf(values)
+  const rate = Number(values.rate)
+  return await withCluster(how, (cluster) => {
+    return withCluster({ ...how, nodes: others }, async (rest) => {
+      await sleep(3000)
+      const idleCores = await coresOf(cluster, 3000)
+      const [measured] = await Promise.all([
+        load(cluster, scaleLoad(1, rate), how, at),
+        load(rest, scaleLoad(others, rate), how, at),
+      ])
+      return { workload: `1 beside ${others}`, ...how, beside: others, ...measured, idleCores }
+    })
+  })
+}
+
+async function withCluster<T>(
+  { peer, nodes, replicas, memoryMb }: ClusterShape,
+  use: (cluster: RunningCluster) => Promise<T>,
+): Promise<T> {
+  const name = `cluster-${process.pid}-${Date.now()}`
+  const folder = join(projectFolder(), '.cache', 'bench', name)
+  mkdirSync(folder, { recursive: true })
+  ownFolder(folder)
+  const start = peer === 'kafka' ? startKafkaCluster : startMillraceCluster
+  const cluster = await start({
+    nodes,
+    folder,
+    settings: [
+      `default.replication.factor=${replicas}`,
+      `min.insync.replicas=${replicas >= 3 ? 2 : 1}`,
+    ],
+    memoryBytes: memoryMb * 2 ** 20,
+  })
+  try {
+    return await use(cluster)
   } finally {
     await cluster.stop()
     deleteFolder(folder)
     await sleep(1000)
   }
+}
+
+async function load(
+  cluster: RunningCluster,
+  workload: Workload,
+  { acks }: ClusterShape,
+  { seconds, warmUp }: Duration,
+): Promise<{ result: ProduceResult; cpuSeconds: number }> {
+  const pids = cluster.nodes.map(({ pid }) => pid)
+  let before: ReturnType<typeof sampleProcess>[] = []
+  let cpuSeconds = 0
+  const measure = (instant: 'start' | 'end'): void => {
+    const now = pids.map((pid) => sampleProcess(pid))
+    if (instant === 'start') before = now
+    else {
+      for (const [i, pid] of pids.entries()) {
+        cpuSeconds += useBetween(before[i]!, now[i]!, pid).cpuSeconds
+      }
+    }
+  }
+  const { result } = await runProduce(
+    {
+      ...SETTINGS,
+      ...workload,
+      acks,
+      producers: workload.connections,
+      kafka: { host: '127.0.0.1', port: cluster.nodes[0]!.port },
+      dataDirs: [],
+      brokerPids: pids,
+      warmUpMs: warmUp * 1000,
+      durationMs: seconds * 1000,
+    },
+    { signal: new AbortController().signal, events: { ready: () => {}, measure } },
+  )
+  if (result.problem !== null) throw new Error(`the run proves nothing: ${result.problem}`)
+  return { result, cpuSeconds }
 }
 
 /** What the cluster takes while nothing happens. */
@@ -177,7 +218,7 @@ function sayRun(run: Run): void {
 
 async function replicas(values: Values): Promise<{ runs: Run[]; text: string }> {
   const peers = values.peers.split(',') as Peer[]
-  const at = { seconds: Number(values.seconds), warmUp: Number(values['warm-up']) }
+  const at = durationOf(values)
   const memoryMb = Number(values['memory-mb'])
   const runs: Run[] = []
   for (const workload of REPLICATED) {
@@ -210,35 +251,46 @@ async function replicas(values: Values): Promise<{ runs: Run[]; text: string }> 
   return { runs, text: sections.join('\n') }
 }
 
+function scaleLoad(nodes: number, eventsPerSecond: number): Workload {
+  return {
+    name: `${nodes} brokers`,
+    connections: 2 * nodes,
+    inFlight: 4,
+    eventBytes: 1000,
+    batchBytes: 65_536,
+    partitions: 4 * nodes,
+    rate: eventsPerSecond * nodes,
+  }
+}
+
+/**
+ * Clusters of several sizes; and one broker alone beside another cluster, so that the machine is as
+ * busy as with the largest: what a request costs depends on that as well.
+ */
 async function scale(values: Values): Promise<{ runs: Run[]; text: string }> {
   const sizes = values.sizes.split(',').map(Number)
-  const at = { seconds: Number(values.seconds), warmUp: Number(values['warm-up']) }
+  const others = Math.max(...sizes) - 1
+  const cases = sizes.map((nodes) => ({ nodes, others: 0 }))
+  if (others > 0) cases.push({ nodes: 1, others })
   const memoryMb = Number(values['memory-mb'])
-  const perBroker = Number(values.rate)
   const runs: Run[] = []
   for (let round = 0; round < Number(values.rounds); round++) {
-    for (const nodes of round % 2 === 0 ? sizes : sizes.toReversed()) {
-      const workload: Workload = {
-        name: `${nodes} brokers`,
-        connections: 2 * nodes,
-        inFlight: 4,
-        eventBytes: 1000,
-        batchBytes: 65_536,
-        partitions: 4 * nodes,
-        rate: perBroker * nodes,
-      }
+    for (const { nodes, others } of round % 2 === 0 ? cases : cases.toReversed()) {
       const how = { peer: 'millrace', nodes, replicas: 1, acks: 1, memoryMb } as const
-      const run = await runOnce(workload, how, at)
+      const run =
+        others === 0
+          ? await runOnce(scaleLoad(nodes, Number(values.rate)), how, durationOf(values))
+          : await runBeside(others, how, values)
       runs.push(run)
       sayRun(run)
     }
   }
-  const rows = sizes.map((nodes) => {
-    const mine = runs.filter((run) => run.nodes === nodes)
+  const rows = cases.map(({ nodes, others }) => {
+    const mine = runs.filter((run) => run.nodes === nodes && run.beside === others)
     const spread = (pick: (run: Run) => number): string => formatSpread(spreadOf(mine.map(pick)))
     const perGb = (run: Run, cpu: number): number => cpu / (run.result.bytes / 1e9)
     return [
-      String(nodes),
+      others === 0 ? String(nodes) : `1, beside ${others} of another cluster`,
       spread(({ result }) => result.eventsPerSecond),
       spread((run) => perGb(run, run.cpuSeconds)),
       spread((run) => run.idleCores),
@@ -247,6 +299,10 @@ async function scale(values: Values): Promise<{ runs: Run[]; text: string }> {
   })
   const head = ['brokers', 'events/s', 'CPU-s/GB', 'idle, cores', 'CPU-s/GB without the idle']
   return { runs, text: markdownTable(head, rows) }
+}
+
+function durationOf(values: Values): Duration {
+  return { seconds: Number(values.seconds), warmUp: Number(values['warm-up']) }
 }
 
 type Values = Readonly<

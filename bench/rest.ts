@@ -8,12 +8,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import autocannon from 'autocannon'
+import { freePort } from '../test/support/ports.ts'
 import { projectFolder, reportPrefix, startBroker } from './lib/broker.ts'
 import {
   accepts,
   cleanUpAtExit,
   deleteFolder,
-  freePort,
   hasEnded,
   ownFolder,
   sleep,

@@ -6,7 +6,8 @@ import { existsSync } from 'node:fs'
 import { request } from 'node:http'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { freePort, hasEnded, sleep, startProcess, stopProcess, tailOf } from './children.ts'
+import { freePort } from '../../test/support/ports.ts'
+import { hasEnded, sleep, startProcess, stopProcess, tailOf } from './children.ts'
 import type { MemoryGroup } from './memory-group.ts'
 
 /** The repository, seen from wherever below it this file was compiled to. */

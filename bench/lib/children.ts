@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync, rmSync } from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import type { MemoryGroup } from './memory-group.ts'
 
 const running = new Set<ChildProcess>()
@@ -101,21 +101,6 @@ export function tailOf(file: string, lines = 15): string {
   } catch {
     return ''
   }
-}
-
-/** A port of loopback that nobody listens on. Another process may take it before it is used. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => {
-        if (address !== null && typeof address === 'object') resolve(address.port)
-        else reject(new Error('the system gave no port'))
-      })
-    })
-  })
 }
 
 /** Whether somebody listens on a port of loopback. */

@@ -6,16 +6,9 @@
 import { type ChildProcess, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { freePort } from '../../test/support/ports.ts'
 import { projectFolder } from './broker.ts'
-import {
-  accepts,
-  freePort,
-  hasEnded,
-  sleep,
-  startProcess,
-  stopProcess,
-  tailOf,
-} from './children.ts'
+import { accepts, hasEnded, sleep, startProcess, stopProcess, tailOf } from './children.ts'
 import type { MemoryGroup } from './memory-group.ts'
 
 /** The options of the JVM that Kafka's own start script gives. */

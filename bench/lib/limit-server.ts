@@ -1,7 +1,8 @@
 /** The limit program as a process, ready when it says that it listens. */
 import type { ChildProcess } from 'node:child_process'
 import { mkdirSync, readFileSync } from 'node:fs'
-import { freePort, hasEnded, sleep, startProcess, stopProcess, tailOf } from './children.ts'
+import { freePort } from '../../test/support/ports.ts'
+import { hasEnded, sleep, startProcess, stopProcess, tailOf } from './children.ts'
 import { limitsProgram } from './limits.ts'
 import type { MemoryGroup } from './memory-group.ts'
 

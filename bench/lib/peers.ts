@@ -3,12 +3,12 @@ import type { ChildProcess } from 'node:child_process'
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
+import { freePort } from '../../test/support/ports.ts'
 import { projectFolder, startBroker } from './broker.ts'
 import {
   accepts,
   deleteFolder,
   deleteGroup,
-  freePort,
   hasEnded,
   ownFolder,
   ownGroup,

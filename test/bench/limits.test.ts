@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { projectFolder, startBroker } from '../../bench/lib/broker.ts'
-import { freePort, sleep, startProcess, stopProcess } from '../../bench/lib/children.ts'
+import { sleep, startProcess, stopProcess } from '../../bench/lib/children.ts'
 import {
   type FetchLoadResult,
   type LoadResult,
@@ -26,6 +26,7 @@ import {
   runFetchLoad,
   runLoad,
 } from '../../bench/lib/limits.ts'
+import { freePort } from '../support/ports.ts'
 
 const programs = ['produce-load', 'fetch-load', 'limit-server', 'sequential-reader'] as const
 const isBuilt = programs.every((name) => existsSync(limitsProgram(name)))

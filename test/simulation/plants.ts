@@ -53,12 +53,15 @@ export const PLANTS: readonly Plant[] = [
     ),
     from: 625,
   },
-  plant(
-    'puts a compacted segment beside those that it replaces',
-    'storage/compaction/log-compaction.js',
-    'const retired = core.segments.retire(segment);',
-    'const retired = null;',
-  ),
+  {
+    ...plant(
+      'puts a compacted segment beside those that it replaces',
+      'storage/compaction/log-compaction.js',
+      'const retired = core.segments.retire(segment);',
+      'const retired = null;',
+    ),
+    from: 18,
+  },
   {
     ...plant(
       'recovers without checking CRCs',
@@ -84,18 +87,24 @@ export const PLANTS: readonly Plant[] = [
     'let left = written;',
     'let left = wanted;',
   ),
-  plant(
-    'keeps the producer state of batches that the disk refused',
-    'storage/appender.js',
-    'core.producers.refuse();',
-    'core.producers.commit();',
-  ),
-  plant(
-    'keeps the place of batches that the disk refused',
-    'storage/appender.js',
-    'last.rollback(lastMark);',
-    '',
-  ),
+  {
+    ...plant(
+      'keeps the producer state of batches that the disk refused',
+      'storage/appender.js',
+      'core.producers.refuse();',
+      'core.producers.commit();',
+    ),
+    from: 15,
+  },
+  {
+    ...plant(
+      'keeps the place of batches that the disk refused',
+      'storage/appender.js',
+      'last.rollback(lastMark);',
+      '',
+    ),
+    from: 8,
+  },
   plant(
     'takes every batch of a known producer for new',
     'storage/appender.js',
@@ -108,24 +117,30 @@ export const PLANTS: readonly Plant[] = [
     'indexes.offsets.append(batch.lastOffset - this.baseOffset, position);',
     'indexes.offsets.append(batch.lastOffset - this.baseOffset, position + batch.bytes);',
   ),
-  plant(
-    'checkpoints the log end as the recovery point',
-    'storage/log-core.js',
-    'recoveryPoint: this.recoveryPoint,',
-    'recoveryPoint: this.logEndOffset,',
-  ),
+  {
+    ...plant(
+      'checkpoints the log end as the recovery point',
+      'storage/log-core.js',
+      'recoveryPoint: this.recoveryPoint,',
+      'recoveryPoint: this.logEndOffset,',
+    ),
+    from: 7,
+  },
   plant(
     'deletes records without writing down the log start',
     'storage/log-edits.js',
     'core.loadEpochs();\n        core.writeState({ logStartOffset: offset });',
     'core.loadEpochs();',
   ),
-  plant(
-    'shows a log start of retention before it is durable',
-    'storage/log-edits.js',
-    'this.#syncRetired(oldest, path, isDirty);',
-    '',
-  ),
+  {
+    ...plant(
+      'shows a log start of retention before it is durable',
+      'storage/log-edits.js',
+      'this.#syncRetired(oldest, path, isDirty);',
+      '',
+    ),
+    from: 30,
+  },
   plant(
     'deletes by size what retention.bytes keeps',
     'storage/retention.js',
@@ -175,12 +190,15 @@ export const PLANTS: readonly Plant[] = [
     'this.#answer.offset = extent;',
     'this.#answer.offset = extent; this.#state.egress.bytes.fill(0xdb, extent, extent + 9);',
   ),
-  plant(
-    'takes a short read of old data for a whole one',
-    'shard/read-service.js',
-    'if (count === location.length && partition.openedLog === log) {',
-    'if (partition.openedLog === log) {',
-  ),
+  {
+    ...plant(
+      'takes a short read of old data for a whole one',
+      'shard/read-service.js',
+      'if (count === location.length && partition.openedLog === log) {',
+      'if (partition.openedLog === log) {',
+    ),
+    from: 6,
+  },
   {
     ...plant(
       'dies when the disk refuses to start a flush',

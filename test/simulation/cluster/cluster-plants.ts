@@ -36,7 +36,7 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
       'if (false) {',
     ),
     focus: 'reigns',
-    from: 4,
+    from: 5,
   },
   {
     ...plant(

@@ -41,7 +41,7 @@ export const RAFT_PLANTS: readonly Plant[] = [
       'return Math.min(this.#matchedOffset, this.#state.log.flushedOffset);',
       'return this.#matchedOffset;',
     ),
-    from: 40,
+    from: 84,
   },
 
   plant(
@@ -110,7 +110,7 @@ export const RAFT_PLANTS: readonly Plant[] = [
       'if (reached <= log.committedOffset || reached <= this.epochStartOffset)',
       'if (reached <= log.committedOffset)',
     ),
-    from: 100,
+    from: 168,
     focus: 'reigns',
   },
   {
@@ -121,7 +121,7 @@ export const RAFT_PLANTS: readonly Plant[] = [
       '? log.flushedOffset',
       '? log.endOffset',
     ),
-    from: 355,
+    from: 462,
     focus: 'reigns',
   },
   {

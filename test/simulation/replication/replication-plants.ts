@@ -50,18 +50,24 @@ export const REPLICATION_PLANTS: readonly Plant[] = [
     'if (!this.mayTakeAll)\n            return;',
     '',
   ),
-  plant(
-    'lets a follower join that has not reached the watermark',
-    LEADER,
-    'logEndOffset >= this.#highWatermark &&',
-    '',
-  ),
-  plant(
-    'forgets who left the ISR below the minimum',
-    RULES,
-    'hasAll.includes(id) && !inSyncReplicas.includes(id)',
-    'false',
-  ),
+  {
+    ...plant(
+      'lets a follower join that has not reached the watermark',
+      LEADER,
+      'logEndOffset >= this.#highWatermark &&',
+      '',
+    ),
+    from: 15,
+  },
+  {
+    ...plant(
+      'forgets who left the ISR below the minimum',
+      RULES,
+      'hasAll.includes(id) && !inSyncReplicas.includes(id)',
+      'false',
+    ),
+    from: 24,
+  },
   plant(
     'keeps a replica in sync that may have lost what it had',
     RULES,
@@ -83,6 +89,7 @@ export const REPLICATION_PLANTS: readonly Plant[] = [
       'if (false)',
     ),
     focus: 'late',
+    from: 10,
   },
   {
     // A follower has to lose something and to be back before a proposal of it has come.
