@@ -49,6 +49,8 @@ const REAL = ['build/test/e2e/', 'build/test/chaos/', 'build/test/crash/']
 const AGAIN_MAX = 2
 /** Where the runner says which files failed. */
 const FAILED = 'build/failed-files.txt'
+/** Where it says which ones took longest: what keeps the whole below a quarter of an hour. */
+const SLOW = 'build/slow-files.txt'
 /** Sorts before all others: the runner takes files by their names. */
 const GROUPS = 'build/test/_together'
 
@@ -149,6 +151,8 @@ function runFiles(files, concurrency) {
     '--test-reporter-destination=stdout',
     '--test-reporter=./scripts/lib/failed-files.mjs',
     `--test-reporter-destination=${FAILED}`,
+    '--test-reporter=./scripts/lib/slow-files.mjs',
+    `--test-reporter-destination=${SLOW}`,
     ...files,
   ])
 }
@@ -167,7 +171,7 @@ async function runTests() {
   const files = selectTests()
   // One more than cores: tests of real processes wait a third of their time.
   const concurrency = Math.min(8, availableParallelism() + 1)
-  say(`running ${files.length} test files, ${concurrency} at a time`)
+  say(`running ${files.length} test files, ${concurrency} at a time; the longest: ${SLOW}`)
   const { code, signal } = await runFiles(files, concurrency)
   if (code === 0) return
   if (signal) throw new StepError(`the tests were ended by ${signal}`)
