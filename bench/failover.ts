@@ -43,10 +43,11 @@ type Fault = (typeof FAULTS)[number]
 
 const USAGE = `node build/bench/failover.js [--peer millrace|kafka] [--rounds 5] [--seed N]
   [--faults ${FAULTS.join()}]
-  [--partitions 30] [--rate 20000] [--java] [--set NAME=VALUE]... [--out PREFIX]
+  [--partitions 30] [--rate 20000] [--every MS] [--java] [--set NAME=VALUE]... [--out PREFIX]
   [--keep]
 
 controller: the three of the active controller. Brokers are drawn from the seed. link needs root.
+every: milliseconds between two batches of a partition (20); what is below that is not seen.
 keep: what the brokers said and wrote stays.`
 
 const NODES = 3
@@ -69,6 +70,7 @@ async function observe(scene: Scene, fault: Fault, node: number): Promise<Observ
   const { cluster, prober } = scene
   const { child } = cluster.nodes[node - 1] as RunningCluster['nodes'][number]
   const controller = await prober.controller()
+  const beforeMs = Math.max(0, ...prober.gaps.map(({ ms }) => ms))
   const led = prober.gaps.map((_, partition) => prober.leaderOf(partition) === node)
   prober.mark()
   const atMs = performance.now()
@@ -91,10 +93,13 @@ async function observe(scene: Scene, fault: Fault, node: number): Promise<Observ
   } else if (hasEnded(child)) await cluster.restart(node)
   const delivered = await settle(scene)
   const wasController = node === controller
-  return { fault, node, wasController, ledMs, othersMs, reasons, metadata, delivered }
+  return { fault, node, wasController, beforeMs, ledMs, othersMs, reasons, metadata, delivered }
 }
 
-/** Returns what the Java producer has delivered until it had no trouble any more. */
+/**
+ * Returns what the Java producer has delivered until it had no trouble any more. Gaps are counted
+ * from when the cluster is whole.
+ */
 async function settle({ prober, java }: Scene): Promise<Delivered | null> {
   const deadlineMs = performance.now() + SETTLE_MS_MAX
   const checkTime = (): void => {
@@ -104,6 +109,7 @@ async function settle({ prober, java }: Scene): Promise<Delivered | null> {
     checkTime()
     await sleep(100)
   }
+  prober.mark()
   await sleep(QUIET_MS)
   let delivered = (await java?.report()) ?? null
   // Of a connection whose packets were lost the rest may come after many seconds.
@@ -146,7 +152,7 @@ function sayObservation(seen: Observation): void {
   const parts = [
     `${fault} of node ${node}${seen.wasController ? ' (controller)' : ''}: ` +
       `${seen.ledMs.length} led partitions, worst ${worst} ms`,
-    `others ${Math.round(seen.othersMs)} ms`,
+    `others ${Math.round(seen.othersMs)} ms; before it ${Math.round(seen.beforeMs)} ms`,
   ]
   if (metadata !== null) {
     const { electedMs, writtenMs } = metadata
@@ -181,6 +187,7 @@ async function main(): Promise<void> {
       seed: { ...text, default: String(Date.now() % 100_000) },
       partitions: { ...text, default: '30' },
       rate: { ...text, default: '20000' },
+      every: { ...text, default: '20' },
       java: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
       set: { type: 'string', multiple: true },
@@ -217,7 +224,7 @@ async function main(): Promise<void> {
     replicationFactor: 3,
     eventsPerSecond: rate,
     eventBytes: 100,
-    everyMs: 10,
+    everyMs: Number(values.every),
     requestTimeoutMs: 1000,
   })
   await prober.start()

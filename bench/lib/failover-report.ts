@@ -8,6 +8,8 @@ export interface Observation {
   readonly node: number
   /** The node led the quorum when it was struck. */
   readonly wasController: boolean
+  /** The longest pause of any partition just before, with all brokers there: the machine's. */
+  readonly beforeMs: number
   /** Of the partitions that the node led: until each took a write again. */
   readonly ledMs: readonly number[]
   /** The longest pause of the others. */
@@ -44,10 +46,11 @@ function brokersLost(byFault: readonly (readonly Observation[])[]): string[] {
     formatSpread(spreadOf(mine.map(worstOf))),
     formatNumber(Math.max(...mine.map(worstOf))),
     formatSpread(spreadOf(mine.map(({ othersMs }) => othersMs))),
+    formatSpread(spreadOf(mine.map(({ beforeMs }) => beforeMs))),
   ])
-  const head = ['fault', 'times', 'all led partitions, ms', 'worst', 'the others, ms']
+  const head = ['fault', 'times', 'all led partitions, ms', 'worst', 'the others, ms', 'before, ms']
   return [
-    'Partitions that the struck broker led, and the others:',
+    'Pauses of the partitions that the struck broker led, of the others, and of all just before:',
     '',
     markdownTable(head, rows),
     '',
@@ -103,8 +106,10 @@ function everyRound(observations: readonly Observation[]): string[] {
     String(one.ledMs.length),
     formatNumber(worstOf(one)),
     formatNumber(one.othersMs),
+    formatNumber(one.beforeMs),
     one.metadata === null ? '' : formatNumber(one.metadata.writtenMs),
   ])
-  const head = ['fault', 'node', 'partitions led', 'worst, ms', 'the others, ms', 'metadata, ms']
+  const pauses = ['worst, ms', 'the others, ms', 'before, ms', 'metadata, ms']
+  const head = ['fault', 'node', 'partitions led', ...pauses]
   return ['Every round:', '', markdownTable(head, rows)]
 }

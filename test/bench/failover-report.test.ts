@@ -9,6 +9,7 @@ const SEEN: Observation = {
   fault: 'kill',
   node: 1,
   wasController: false,
+  beforeMs: 30,
   ledMs: [100, 300],
   othersMs: 50,
   reasons: {},
@@ -21,8 +22,8 @@ test('failoverReport, names each fault with its median and its worst', () => {
     [SEEN, { ...SEEN, ledMs: [900] }, { ...SEEN, fault: 'stop', ledMs: [] }],
     null,
   ).join('\n')
-  assert.match(text, /\| kill \| 2 \| 600 \(300–900\) \| 900 \| 50\.0 \|/)
-  assert.match(text, /\| stop \| 1 \| 0 \| 0 \| 50\.0 \|/)
+  assert.match(text, /\| kill \| 2 \| 600 \(300–900\) \| 900 \| 50\.0 \| 30\.0 \|/)
+  assert.match(text, /\| stop \| 1 \| 0 \| 0 \| 50\.0 \| 30\.0 \|/)
   assert.doesNotMatch(text, /Java|controller lost/)
 })
 
@@ -35,7 +36,7 @@ test('failoverReport, tells of controllers and of what reached the Java producer
   assert.match(lines, /\| controller-kill \| 2 \| 300 \| 500 \(400–600\) \| 600 \|/)
   assert.match(lines, /\| controller-kill \| 20\.0 \| 4 × TimeoutException \| 20\.0 \|/)
   assert.match(lines, /\| afterwards \| 10\.0 \| 0 \| 20\.0 \|/)
-  assert.match(lines, /\| controller-kill \| 1 \(controller\) \| 2 \| 300 \| 50\.0 \| 400 \|/)
+  assert.match(lines, /\| controller-kill \| 1 \(controller\) \| 2 \| 300 \| 50\.0 \| 30\.0 \| 400 \|/)
 })
 
 test('addDelivered, adds what was acknowledged and each error, and keeps the slowest', () => {
