@@ -1,4 +1,4 @@
-import { connect as connectByNode } from 'node:net'
+import { connect as connectByNode, type Socket } from 'node:net'
 import { constants } from 'node:os'
 import { assert } from '../base/assert.ts'
 import type { NativeAddon } from '../base/native.ts'
@@ -115,17 +115,11 @@ export class NativeSockets implements StreamHost {
     const socket = connectByNode({ ...at, noDelay: true })
     socket.once('error', onRefused)
     socket.once('connect', () => {
+      socket.off('error', onRefused).on('error', () => undefined)
       socket.pause() // Node reads when this is over, unless it is told not to.
-      const own = duplicateSocket(this.addon, socket)
-      socket.destroy()
-      const address = own < 0 ? null : this.#peerAddress(own)
-      if (address === null) {
-        if (own >= 0) this.addon.closeFd(own)
-        onRefused(new Error(own < 0 ? 'no descriptor is left for it' : 'it closed the connection'))
-        return
-      }
-      const transport = new NativeTransport(this, own, address)
-      transport.start(onOpened(transport))
+      const transport = this.#takeOver(socket)
+      if (transport instanceof Error) onRefused(transport)
+      else transport.start(onOpened(transport))
     })
     return socket
   }
@@ -177,6 +171,24 @@ export class NativeSockets implements StreamHost {
       transport.start(onAccept(transport))
     }
     return 0
+  }
+
+  /** Ends what Node has of a connection; why it cannot go on here, when the system has no room. */
+  #takeOver(socket: Socket): NativeTransport | Error {
+    let own = -1
+    try {
+      own = duplicateSocket(this.addon, socket)
+      if (own < 0) return new Error('no descriptor is left for it')
+      const address = this.#peerAddress(own)
+      if (address !== null) return new NativeTransport(this, own, address)
+      this.addon.closeFd(own)
+      return new Error('it closed the connection')
+    } catch (error) {
+      if (own >= 0) this.addon.closeFd(own)
+      return error as Error
+    } finally {
+      socket.destroy()
+    }
   }
 
   /** Without the port, since limits count by address; null when the peer is gone already. */

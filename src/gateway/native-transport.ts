@@ -1,3 +1,4 @@
+import { getSystemErrorName } from 'node:util'
 import { copyOf } from '../base/bytes.ts'
 import { BROKEN, READABLE, SPILL_BYTES, type StreamHost, WRITABLE } from './native-events.ts'
 import type { Transport, TransportOwner } from './transport.ts'
@@ -271,5 +272,5 @@ function isRetry(errno: number): boolean {
 }
 
 function errorOf(errno: number): Error {
-  return new Error(`socket error ${errno}`)
+  return new Error(getSystemErrorName(-errno))
 }

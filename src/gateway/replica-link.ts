@@ -32,6 +32,8 @@ class ReplicaConnection implements ReplicaLink, TransportOwner, FrameSink {
   readonly #sink: ReplicaLinkSink
   #transport: Transport | null = null
   #isClosed = false
+  /** Nobody wants to hear of it any more. */
+  #isForgotten = false
   /** Something has arrived since somebody asked. */
   #hasProgress = false
   /** Received bytes are being offered to the receiver. */
@@ -72,6 +74,7 @@ class ReplicaConnection implements ReplicaLink, TransportOwner, FrameSink {
   }
 
   close(): void {
+    this.#isForgotten = true
     if (this.#isClosed) return
     this.#end()
     if (this.#transport === null) this.#closeSocket?.()
@@ -101,7 +104,10 @@ class ReplicaConnection implements ReplicaLink, TransportOwner, FrameSink {
   onClosed(reason: Error | null): void {
     if (this.#isClosed) return
     this.#end()
-    this.#sink.onClosed(reason?.message ?? 'it closed the connection')
+    // Later: the addon's sockets notice it while the sink sends, and it is in the middle of that.
+    queueMicrotask(() => {
+      if (!this.#isForgotten) this.#sink.onClosed(reason?.message ?? 'it closed the connection')
+    })
   }
 
   /** Goes on when memory has come back. */
@@ -122,5 +128,7 @@ class ReplicaConnection implements ReplicaLink, TransportOwner, FrameSink {
     this.#isClosed = true
     this.#stopWaiting()
     this.receiver.close()
+    // What it held may be what others wait for.
+    setImmediate(() => this.#memory.freed())
   }
 }

@@ -249,6 +249,25 @@ for (const engine of ENGINES) {
       assert.equal(fixture.closed.length, 1)
     })
 
+    test('tells whoever waits for memory that it has gone', async (t) => {
+      const fixture = await Fixture.open(t, engine)
+      fixture.leader.socket.write(frameOf(5000, 1).subarray(0, 3000))
+      while (fixture.extentsInUse === 0) await new Promise((resolve) => setImmediate(resolve))
+      const freed = new Promise<void>((resolve) => fixture.memory.onFreed(resolve))
+      fixture.leader.socket.destroy()
+      await freed
+      assert.equal(fixture.extentsInUse, 0)
+    })
+
+    test('does not tell in the middle of a send that it is over', async (t) => {
+      const fixture = await Fixture.open(t, engine)
+      fixture.leader.socket.resetAndDestroy()
+      fixture.link.send([Buffer.from('anybody?')])
+      assert.deepEqual(fixture.closed, [])
+      await fixture.until(() => fixture.closed.length === 1)
+      assert.match(fixture.closed.join(), /ECONNRESET|EPIPE/)
+    })
+
     test('hands out nothing more once it is closed, though it has arrived', async (t) => {
       const fixture = await Fixture.open(t, engine)
       fixture.onFrame = () => fixture.link.close()
