@@ -36,7 +36,10 @@ test('failoverReport, tells of controllers and of what reached the Java producer
   assert.match(lines, /\| controller-kill \| 2 \| 300 \| 500 \(400–600\) \| 600 \|/)
   assert.match(lines, /\| controller-kill \| 20\.0 \| 4 × TimeoutException \| 20\.0 \|/)
   assert.match(lines, /\| afterwards \| 10\.0 \| 0 \| 20\.0 \|/)
-  assert.match(lines, /\| controller-kill \| 1 \(controller\) \| 2 \| 300 \| 50\.0 \| 30\.0 \| 400 \|/)
+  assert.match(
+    lines,
+    /\| controller-kill \| 1 \(controller\) \| 2 \| 300 \| 50\.0 \| 30\.0 \| 400 \|/,
+  )
 })
 
 test('addDelivered, adds what was acknowledged and each error, and keeps the slowest', () => {
