@@ -86,14 +86,12 @@ class Fixture {
   isHolding = false
   onFrame: () => void = () => undefined
   readonly link: ReplicaLink
-  readonly connect: Connect
   readonly #ownExtents: number
   #wakes: (() => void)[] = []
 
   private constructor(t: TestContext, engine: Engine, leader: Leader, port: number) {
     this.leader = leader
     const { connect, close } = engine.open(this.arena)
-    this.connect = connect
     this.#ownExtents = this.arena.extentsInUse
     t.after(() => {
       this.link.close()
