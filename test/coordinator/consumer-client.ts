@@ -47,7 +47,7 @@ export class ConsumerClient {
   #isWaiting = false
   /** The next heartbeat says everything: an answer may have been lost. */
   #saysAll = true
-  /** What it owns was told since it changed last. */
+  /** What it owns was told since that, or what it is to have, changed last. */
   #hasReported = false
   /** By topic id and partition. */
   readonly #owned = new Map<string, Owned>()
@@ -210,6 +210,9 @@ export class ConsumerClient {
     if (hasRevoked) this.#revocationEndMs = Infinity
     const assignment = answer.assignment ?? null
     if (assignment === null) return
+    // Told is to be confirmed, also when it owns that already: as it may have been told of more
+    // before, which it never took, and which the coordinator waits for.
+    this.#hasReported = false
     this.#assigned = assignment.topicPartitions.flatMap(({ topicId, partitions }) =>
       partitions.map((partition) => ({ topicId, partition })),
     )
