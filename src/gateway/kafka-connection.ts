@@ -64,6 +64,19 @@ const IN_FLIGHT_MAX = 64
  */
 const QUEUED_BYTES_MAX = 1024 * 1024
 
+/**
+ * Begun when all that came before them on the connection is answered, as Kafka's brokers do with
+ * every request: these say who leads, and an answer that waited behind others would be out of date
+ * when it leaves. A client that has heard of a newer leader from another broker goes back to the
+ * old one then, and librdkafka 2.0.2 may stay with it for good.
+ */
+const IN_TURN: ReadonlySet<number> = new Set<number>([
+  ApiKey.METADATA,
+  ApiKey.FIND_COORDINATOR,
+  ApiKey.DESCRIBE_CLUSTER,
+  ApiKey.DESCRIBE_TOPIC_PARTITIONS,
+])
+
 /** A response's place in the queue. */
 interface Slot {
   readonly row: RequestRow
@@ -73,6 +86,8 @@ interface Slot {
   readonly apiVersion: number
   readonly correlationId: number
   isReady: boolean
+  /** Of a request whose turn has not come. */
+  begin: (() => void) | undefined
   /** The encoded response once it is ready; empty when there is nothing to send. */
   chunks: Uint8Array[]
   bytes: number
@@ -249,7 +264,24 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     if (handler === undefined) throw new ProtocolViolation(`API key ${apiKey} is not served here`)
     const body = decodeRequest(apiKey, apiVersion, reader)
     const slot = this.#enqueue(header, apiVersion)
-    this.#await(slot, handler(body as never, new Context(this, header, frame)))
+    const context = new Context(this, header, frame)
+    if (this.#slots.length === 1 || !IN_TURN.has(apiKey)) {
+      this.#await(slot, handler(body as never, context))
+      return
+    }
+    slot.begin = () => this.#await(slot, handler(body as never, context))
+  }
+
+  #beginNext(): void {
+    const [slot] = this.#slots
+    if (slot?.begin === undefined) return
+    const { begin } = slot
+    slot.begin = undefined
+    try {
+      begin()
+    } catch (error) {
+      this.#fail(error)
+    }
   }
 
   #enqueue(header: RequestHeader, apiVersion: number): Slot {
@@ -261,6 +293,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       apiVersion,
       correlationId: header.correlationId,
       isReady: false,
+      begin: undefined,
       chunks: [],
       bytes: 0,
       release: undefined,
@@ -341,6 +374,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       if (slot.release !== undefined) releases.push(slot.release)
     }
     if (chunks.length > 0) this.#send(chunks, releases)
+    this.#beginNext()
     this.updateReading()
   }
 

@@ -68,15 +68,21 @@ interface Harness {
   readonly transport: FakeTransport
   readonly logged: string[]
   readonly complaints: string[]
-  readonly calls: { resolve(reply: Reply): void; reject(error: unknown): void }[]
+  readonly calls: Call[]
+}
+
+interface Call {
+  readonly apiKey: number
+  resolve(reply: Reply): void
+  reject(error: unknown): void
 }
 
 /** A connection whose requests are answered when the test says so. */
 function open(): Harness {
   const transport = new FakeTransport()
   const harness: Harness = { transport, logged: [], complaints: [], calls: [] }
-  const handler = (): HandlerResult =>
-    new Promise<Reply>((resolve, reject) => harness.calls.push({ resolve, reject }))
+  const handler: Handler = (_body, { apiKey }): HandlerResult =>
+    new Promise<Reply>((resolve, reject) => harness.calls.push({ apiKey, resolve, reject }))
   const arena = new Arena(allocateArena(1024 * 1024))
   const broker = {
     clock: { monotonicMs: () => 0, wallMs: () => 0 },
@@ -90,7 +96,7 @@ function open(): Harness {
     transport,
     broker,
     memory: new ReceiveMemory(arena, () => 0),
-    handlers: new Map<number, Handler>([[ApiKey.METADATA, handler]]),
+    handlers: new Map([ApiKey.LIST_GROUPS, ApiKey.METADATA].map((key) => [key, handler])),
     rows: new KafkaRows(new RequestMetrics()),
     listenerName: 'PLAINTEXT',
     frameBytesMax: 100_000,
@@ -103,19 +109,25 @@ function open(): Harness {
   return harness
 }
 
+const HEADER = { correlationId: 1, clientId: null }
+
 function requests(count: number): Buffer {
-  const header = { correlationId: 1, clientId: null }
-  const one = Buffer.concat(encodeRequest(ApiKey.METADATA, 1, header, { topics: null }))
+  const one = Buffer.concat(encodeRequest(ApiKey.LIST_GROUPS, 1, HEADER, {}))
   return Buffer.concat(Array.from({ length: count }, () => one))
 }
 
-const answer = (topics: number): Reply => ({
+function metadataRequest(): Buffer {
+  return Buffer.concat(encodeRequest(ApiKey.METADATA, 1, HEADER, { topics: null }))
+}
+
+const answer = (groups: number): Reply => ({
   body: {
-    brokers: [],
-    controllerId: 1,
-    topics: Array.from({ length: topics }, () => ({ errorCode: 0, name: 'x'.repeat(1000) })),
+    errorCode: 0,
+    groups: Array.from({ length: groups }, () => ({ groupId: 'x'.repeat(1000), protocolType: '' })),
   },
 })
+
+const METADATA: Reply = { body: { brokers: [], controllerId: 1, topics: [] } }
 
 const settled = () => new Promise(setImmediate)
 
@@ -150,6 +162,38 @@ test('KafkaConnection, answers that wait for an earlier one, stop reading by the
   await settled()
   assert.equal(calls.length, 4)
   assert.equal(transport.isReading, true)
+})
+
+test('KafkaConnection, asked who leads behind others, finds out when those are answered', async () => {
+  const { transport, calls } = open()
+  transport.receive(Buffer.concat([requests(2), metadataRequest(), requests(1), metadataRequest()]))
+  const keys = () => calls.map(({ apiKey }) => apiKey)
+  const { LIST_GROUPS, METADATA: WHO_LEADS } = ApiKey
+  assert.deepEqual(keys(), [LIST_GROUPS, LIST_GROUPS, LIST_GROUPS], 'all but who leads')
+  calls[1]!.resolve(answer(0))
+  await settled()
+  assert.equal(calls.length, 3, 'one is still before it')
+  calls[0]!.resolve(answer(0))
+  await settled()
+  assert.equal(transport.sent.length, 2)
+  assert.deepEqual(keys().slice(3), [WHO_LEADS])
+  calls[2]!.resolve(answer(0))
+  calls[3]!.resolve(METADATA)
+  await settled()
+  assert.equal(transport.sent.length, 4)
+  assert.deepEqual(keys().slice(4), [WHO_LEADS], 'each in its turn')
+  calls[4]!.resolve(METADATA)
+  await settled()
+  assert.equal(transport.sent.length, 5)
+})
+
+test('KafkaConnection, asked who leads behind others and closed, asks nobody', async () => {
+  const { transport, calls } = open()
+  transport.receive(Buffer.concat([requests(1), metadataRequest()]))
+  transport.destroy()
+  calls[0]!.resolve(answer(0))
+  await settled()
+  assert.equal(calls.length, 1)
 })
 
 test('KafkaConnection, a failure of a peer or the world that no handler answers, closes and is logged', async () => {
