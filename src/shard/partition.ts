@@ -1,7 +1,13 @@
 import { assert } from '../base/assert.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
-import type { LogContext, LogHint, LogOptions, RetentionBounds } from '../storage/log.ts'
+import type {
+  LogContext,
+  LogHint,
+  LogOptions,
+  RefusedStarts,
+  RetentionBounds,
+} from '../storage/log.ts'
 import { PartitionLog } from '../storage/log.ts'
 import type { OpenPartition } from './control.ts'
 import { Replica } from './replica.ts'
@@ -45,6 +51,8 @@ export class Partition {
   #log: PartitionLog | null = null
   /** Of the log while it is closed. */
   #retention: RetentionBounds
+  /** Of the log while it is closed. */
+  #refusedStarts: RefusedStarts | undefined
   /** The log is damaged where data was promised: opening it again would only read it again. */
   #damage: BrokerError | null = null
 
@@ -151,6 +159,7 @@ export class Partition {
         options: this.#options,
         hint: this.#hint,
         isReplicated: this.#replica?.isReplicated === true,
+        refusedStarts: this.#refusedStarts,
       })
     } catch (error) {
       const isDamage = error instanceof BrokerError && error.code === ErrorCode.CORRUPT_MESSAGE
@@ -174,6 +183,7 @@ export class Partition {
     if (log === null) return
     this.#hint = log.checkpoint()
     this.#retention = log.retentionBounds
+    this.#refusedStarts = log.refusedStarts
     this.#log = null
     this.#hint = log.close()
   }
@@ -183,6 +193,7 @@ export class Partition {
     const log = this.#log
     assert(log !== null)
     this.#hint = log.checkpoint()
+    this.#refusedStarts = log.refusedStarts
     this.#log = null
     log.close()
   }

@@ -14,7 +14,12 @@ import { LeaderEpochs } from './leader-epochs.ts'
 import { INITIAL_STATE, type LogState, readLogState, writeLogState } from './log-state.ts'
 import type { LogContext, LogHint, LogOptions } from './log-types.ts'
 import { decodeProducerSnapshot, encodeProducerSnapshot } from './producer-snapshot.ts'
-import { newProducerBatch, type ProducerBatch, ProducerState } from './producer-state.ts'
+import {
+  newProducerBatch,
+  type ProducerBatch,
+  ProducerState,
+  type RefusedStarts,
+} from './producer-state.ts'
 import type { Segment } from './segment.ts'
 import { areBelow, SegmentList } from './segment-list.ts'
 import { joinPath, offsetName, parentOf, SNAPSHOT_SUFFIX } from './segment-names.ts'
@@ -24,7 +29,7 @@ export class LogCore {
   readonly directory: string
   options: LogOptions
   readonly segments: SegmentList
-  readonly producers = new ProducerState()
+  readonly producers: ProducerState
   readonly epochs = new LeaderEpochs()
   /** Offsets of the snapshot files that exist, ascending. */
   snapshots: number[] = []
@@ -65,10 +70,16 @@ export class LogCore {
   failure: Error | null = null
   readonly #replayed: ProducerBatch = newProducerBatch()
 
-  constructor(context: LogContext, directory: string, options: LogOptions) {
+  constructor(
+    context: LogContext,
+    directory: string,
+    options: LogOptions,
+    refusedStarts?: RefusedStarts,
+  ) {
     this.context = context
     this.directory = directory
     this.options = options
+    this.producers = new ProducerState(refusedStarts)
     this.segments = new SegmentList(context.files, directory, context.onWarning)
   }
 

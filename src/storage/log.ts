@@ -35,7 +35,7 @@ import type {
   TimestampedBatch,
 } from './log-types.ts'
 import { verifyLog } from './log-verifier.ts'
-import type { ProducerState } from './producer-state.ts'
+import type { ProducerState, RefusedStarts } from './producer-state.ts'
 import { openLog } from './recovery.ts'
 import { removeReplica } from './removal.ts'
 import { Retention } from './retention.ts'
@@ -43,6 +43,7 @@ import { NO_FILE } from './segment.ts'
 import { TimeLookup } from './time-lookup.ts'
 
 export * from './log-types.ts'
+export type { RefusedStarts } from './producer-state.ts'
 export { firstRecordAtOrAfter, hasAppendTime, type TimestampedRecord } from './time-lookup.ts'
 
 /** As Kafka's producer.id.expiration.check.interval.ms. */
@@ -54,6 +55,8 @@ export interface LogSetup {
   readonly hint: LogHint | null
   /** See `PartitionLog.isReplicated`; false by default. */
   readonly isReplicated?: boolean
+  /** As the log had them when it was closed; none by default. */
+  readonly refusedStarts?: RefusedStarts
 }
 
 export class PartitionLog {
@@ -90,7 +93,7 @@ export class PartitionLog {
    * hide).
    */
   static open(context: LogContext, setup: LogSetup): PartitionLog {
-    const core = new LogCore(context, setup.directory, setup.options)
+    const core = new LogCore(context, setup.directory, setup.options, setup.refusedStarts)
     core.isReplicated = setup.isReplicated === true
     const log = new PartitionLog(core)
     try {
@@ -221,6 +224,11 @@ export class PartitionLog {
   get epochs(): Pick<LeaderEpochs, 'latest' | 'endOffsetFor'> {
     this.#core.loadEpochs()
     return this.#core.epochs
+  }
+
+  /** What the next opening of the log is to be given; undefined: nothing. */
+  get refusedStarts(): RefusedStarts | undefined {
+    return this.#core.producers.refusedStarts
   }
 
   /** For tests and DescribeProducers; not to be changed. Wakes the log. */

@@ -63,22 +63,36 @@ export function newProducerBatch(): ProducerBatch {
   }
 }
 
+/**
+ * Producers that are unknown because the disk refused their first batch, by id: only that batch may
+ * come first.
+ */
+export type RefusedStarts = Map<number, { readonly epoch: number; readonly baseSequence: number }>
+
 export class ProducerState {
   readonly #producers = new Map<number, Float64Array>()
   /** Undo log: producer ids and their state before each change; null = the producer was unknown. */
   readonly #undoIds: number[] = []
   readonly #undoStates: (Float64Array | null)[] = []
   readonly #pool: Float64Array[] = []
-  /** Unknown producers whose first batch the disk refused: only that batch may come first. */
-  readonly #refused = new Map<number, { epoch: number; baseSequence: number }>()
+  readonly #refused: RefusedStarts
   #openTransactions = 0
   /** First and last offset and timestamp of the batch that `findDuplicate` found. */
   duplicateBaseOffset = -1
   duplicateLastOffset = -1
   duplicateTimestamp = -1
 
+  /** `refused`: of the same partition, whose log may be closed and opened in between. */
+  constructor(refused: RefusedStarts = new Map()) {
+    this.#refused = refused
+  }
+
   get count(): number {
     return this.#producers.size
+  }
+
+  get refusedStarts(): RefusedStarts | undefined {
+    return this.#refused.size > 0 ? this.#refused : undefined
   }
 
   get openTransactions(): number {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Random } from '../../src/base/random.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
+import { Partition } from '../../src/shard/partition.ts'
 import type { LogHint, PartitionLog } from '../../src/storage/log.ts'
 import { BATCH_COUNT_WORD } from '../../src/storage/producer-state.ts'
 import {
@@ -9,6 +10,7 @@ import {
   Bench,
   batch,
   concat,
+  DIRECTORY,
   readAll,
   refused,
   rerun,
@@ -159,6 +161,22 @@ describe('ProducerState.refuse', () => {
       assert.equal(stage(log, produce(0)).duplicate, true)
       assert.equal(log.logEndOffset, 5)
     }
+  })
+
+  test('holds it when its partition has closed the log in between, also twice', () => {
+    const bench = new Bench()
+    const identity = { handle: 1, topicId: '', partition: 0, leaderEpoch: 0 }
+    const where = { logDirectory: '/data', directory: DIRECTORY, hint: null }
+    const partition = new Partition({ ...identity, ...where } as never, bench.options)
+    const log = (): PartitionLog => partition.log(bench.context)
+    refuseWrite(bench, log(), [produce(0)])
+    for (let i = 0; i < 2; i++) {
+      partition.close()
+      assert.equal(refused(log(), produce(2)), ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER)
+    }
+    append(log(), produce(0))
+    partition.close()
+    append(log(), produce(2))
   })
 
   test('holds it across the wrap of sequences, and not in its next epoch', () => {
