@@ -39,6 +39,8 @@ export class PartitionModel {
   /** What the end of the last process may have taken. */
   #atRisk: StoredBatch[] = []
   #ending: Ending = 'clean'
+  /** The log was read since the last ending. */
+  #isRead = true
   /** A flush of one of its files failed: its unflushed bytes are not in the page cache for sure. */
   isBetrayed = false
 
@@ -133,6 +135,7 @@ export class PartitionModel {
     )
     this.#checkVisible(logStartOffset)
     this.visibleStart = logStartOffset
+    if (!this.#isRead) this.#allowLaterStart(logStartOffset)
     if (logStartOffset <= this.logStartMax) return false
     this.#checkRetention(logStartOffset, log.bytes)
     return true
@@ -144,6 +147,16 @@ export class PartitionModel {
       'a visible log start never goes back',
       () => `${this.name}: ${logStartOffset} after ${this.visibleStart}`,
     )
+  }
+
+  /**
+   * After a power loss names may be lost in any order: without its first segments the log starts
+   * later. That is no more than the loss of the whole log would be, as long as nothing in it was
+   * durable.
+   */
+  #allowLaterStart(logStartOffset: number): void {
+    if (this.#ending !== 'power-loss' || this.durableEnd > this.logStartMax) return
+    this.logStartMax = Math.max(this.logStartMax, logStartOffset)
   }
 
   /** Nobody asked for this log start, so retention moved it: was it allowed to? */
@@ -192,7 +205,9 @@ export class PartitionModel {
 
   /** The process is gone. What need not survive is forgotten. */
   end(ending: Ending): void {
-    this.#ending = ending
+    // A start that was cut off has not undone the power loss before it.
+    if (this.#isRead || ending === 'power-loss') this.#ending = ending
+    this.#isRead = false
     this.highWatermark = 0
     if (ending !== 'power-loss' && !this.isBetrayed) return
     for (const [base, batch] of this.known) {
@@ -209,10 +224,8 @@ export class PartitionModel {
   restart(batches: readonly StoredBatch[], logStartOffset: number, logEndOffset: number): void {
     const isWhole = this.#ending === 'kill' && !this.isBetrayed
     this.isBetrayed = false
-    // Names may be lost in any order: without its first segments the log starts later. That is no
-    // more than the loss of the whole log would be, as long as nothing in it was durable.
-    const mayStartLater = this.#ending === 'power-loss' && this.durableEnd <= this.logStartMax
-    if (mayStartLater) this.logStartMax = Math.max(this.logStartMax, logStartOffset)
+    this.#allowLaterStart(logStartOffset)
+    this.#isRead = true
     if (logStartOffset > this.logStartMax && this.#ending !== 'clean') {
       // The process died in a deletion: it is durable, and nobody has seen it. A power loss, or a
       // disk that failed a flush, may have taken bytes behind it that were there.
