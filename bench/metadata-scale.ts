@@ -27,10 +27,11 @@ import { Proposer, QuorumClient, RefusedError } from './lib/quorum-client.ts'
 import { formatNumber, formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
 
 const USAGE = `node build/bench/metadata-scale.js [--topics 1000] [--partitions 100] [--brokers 100]
-  [--create-seconds 10] [--create-batch 25] [--create-rate 1000] [--rounds 3] [--set NAME=VALUE]...
-  [--out PREFIX] [--keep]
+  [--fill-rate 0] [--fill-batch 10] [--create-seconds 10] [--create-batch 25] [--create-rate 1000]
+  [--rounds 3] [--set NAME=VALUE]... [--out PREFIX] [--keep]
 
-Ten million partitions: --topics 100000.`
+Ten million partitions: --topics 100000. Rates are of topics a second; --fill-rate 0 is as many as it
+takes.`
 
 const NODES = 3
 const REPLICAS = 3
@@ -38,7 +39,6 @@ const REPLICAS = 3
 const FIRST_BROKER = 1001
 /** Nodes that have registered more often than that are no fresh cluster. */
 const EPOCHS_MAX = 50
-const TOPICS_PER_PROPOSAL = 10
 const PROPOSALS_AT_ONCE = 8
 const CREATORS = 12
 const REQUEST_MS_MAX = 30_000
@@ -49,6 +49,9 @@ interface Scale {
   readonly topics: number
   readonly partitions: number
   readonly brokers: number
+  /** Topics a second while it is filled; Infinity: as many as it takes. */
+  readonly fillRate: number
+  readonly topicsPerProposal: number
 }
 
 /** By phase and node: what the event loop and memory were like meanwhile. */
@@ -92,7 +95,7 @@ class Run {
 
   /** Brokers and topics, as records through the quorum. */
   async fill(): Promise<string> {
-    const { topics, partitions } = this.scale
+    const { topics, partitions, fillRate, topicsPerProposal } = this.scale
     const bar = process.stderr.isTTY ? new SingleBar({ stream: process.stderr }) : null
     bar?.start(topics, 0)
     const startedMs = performance.now()
@@ -100,7 +103,9 @@ class Run {
     const work = async (proposer: Proposer): Promise<void> => {
       while (next < topics) {
         const from = next
-        next = Math.min(topics, next + TOPICS_PER_PROPOSAL)
+        next = Math.min(topics, next + topicsPerProposal)
+        const earlyMs = startedMs + (from * 1000) / fillRate - performance.now()
+        if (earlyMs > 0) await sleep(earlyMs)
         const records: MetadataRecord[] = []
         for (let i = from; i < next; i++) records.push(...this.#topicRecords(i))
         await proposer.propose(records, async (leader) => {
@@ -395,6 +400,8 @@ async function main(): Promise<void> {
       topics: text('1000'),
       partitions: text('100'),
       brokers: text('100'),
+      'fill-rate': text('0'),
+      'fill-batch': text('10'),
       'create-seconds': text('10'),
       'create-batch': text('25'),
       'create-rate': text('1000'),
@@ -418,6 +425,8 @@ async function main(): Promise<void> {
     topics: Number(values.topics),
     partitions: Number(values.partitions),
     brokers: Number(values.brokers),
+    fillRate: Number(values['fill-rate']) || Infinity,
+    topicsPerProposal: Number(values['fill-batch']),
   }
   // Nobody beats for the brokers that exist in the metadata only.
   const settings = ['broker.session.timeout.ms=1000000000', ...(values.set ?? [])]

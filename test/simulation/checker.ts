@@ -135,7 +135,8 @@ export class PartitionModel {
     )
     this.#checkVisible(logStartOffset)
     this.visibleStart = logStartOffset
-    if (!this.#isRead) this.#allowLaterStart(logStartOffset)
+    // What an ending took besides is known when the log is read: `restart` judges.
+    if (!this.#isRead && this.#ending !== 'clean') return false
     if (logStartOffset <= this.logStartMax) return false
     this.#checkRetention(logStartOffset, log.bytes)
     return true
