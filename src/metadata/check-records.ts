@@ -9,6 +9,7 @@
  * writes them.
  */
 import type { Uuid } from '../base/uuid.ts'
+import { AccessCheck } from './access-rules.ts'
 import type { MetadataImage } from './image.ts'
 import { inSyncReplicasAltered, NO_LEADER, type PartitionState } from './partition-rules.ts'
 import type {
@@ -46,12 +47,14 @@ class RecordCheck {
   #brokerEpoch: number
   /** Partitions whose state is known to be another one; null: not known. */
   readonly #states = new Map<number, PartitionState | null>()
+  readonly #access: AccessCheck
   /** Any partition may have got another leader. */
   #isUnsettled = false
 
   constructor(image: MetadataImage) {
     this.#image = image
     this.#brokerEpoch = image.brokerEpoch
+    this.#access = new AccessCheck(image.access)
   }
 
   /** Null when the record fits; it is taken for applied then. */
@@ -71,6 +74,10 @@ class RecordCheck {
       case 'broker-config':
         this.#isUnsettled = true
         return null
+      case 'acl':
+      case 'remove-acl':
+      case 'client-quota':
+        return this.#access.next(record)
       case 'producer-ids':
       case 'group-config':
       case 'features':

@@ -33,6 +33,10 @@ function* stateLines(image: MetadataImage): Generator<string> {
   for (const id of [...image.brokers.keys()].sort((a, b) => a - b)) {
     yield brokerLine(image.brokers.get(id) as BrokerRegistration)
   }
+  for (const [id, acl] of sorted(image.access.acls)) {
+    yield `acl ${id} ${JSON.stringify(Object.entries(acl).sort())}`
+  }
+  for (const [key, { value }] of sorted(image.access.quotas)) yield `quota ${key} ${value}`
   yield* configLines('broker', image.brokerConfigs)
   yield* configLines('group', image.groupConfigs)
   for (const [, topic] of sorted(image.topicsById)) {

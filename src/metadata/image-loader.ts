@@ -76,6 +76,10 @@ export class ImageLoader {
       case 'features':
         image.features.set(record.name, record.level)
         return
+      case 'acl':
+      case 'client-quota':
+        image.access.apply(record)
+        return
       case 'counters':
         image.localBrokerId = record.localBrokerId < 0 ? null : record.localBrokerId
         image.brokerEpoch = record.brokerEpoch

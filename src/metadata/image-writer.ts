@@ -4,7 +4,7 @@
  * is left, at once: then the records are the image as it is in that moment.
  *
  *   step, step, … groups and topics; then what has changed meanwhile, until that is little
- *   finish        the rest of it, brokers, counters
+ *   finish        the rest of it, brokers, ACLs and quotas, counters
  */
 import { assert } from '../base/assert.ts'
 import { writeUnsignedVarint } from '../base/varint.ts'
@@ -62,6 +62,7 @@ export class ImageWriter {
     this.cancel()
     for (const broker of image.brokers.values()) this.#emit({ type: 'broker-state', ...broker })
     this.#writeBrokerConfigs()
+    for (const record of image.access.records()) this.#emit(record)
     for (const [name, level] of image.features) this.#emit({ type: 'features', name, level })
     const { brokerEpoch, nextProducerId, topicsVersion } = image
     const localBrokerId = image.localBrokerId ?? -1

@@ -1,5 +1,6 @@
 import { assert, unreachable } from '../base/assert.ts'
 import { type Uuid, ZERO_UUID } from '../base/uuid.ts'
+import { AccessRules } from './access-rules.ts'
 import {
   type BrokerRegistration,
   localRegistration,
@@ -60,6 +61,8 @@ export class MetadataImage {
   brokerConfigs = new Map<string, Map<string, string>>()
   /** By group, then by option. */
   groupConfigs = new Map<string, Map<string, string>>()
+  /** ACLs and quotas of clients. */
+  access = new AccessRules()
   /** Levels by feature. */
   features = new Map<string, number>()
   nextProducerId = 0
@@ -113,6 +116,11 @@ export class MetadataImage {
       case 'features':
         if (record.level === 0) this.features.delete(record.name)
         else this.features.set(record.name, record.level)
+        return
+      case 'acl':
+      case 'remove-acl':
+      case 'client-quota':
+        this.access.apply(record)
         return
       case 'broker-registered':
         this.#registerBroker(record)
@@ -261,6 +269,7 @@ export class MetadataImage {
     this.topicsVersion = other.topicsVersion
     this.brokerConfigs = other.brokerConfigs
     this.groupConfigs = other.groupConfigs
+    this.access = other.access
     this.features = other.features
     this.nextProducerId = other.nextProducerId
     this.brokerEpoch = other.brokerEpoch

@@ -107,6 +107,7 @@ export function recordOf(name: string, fields: Fields, versionMax = 0): MessageS
   return { name, kind: 'record', apiKey: -1, versions, flexible: '0+', fields }
 }
 
+export const INT8 = { type: 'int8', versions: '0+' } as const
 export const INT32 = { type: 'int32', versions: '0+' } as const
 export const INT32S = { type: ['int32'], versions: '0+' } as const
 export const INT64 = { type: 'int64', versions: '0+' } as const

@@ -4,6 +4,7 @@ import type { Uuid } from '../base/uuid.ts'
 import type { Fields } from '../wire/kafka/schema/definition.ts'
 import {
   BOOL,
+  INT8,
   INT32,
   INT32S,
   INT64,
@@ -17,6 +18,8 @@ import {
   UUIDS,
 } from './record-codec.ts'
 import type {
+  AclRecord,
+  ClientQuotaRecord,
   ElectionKind,
   FeaturesRecord,
   MetadataRecord,
@@ -35,7 +38,7 @@ const ELECTION_KINDS: readonly ElectionKind[] = ['preferred', 'unclean']
 
 /** Of records that say the same in a snapshot. */
 export const SHARED_FORMATS: readonly RecordFormat<
-  TopicRecord | RemoveTopicRecord | FeaturesRecord
+  TopicRecord | RemoveTopicRecord | FeaturesRecord | AclRecord | ClientQuotaRecord
 >[] = [
   {
     id: 2,
@@ -54,6 +57,41 @@ export const SHARED_FORMATS: readonly RecordFormat<
     type: 'features',
     versionMax: 0,
     schema: recordOf('FeaturesRecord', { name: TEXT, level: INT32 }),
+  },
+  {
+    id: 19,
+    type: 'acl',
+    versionMax: 0,
+    schema: recordOf('AclRecord', {
+      aclId: UUID,
+      resourceType: INT8,
+      resourceName: TEXT,
+      patternType: INT8,
+      principal: TEXT,
+      host: TEXT,
+      operation: INT8,
+      permission: INT8,
+    }),
+  },
+  {
+    id: 21,
+    type: 'client-quota',
+    versionMax: 0,
+    schema: recordOf('ClientQuotaRecord', {
+      entity: { type: [{ entityType: TEXT, entityName: TEXT_OR_NULL }], versions: '0+' },
+      name: TEXT,
+      value: { type: 'float64', versions: '0+' },
+      isRemoved: BOOL,
+    }),
+    toBody: (record: ClientQuotaRecord) => ({
+      ...record,
+      value: record.value ?? 0,
+      isRemoved: record.value === null,
+    }),
+    fromBody: ({ isRemoved, ...body }: { isRemoved: boolean; value: number }) => ({
+      ...body,
+      value: isRemoved ? null : body.value,
+    }),
   },
 ]
 
@@ -205,6 +243,12 @@ const FORMATS: readonly RecordFormat<MetadataRecord>[] = [
       partitions: INT32S,
       ruleVersion: RULE,
     }),
+  },
+  {
+    id: 20,
+    type: 'remove-acl',
+    versionMax: 0,
+    schema: recordOf('RemoveAclRecord', { aclId: UUID }),
   },
 ]
 

@@ -24,6 +24,9 @@ export type MetadataRecord =
   | ReplicasFailedRecord
   | PartitionReassignedRecord
   | FeaturesRecord
+  | AclRecord
+  | RemoveAclRecord
+  | ClientQuotaRecord
 
 /**
  * The rules of `partition-rules.ts` that a record is to be applied with. A record from which nodes
@@ -227,4 +230,35 @@ export interface FeaturesRecord {
   readonly type: 'features'
   readonly name: string
   readonly level: number
+}
+
+/** A principal may do something, or may not, in Kafka's codes (`AclBinding`). */
+export interface AclRecord {
+  readonly type: 'acl'
+  readonly aclId: Uuid
+  readonly resourceType: number
+  readonly resourceName: string
+  /** Literal or prefixed (KIP-290). */
+  readonly patternType: number
+  /** Type and name, as in User:alice. */
+  readonly principal: string
+  /** An address, or * for all of them. */
+  readonly host: string
+  readonly operation: number
+  readonly permission: number
+}
+
+export interface RemoveAclRecord {
+  readonly type: 'remove-acl'
+  readonly aclId: Uuid
+}
+
+/** How much clients may use (KIP-546); a null value takes the quota away. */
+export interface ClientQuotaRecord {
+  readonly type: 'client-quota'
+  /** Whom it is for: one name for each of its types; null is whoever has no quota by name. */
+  readonly entity: readonly { readonly entityType: string; readonly entityName: string | null }[]
+  readonly name: string
+  /** Bytes a second, per cent, or mutations or connections a second, as the name says. */
+  readonly value: number | null
 }

@@ -8,12 +8,21 @@
  */
 import type { Uuid } from '../base/uuid.ts'
 import type { PartitionShape } from './partition-shapes.ts'
-import type { Endpoint, FeaturesRecord, RemoveTopicRecord, TopicRecord } from './records.ts'
+import type {
+  AclRecord,
+  ClientQuotaRecord,
+  Endpoint,
+  FeaturesRecord,
+  RemoveTopicRecord,
+  TopicRecord,
+} from './records.ts'
 
 export type SnapshotRecord =
   | TopicRecord
   | RemoveTopicRecord
   | FeaturesRecord
+  | AclRecord
+  | ClientQuotaRecord
   | CountersRecord
   | BrokerStateRecord
   | ConfigsRecord

@@ -17,6 +17,7 @@ export class RandomHistory {
   readonly #random: Random
   readonly #onStep: Step
   #topics = 0
+  #acls = 0
 
   /** `onStep`: sees what is about to be applied together. */
   constructor(random: Random, onStep: Step = () => {}) {
@@ -156,7 +157,18 @@ export class RandomHistory {
   #otherConfig(): MetadataRecord {
     const random = this.#random
     const value = random.pick(['1', '2', null])
-    switch (random.below(4)) {
+    switch (random.below(6)) {
+      case 4:
+        return this.#acl()
+      case 5: {
+        const entityName = random.pick(['a', 'b', null])
+        const entity = [
+          { entityType: 'client-id', entityName },
+          { entityType: 'user', entityName: 'u' },
+        ]
+        const name = 'producer_byte_rate'
+        return { type: 'client-quota', entity, name, value: random.pick([1, 2.5, null]) }
+      }
       case 0: {
         const group = `group-${random.below(5)}`
         return { type: 'group-config', group, name: 'consumer.session.timeout.ms', value }
@@ -167,6 +179,25 @@ export class RandomHistory {
         return { type: 'producer-ids', brokerId: 1, nextProducerId: random.below(1e9) }
       default:
         return { type: 'features', name: 'metadata', level: random.below(3) }
+    }
+  }
+
+  #acl(): MetadataRecord {
+    const random = this.#random
+    const { acls } = this.image.access
+    if (acls.size > 0 && random.chance(0.5)) {
+      return { type: 'remove-acl', aclId: random.pick([...acls.keys()]) }
+    }
+    return {
+      type: 'acl',
+      aclId: uuidFor('A', this.#acls++),
+      resourceType: random.between(2, 7),
+      resourceName: 'orders',
+      patternType: random.between(3, 4),
+      principal: random.pick(['User:a', 'User:*']),
+      host: '*',
+      operation: random.between(2, 15),
+      permission: random.between(2, 3),
     }
   }
 

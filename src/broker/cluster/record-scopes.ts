@@ -16,6 +16,7 @@ export type Scope =
   | 'configs'
   | 'groups'
   | 'features'
+  | 'access'
 
 interface Scopes {
   readonly reads: readonly Scope[]
@@ -34,6 +35,7 @@ const TOPICS: Scopes = { reads: ['topics'], writes: ['topics'] }
 const PARTITIONS: Scopes = { reads: ['topics', 'partitions', 'brokers'], writes: ['partitions'] }
 /** Who of those that stay may lead depends on what is allowed where nobody is in sync. */
 const MOVES: Scopes = { reads: [...PARTITIONS.reads, 'configs'], writes: ['partitions'] }
+const ACCESS: Scopes = { reads: ['access'], writes: ['access'] }
 const BROKERS: Scopes = { reads: ['brokers'], writes: ['brokers', 'partitions'] }
 
 const SCOPES: Readonly<Record<MetadataRecord['type'], Scopes>> = {
@@ -55,6 +57,9 @@ const SCOPES: Readonly<Record<MetadataRecord['type'], Scopes>> = {
   'replicas-failed': MOVES,
   'partition-reassigned': MOVES,
   features: { reads: ['features'], writes: ['features'] },
+  acl: ACCESS,
+  'remove-acl': ACCESS,
+  'client-quota': ACCESS,
 }
 
 export function scopesOf(records: readonly MetadataRecord[]): ChangeScopes {

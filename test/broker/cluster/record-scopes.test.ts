@@ -47,6 +47,8 @@ describe('a change of metadata', () => {
     ['broker-config', 'broker-config'],
     ['group-config', 'group-config'],
     ['features', 'features'],
+    ['acl', 'remove-acl'],
+    ['client-quota', 'client-quota'],
   ]
   for (const [first, second] of again) {
     test(`is decided again: ${second} after ${first}`, () => assert.ok(conflicts(first, second)))
@@ -62,6 +64,7 @@ describe('a change of metadata', () => {
     ['broker-config', 'topic'],
     ['partition-altered', 'broker-fenced'],
     ['producer-ids', 'partition-altered'],
+    ['acl', 'broker-config'],
   ]
   for (const [first, second] of stands) {
     test(`stands: ${second} after ${first}`, () => assert.ok(!conflicts(first, second)))
