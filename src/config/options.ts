@@ -113,7 +113,10 @@ export const BROKER_OPTIONS = {
   'millrace.cluster.secret': secret(
     'What all brokers of a cluster know and nobody else: needed to talk to one of them.',
   ),
-  'broker.rack': text(null, 'Where this broker stands: replicas are spread over racks.'),
+  'broker.rack': text(
+    null,
+    'Where this broker stands: replicas are spread over racks, and read from one nearby (KIP-392).',
+  ),
   'broker.heartbeat.interval.ms': int(
     200,
     'A broker tells the controller so often that it is there.',
