@@ -23,6 +23,14 @@ export interface AskContext {
   readonly apiVersion: number
   /** Name of the listener that the client came through: it decides which addresses it is told. */
   readonly listenerName: string
+  /**
+   * Resolves when all that was asked before is answered, or the connection is gone; null: it is so
+   * already. For who says who leads: an answer that waited behind others would be out of date when
+   * it leaves. A client that has heard of a newer leader from another broker goes back to the old
+   * one then, and librdkafka 2.0.2 may stay with it for good. A send turn is to be entered before,
+   * as all do when they arrive: whoever comes later would hold it meanwhile.
+   */
+  whenFirst(): Promise<void> | null
   /** For responses that hold memory of a shard until they have been sent. */
   readonly sendTurns: SendTurns
   /** Runs `callback` once when the connection goes: long polls end. Returns how to take it back. */

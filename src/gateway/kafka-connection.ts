@@ -64,19 +64,6 @@ const IN_FLIGHT_MAX = 64
  */
 const QUEUED_BYTES_MAX = 1024 * 1024
 
-/**
- * Begun when all that came before them on the connection is answered, as Kafka's brokers do with
- * every request: these say who leads, and an answer that waited behind others would be out of date
- * when it leaves. A client that has heard of a newer leader from another broker goes back to the
- * old one then, and librdkafka 2.0.2 may stay with it for good.
- */
-const IN_TURN: ReadonlySet<number> = new Set<number>([
-  ApiKey.METADATA,
-  ApiKey.FIND_COORDINATOR,
-  ApiKey.DESCRIBE_CLUSTER,
-  ApiKey.DESCRIBE_TOPIC_PARTITIONS,
-])
-
 /** A response's place in the queue. */
 interface Slot {
   readonly row: RequestRow
@@ -86,8 +73,8 @@ interface Slot {
   readonly apiVersion: number
   readonly correlationId: number
   isReady: boolean
-  /** Of a request whose turn has not come. */
-  begin: (() => void) | undefined
+  /** Of a handler that waits for its turn. */
+  onFirst: (() => void) | undefined
   /** The encoded response once it is ready; empty when there is nothing to send. */
   chunks: Uint8Array[]
   bytes: number
@@ -198,7 +185,10 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     this.#isClosed = true
     this.#parts.waiting.delete(this)
     this.receiver.close()
-    for (const slot of this.#slots) this.#discard(slot)
+    for (const slot of this.#slots) {
+      this.#discard(slot)
+      slot.onFirst?.()
+    }
     this.#slots.length = 0
     for (const callback of [...this.#closeCallbacks]) callback()
     this.#closeCallbacks.clear()
@@ -264,24 +254,15 @@ export class KafkaConnection implements TransportOwner, FrameSink {
     if (handler === undefined) throw new ProtocolViolation(`API key ${apiKey} is not served here`)
     const body = decodeRequest(apiKey, apiVersion, reader)
     const slot = this.#enqueue(header, apiVersion)
-    const context = new Context(this, header, frame)
-    if (this.#slots.length === 1 || !IN_TURN.has(apiKey)) {
-      this.#await(slot, handler(body as never, context))
-      return
-    }
-    slot.begin = () => this.#await(slot, handler(body as never, context))
+    this.#await(slot, handler(body as never, new Context(this, { header, slot, frame })))
   }
 
-  #beginNext(): void {
-    const [slot] = this.#slots
-    if (slot?.begin === undefined) return
-    const { begin } = slot
-    slot.begin = undefined
-    try {
-      begin()
-    } catch (error) {
-      this.#fail(error)
-    }
+  /** Resolves once nothing is before `slot`, or the connection is gone; null: it is so now. */
+  whenFirst(slot: Slot): Promise<void> | null {
+    if (this.#isClosed || this.#slots[0] === slot) return null
+    return new Promise((resolve) => {
+      slot.onFirst = resolve
+    })
   }
 
   #enqueue(header: RequestHeader, apiVersion: number): Slot {
@@ -293,7 +274,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       apiVersion,
       correlationId: header.correlationId,
       isReady: false,
-      begin: undefined,
+      onFirst: undefined,
       chunks: [],
       bytes: 0,
       release: undefined,
@@ -374,7 +355,7 @@ export class KafkaConnection implements TransportOwner, FrameSink {
       if (slot.release !== undefined) releases.push(slot.release)
     }
     if (chunks.length > 0) this.#send(chunks, releases)
-    this.#beginNext()
+    this.#slots[0]?.onFirst?.()
     this.updateReading()
   }
 
@@ -417,9 +398,14 @@ class Context implements RequestContext {
   readonly clientId: string | null
   readonly frame: RequestFrame
   readonly #connection: KafkaConnection
+  readonly #slot: Slot
 
-  constructor(connection: KafkaConnection, header: RequestHeader, frame: RequestFrame) {
+  constructor(
+    connection: KafkaConnection,
+    { header, slot, frame }: { header: RequestHeader; slot: Slot; frame: RequestFrame },
+  ) {
     this.#connection = connection
+    this.#slot = slot
     this.apiKey = header.requestApiKey
     this.apiVersion = header.requestApiVersion
     this.clientId = header.clientId
@@ -440,6 +426,10 @@ class Context implements RequestContext {
 
   get sendTurns(): SendTurns {
     return this.#connection.sendTurns
+  }
+
+  whenFirst(): Promise<void> | null {
+    return this.#connection.whenFirst(this.#slot)
   }
 
   onClose(callback: () => void): () => void {

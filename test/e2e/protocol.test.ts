@@ -145,6 +145,39 @@ describe('a connection', () => {
     }
   })
 
+  test('answers whatever stands before and behind Metadata, also what holds memory', async () => {
+    await createTopic(client, { name: 'behind', partitions: 2 })
+    const END = { partition: 1, fetchOffset: 0 }
+    const asks = {
+      list: (one: RawClient) => one.request(ApiKey.LIST_GROUPS, 1, {}),
+      metadata: (one: RawClient) =>
+        one.request(ApiKey.METADATA, 9, { topics: [{ name: 'behind' }] }),
+      coordinator: (one: RawClient) => {
+        return one.request(ApiKey.FIND_COORDINATOR, 3, { key: 'g', keyType: 0 })
+      },
+      fetch: (one: RawClient) => {
+        return one.request(
+          ApiKey.FETCH,
+          12,
+          fetchBody({ topic: 'behind', maxWaitMs: 20, partitions: [END] }),
+        )
+      },
+      dirs: (one: RawClient) => one.request(ApiKey.DESCRIBE_LOG_DIRS, 1, { topics: null }),
+      produce: (one: RawClient) =>
+        append(one, { topic: 'behind', partition: 0 }, batchOf({ values: ['a'] })),
+    }
+    const all = Object.values(asks)
+    for (const round of [1, 2]) {
+      const one = await RawClient.open(broker.port)
+      try {
+        const sent = all.flatMap((a) => all.flatMap((b) => [a(one), b(one), asks.metadata(one)]))
+        assert.equal((await Promise.all(sent)).length, 108, `round ${round}`)
+      } finally {
+        one.close()
+      }
+    }
+  })
+
   test('takes a frame that arrives byte by byte, and one cut anywhere', async () => {
     const one = await RawClient.open(broker.port)
     try {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Broker } from '../../src/broker/broker.ts'
-import type { Handler, HandlerResult, Reply } from '../../src/broker/request.ts'
+import type { Handler, Reply, RequestContext } from '../../src/broker/request.ts'
 import { BrokerError } from '../../src/errors/broker-error.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
 import { KafkaConnection } from '../../src/gateway/kafka-connection.ts'
@@ -81,8 +81,12 @@ interface Call {
 function open(): Harness {
   const transport = new FakeTransport()
   const harness: Harness = { transport, logged: [], complaints: [], calls: [] }
-  const handler: Handler = (_body, { apiKey }): HandlerResult =>
+  const handler = (_body: never, { apiKey }: RequestContext): Promise<Reply> =>
     new Promise<Reply>((resolve, reject) => harness.calls.push({ apiKey, resolve, reject }))
+  const inTurn = async (body: never, context: RequestContext): Promise<Reply> => {
+    await context.whenFirst()
+    return handler(body, context)
+  }
   const arena = new Arena(allocateArena(1024 * 1024))
   const broker = {
     clock: { monotonicMs: () => 0, wallMs: () => 0 },
@@ -96,7 +100,10 @@ function open(): Harness {
     transport,
     broker,
     memory: new ReceiveMemory(arena, () => 0),
-    handlers: new Map([ApiKey.LIST_GROUPS, ApiKey.METADATA].map((key) => [key, handler])),
+    handlers: new Map<number, Handler>([
+      [ApiKey.LIST_GROUPS, handler],
+      [ApiKey.METADATA, inTurn],
+    ]),
     rows: new KafkaRows(new RequestMetrics()),
     listenerName: 'PLAINTEXT',
     frameBytesMax: 100_000,
@@ -187,13 +194,16 @@ test('KafkaConnection, asked who leads behind others, finds out when those are a
   assert.equal(transport.sent.length, 5)
 })
 
-test('KafkaConnection, asked who leads behind others and closed, asks nobody', async () => {
+test('KafkaConnection, asked who leads behind others and closed, lets nobody wait', async () => {
   const { transport, calls } = open()
   transport.receive(Buffer.concat([requests(1), metadataRequest()]))
-  transport.destroy()
-  calls[0]!.resolve(answer(0))
-  await settled()
   assert.equal(calls.length, 1)
+  transport.destroy()
+  await settled()
+  assert.equal(calls.length, 2, 'nothing waits for what never comes')
+  for (const { resolve } of calls) resolve(answer(0))
+  await settled()
+  assert.equal(transport.sent.length, 0)
 })
 
 test('KafkaConnection, a failure of a peer or the world that no handler answers, closes and is logged', async () => {

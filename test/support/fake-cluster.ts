@@ -210,6 +210,7 @@ export class FakeCluster {
       connectionId: 1,
       remoteAddress: '127.0.0.1',
       listenerName: 'PLAINTEXT',
+      whenFirst: () => null,
       sendTurns: new SendTurns(),
       frame: new RequestFrame(this.arena, { offset, length, generation }),
       onClose: () => () => {},

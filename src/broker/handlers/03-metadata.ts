@@ -40,6 +40,7 @@ export async function metadata(
   })
   const { sendTurns } = context
   await sendTurns.enter()
+  await context.whenFirst()
   const size = isGone ? 0 : partitionCount(broker, all ? null : body)
   await broker.metadataRoom.enter(size)
   const leave = (): void => {

@@ -23,6 +23,7 @@ export async function findCoordinator(
   const isList = context.apiVersion >= LIST_VERSION
   const keys = isList ? body.coordinatorKeys : [body.key]
   const prepared = await prepare(broker, body.keyType)
+  await context.whenFirst()
   const answers = keys.map((key) => {
     const isNameless = body.keyType === TYPE_GROUP && key === ''
     const errorCode = isNameless ? ErrorCode.INVALID_GROUP_ID : prepared

@@ -32,6 +32,7 @@ export async function offsetAt(
   const reply = await listOffsets(broker, body, {
     apiVersion: LIST_OFFSETS_VERSION,
     listenerName: '',
+    whenFirst: () => null,
     sendTurns: new SendTurns(),
     onClose: () => () => {},
   })

@@ -190,6 +190,7 @@ function context(session: SessionLink, apiVersion: number): AskContext {
   return {
     apiVersion,
     listenerName: '',
+    whenFirst: () => null, // Answers go out as they come.
     sendTurns: session.sendTurns,
     onClose: (callback) => session.whenClosed(callback),
   }
