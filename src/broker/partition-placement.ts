@@ -15,6 +15,8 @@ export class PartitionPlacement {
   #shardByHandle = new Uint8Array(1024)
   readonly #weights: number[]
   readonly #partitionsByDirectory = new Map<Uuid, number>()
+  /** Paths by ids of directories that this broker does not have any more. */
+  readonly #standIns = new Map<Uuid, string>()
 
   constructor(parts: {
     shards: number
@@ -50,7 +52,18 @@ export class PartitionPlacement {
 
   /** The path of a directory; of one that was not found at start a name that nothing has. */
   pathOf(id: Uuid): string {
-    return this.directories.get(id) ?? missingPath(id)
+    return this.directories.get(id) ?? this.#standIns.get(id) ?? missingPath(id)
+  }
+
+  /** It is there, or something stands for it. */
+  isPlaced(id: Uuid): boolean {
+    return this.directories.has(id) || this.#standIns.has(id)
+  }
+
+  /** What the metadata says to be in `id`, which this broker does not have, is in `path`. */
+  standIn(id: Uuid, path: string): void {
+    assert(!this.isPlaced(id))
+    this.#standIns.set(id, path)
   }
 
   /** The directory has failed, or was not found at start. */
@@ -70,6 +83,10 @@ export class PartitionPlacement {
     }
     this.countDirectory(chosen)
     return chosen
+  }
+
+  get areAllOffline(): boolean {
+    return (this.#fewest('online') ?? this.#fewest('short')) === null
   }
 
   #fewest(condition: DirectoryCondition): Uuid | null {

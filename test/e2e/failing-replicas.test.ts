@@ -1,6 +1,6 @@
 /** Replicas whose bytes or whose disk go bad, in a cluster: others lead, nothing is lost. */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import kafkajs, { type Admin, type Kafka } from 'kafkajs'
@@ -110,6 +110,52 @@ describe('a replica', () => {
       const logs = [...cluster.brokers.values()].map((one) => logOf(one, directory))
       assert.equal(logs[0]?.length, logs[1]?.length)
       assert.ok(logs.every((log) => log === logs[0] && log.includes('event 3')))
+      await admin.disconnect()
+    }))
+
+  test('on a disk that is replaced is made anew on the new one, and is there after a restart', () =>
+    withCluster({ set: QUICK }, async (cluster) => {
+      const kafka = kafkaOf(cluster)
+      const admin = kafka.admin()
+      await admin.connect()
+      await createTopic(admin, 2, {})
+      const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
+      await producer.connect()
+      const areAllInSync = async (): Promise<boolean> => {
+        const partitions = await partitionsOf(admin)
+        return partitions.length === 2 && partitions.every(({ isr }) => isr.length === 3)
+      }
+      const send = async (value: string): Promise<void> => {
+        const messages = [0, 1].map((partition) => ({ partition, value }))
+        await producer.send({ topic: TOPIC, messages })
+      }
+      await send('first')
+      await until(areAllInSync, 'all are in sync')
+      // Twice: the second one takes the place of a disk that the metadata has never heard of.
+      for (const value of ['second', 'third']) {
+        const { dataDir } = cluster.brokers.get(2) as TestBroker
+        const folders = readdirSync(dataDir).filter((name) => /^[0-9a-f]{32}-[01]$/.test(name))
+        assert.equal(folders.length, 2)
+        await cluster.brokers.get(2)?.kill()
+        for (const name of readdirSync(dataDir)) rmSync(join(dataDir, name), { recursive: true })
+        const again = await cluster.restart(2)
+        await send(value)
+        await until(areAllInSync, 'all are in sync again')
+        assert.match(again.output(), /the disk of replicas is gone: they are made anew/)
+        for (const name of folders)
+          assert.match(logOf(again, name), new RegExp(`first.*${value}`, 's'))
+        if (value === 'third') break
+        await again.kill()
+        const third = await cluster.restart(2)
+        await until(areAllInSync, 'all are in sync after a restart')
+        assert.doesNotMatch(third.output(), /made anew/)
+        for (const name of folders) assert.match(logOf(third, name), /first/)
+      }
+      assert.deepEqual(
+        readdirSync('.').filter((name) => name.includes('missing')),
+        [],
+      )
+      await producer.disconnect()
       await admin.disconnect()
     }))
 

@@ -25,6 +25,7 @@ import type { ReplicaKey } from '../../raft/replica-key.ts'
 import type { Arena } from '../../ring/arena.ts'
 import type { ShardEvent } from '../../shard/control.ts'
 import type { ShardHost } from '../../shard/shard-host.ts'
+import { NodeFiles } from '../../storage/node-files.ts'
 import { ClusterApi } from '../../wire/kafka/api.ts'
 import type { Broker } from '../broker.ts'
 import type { PartitionOpener } from '../local-partitions.ts'
@@ -209,6 +210,8 @@ export class ClusterMember {
       replicas.apply(changes)
       for (const topic of changes.topicsRemoved) broker.topics.removed(topic)
     })
+    // Others have what a missing one had: a new one is taken for what it is.
+    this.#parts.directories.adoptFresh()
     await replicas.start()
   }
 
@@ -339,6 +342,8 @@ export class ClusterMember {
       image: node.metadata.image,
       config,
       placement: broker.placement,
+      hasOffline: directories.offline.size > 0,
+      exists: (path) => new NodeFiles().exists(path),
       shards: host.proxies,
       loggers,
       hintFor: directories.hintFor,

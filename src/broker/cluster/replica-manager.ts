@@ -5,7 +5,7 @@
  * Everything happens in the order of the metadata, and messages reach a shard in the order in which
  * they are sent: a partition is open before it leads, and hears of epochs as they grow.
  */
-import { type Uuid, uuidToHex } from '../../base/uuid.ts'
+import type { Uuid } from '../../base/uuid.ts'
 import type { BrokerConfig } from '../../config/broker-config.ts'
 import { resolveTopicConfig } from '../../config/topic-config.ts'
 import { ErrorCode } from '../../errors/error-code.ts'
@@ -32,12 +32,17 @@ import { replicationFactorOf } from '../replica-placer.ts'
 import { FailedReplicas, type FailureKind } from './failed-replicas.ts'
 import type { ReplicaFetcher } from './replica-fetcher.ts'
 import { RoleRetries } from './role-retries.ts'
+import { folderOf, isElsewhere, placeUnfound } from './unfound-directories.ts'
 
 export interface ReplicaManagerParts {
   readonly nodeId: number
   readonly image: MetadataImage
   readonly config: BrokerConfig
   readonly placement: PartitionPlacement
+  /** A directory of `log.dirs` could not be used at start. */
+  readonly hasOffline: boolean
+  /** Whether there is such a directory or file. */
+  readonly exists: (path: string) => boolean
   readonly shards: readonly ShardProxy[]
   readonly loggers: Loggers
   /** What a checkpoint of the start says of a partition; null when nothing. */
@@ -64,7 +69,7 @@ export interface Proposal extends IsrProposalOf {
 interface Local {
   readonly topicId: Uuid
   readonly partition: number
-  readonly directory: Uuid
+  directory: Uuid
   leaderEpoch: number
   partitionEpoch: number
   minInSyncReplicas: number
@@ -309,6 +314,7 @@ export class ReplicaManager {
 
   async #open(rows: readonly OpenRow[]): Promise<void> {
     const { placement, shards } = this.#parts
+    for (const [id, folders] of this.#unplaced(rows)) placeUnfound(id, folders, this.#parts)
     const groups = new Map<
       string,
       { topic: Topic; shard: number; recover: boolean; list: OpenPartition[] }
@@ -332,6 +338,20 @@ export class ReplicaManager {
     await Promise.all(opened)
   }
 
+  /** Folders of partitions by the directory that they are said to be in and that is not here. */
+  #unplaced(rows: readonly OpenRow[]): Map<Uuid, string[]> {
+    const { image, nodeId, placement } = this.#parts
+    const unplaced = new Map<Uuid, string[]>()
+    for (const { topic, handle } of rows) {
+      const id = image.partitions.directoryOn(handle, nodeId) as Uuid
+      if (placement.isPlaced(id)) continue
+      const folders = unplaced.get(id) ?? []
+      unplaced.set(id, folders)
+      folders.push(folderOf(topic.id, image.partitions.partitionNumber(handle)))
+    }
+    return unplaced
+  }
+
   #openPartition(topic: Topic, handle: number, hint: LogHint | null): OpenPartition {
     const { image, nodeId, placement } = this.#parts
     const partition = image.partitions.partitionNumber(handle)
@@ -353,7 +373,7 @@ export class ReplicaManager {
       topicId: topic.id,
       partition,
       logDirectory,
-      directory: `${logDirectory}/${uuidToHex(topic.id)}-${partition}`,
+      directory: `${logDirectory}/${folderOf(topic.id, partition)}`,
       hint,
       leaderEpoch: -1,
       role: 'follower',
@@ -405,8 +425,10 @@ export class ReplicaManager {
       this.#remove(handle)
       return wasLeader
     }
-    const isElsewhere = image.partitions.directoryOn(handle, nodeId) !== local.directory
-    if (isElsewhere || this.#failed.mayStartOver(handle)) local = this.#openAnew(handle)
+    const directory = image.partitions.directoryOn(handle, nodeId) as Uuid
+    const isMoved = isElsewhere(local, directory, this.#parts)
+    local.directory = directory
+    if (isMoved || this.#failed.mayStartOver(handle)) local = this.#openAnew(handle)
     const leader = image.partitions.leader(handle)
     const leaderEpoch = image.partitions.leaderEpoch(handle)
     const partitionEpoch = image.partitions.partitionEpoch(handle)

@@ -104,6 +104,8 @@ class Fixture {
       image: this.image,
       config: loadConfig(),
       placement: new PartitionPlacement({ shards, directories, conditionOf }),
+      hasOffline: false,
+      exists: () => false,
       shards: [this.shard, this.otherShard].slice(0, shards) as unknown as ShardProxy[],
       loggers: () => this.logger,
       hintFor: () => null,

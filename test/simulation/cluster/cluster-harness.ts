@@ -514,6 +514,23 @@ class ClusterSimulation implements SimCluster {
       const state = handle === undefined ? null : this.newestImage?.partitions.state(handle)
       return `${topic}-${partition}: ${JSON.stringify(state)}`
     })
-    return `\n${[...nodes, ...partitions].join('\n')}`
+    const replicas = this.nodes.flatMap((node) =>
+      node.isUp
+        ? [...node.partitions()].map((partition) => this.#describeReplica(node, partition))
+        : [],
+    )
+    return `\n${[...nodes, ...partitions, ...replicas].join('\n')}`
+  }
+
+  #describeReplica(node: SimNode, partition: Partition): string {
+    const { openedLog: log, replica, leaderEpoch, waitingAcks, isDamaged } = partition
+    const followers = [...(replica?.leader?.followers.values() ?? [])].map(
+      ({ brokerId, logEndOffset }) => `${brokerId} at ${logEndOffset}`,
+    )
+    const bounds = `${log?.logStartOffset} to ${log?.logEndOffset}, watermark ${log?.highWatermark}`
+    const flushed = `durable ${log?.recoveryPoint}, counted ${log?.countedOffset}`
+    const state = `${replica?.role} in ${leaderEpoch}${isDamaged ? ', damaged' : ''}`
+    const waits = `${waitingAcks.length} and ${replica?.localAcks.length} wait`
+    return `  ${partition.directory} of ${node.id}: ${state}: ${bounds}, ${flushed}; ${waits}; ${followers.join()}`
   }
 }
