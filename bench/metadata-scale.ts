@@ -22,6 +22,7 @@ import {
 import { type LoopUse, LoopWatch } from './lib/loop-watch.ts'
 import { describeMachine, machineLines } from './lib/machine.ts'
 import { untilMetadataIsTaken } from './lib/metadata-writes.ts'
+import { numberOption } from './lib/number-option.ts'
 import { ProbeConnections } from './lib/probe-connection.ts'
 import { Proposer, QuorumClient, RefusedError } from './lib/quorum-client.ts'
 import { formatNumber, formatSpread, markdownTable, spreadOf } from './lib/statistics.ts'
@@ -425,8 +426,12 @@ async function main(): Promise<void> {
     topics: Number(values.topics),
     partitions: Number(values.partitions),
     brokers: Number(values.brokers),
-    fillRate: Number(values['fill-rate']) || Infinity,
-    topicsPerProposal: Number(values['fill-batch']),
+    fillRate: numberOption(values['fill-rate'], 'fill-rate', { low: 0, high: 1e6 }) || Infinity,
+    topicsPerProposal: numberOption(values['fill-batch'], 'fill-batch', {
+      low: 1,
+      high: 1000,
+      whole: true,
+    }),
   }
   // Nobody beats for the brokers that exist in the metadata only.
   const settings = ['broker.session.timeout.ms=1000000000', ...(values.set ?? [])]

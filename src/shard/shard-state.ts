@@ -55,6 +55,9 @@ export class ShardState {
   readonly openLogsMax: number
   #nextFlushToken = 1
 
+  /** When a flush that could not begin is to be tried again, monotonic; maintenance does. */
+  retryFlushMs = Infinity
+
   constructor(parts: {
     index: number
     context: LogContext
@@ -204,6 +207,7 @@ export class ShardState {
       if (log.flushing) this.flushing.set(token, partition)
       this.refuse(partition, error)
       if (log.failed) this.dropWaiters(partition, ErrorCode.KAFKA_STORAGE_ERROR)
+      this.retryFlushMs = Math.min(this.retryFlushMs, log.nextDeadlineMs())
     }
   }
 

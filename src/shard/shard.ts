@@ -121,7 +121,7 @@ export class Shard {
     work += this.#reads.collect()
     work += this.#controls.recoverSome(RECOVERIES_PER_TURN)
     if (!this.state.isShutDown) work += this.#replicas.run(nowMs)
-    if (nowMs >= this.#nextMaintenanceMs) this.#maintain(nowMs)
+    if (nowMs >= Math.min(this.#nextMaintenanceMs, this.state.retryFlushMs)) this.#maintain(nowMs)
     if (!this.state.isShutDown && !this.#controls.isRecovering) {
       work += this.#retention.run(nowMs)
       work += this.#compaction.run(nowMs)
@@ -135,6 +135,7 @@ export class Shard {
     if (this.state.outbox.isBlocked || this.#controls.isRecovering) return 0
     return Math.min(
       this.#nextMaintenanceMs,
+      this.state.retryFlushMs,
       this.#retention.nextDeadlineMs,
       this.#compaction.nextDeadlineMs,
       this.#replicas.nextDeadlineMs,
@@ -238,6 +239,7 @@ export class Shard {
   }
 
   #maintain(nowMs: number): void {
+    this.state.retryFlushMs = Infinity
     let next = this.#controls.checkpointIfDue(nowMs)
     for (const partition of this.state.open) {
       const log = partition.openedLog

@@ -72,6 +72,7 @@ export class LogEdits {
       core.isDirectoryDirty = true
       core.syncDirectory()
       core.epochs.clear()
+      core.producers.forgetRefused()
       core.logEndOffset = offset
       core.logStartOffset = offset
       core.highWatermark = offset

@@ -323,7 +323,8 @@ export class PartitionLog {
   nextDeadlineMs(): number {
     const core = this.#core
     if (core.failure !== null || this.#isClosed) return Infinity
-    const expiry = core.producers.count > 0 ? this.#nextExpiryMs : Infinity
+    const { count, refusedStarts } = core.producers
+    const expiry = count > 0 || refusedStarts !== undefined ? this.#nextExpiryMs : Infinity
     return Math.min(this.#flusher.deadlineMs(), this.#rollDeadlineMs(), expiry)
   }
 

@@ -107,6 +107,7 @@ export class ProducerState {
     return this.#producers.entries()
   }
 
+  /** `refused` ones are kept: the log is only read again. */
   clear(): void {
     assert(this.#undoIds.length === 0)
     this.#producers.clear()
@@ -259,6 +260,11 @@ export class ProducerState {
     }
   }
 
+  /** What comes next has nothing to do with what was refused: the log is another one. */
+  forgetRefused(): void {
+    this.#refused.clear()
+  }
+
   /** Everything saved stands. */
   commit(): void {
     if (this.#refused.size > 0) for (const id of this.#undoIds) this.#refused.delete(id)
@@ -270,9 +276,13 @@ export class ProducerState {
     if (this.#producers.size > PRODUCERS_MAX) this.#evictOldest()
   }
 
-  /** Forgets producers not seen since `beforeMs`, except those with an open transaction. */
+  /**
+   * Forgets producers not seen since `beforeMs`, except those with an open transaction, and all
+   * whom the disk refused: one that has not come back by then does not, or from elsewhere.
+   */
   expire(beforeMs: number): void {
     assert(this.#undoIds.length === 0)
+    this.#refused.clear()
     for (const [producerId, state] of this.#producers) {
       if ((state[TXN_FIRST_OFFSET_WORD] as number) >= 0) continue
       if ((state[LAST_SEEN_WORD] as number) < beforeMs) this.#producers.delete(producerId)

@@ -210,12 +210,13 @@ export class ConsumerClient {
     if (hasRevoked) this.#revocationEndMs = Infinity
     const assignment = answer.assignment ?? null
     if (assignment === null) return
-    // Told is to be confirmed, also when it owns that already: as it may have been told of more
-    // before, which it never took, and which the coordinator waits for.
-    this.#hasReported = false
+    const before = this.#assigned.map(keyOf).sort()
     this.#assigned = assignment.topicPartitions.flatMap(({ topicId, partitions }) =>
       partitions.map((partition) => ({ topicId, partition })),
     )
+    // What is new is to be confirmed, also when it owns that already: it may have been told of more
+    // before, which it never took, and which the coordinator waits for. So does Java's.
+    if (before.join() !== this.#assigned.map(keyOf).sort().join()) this.#hasReported = false
     if (!this.#mustRevoke) return
     this.#revocationEndMs = Math.min(this.#revocationEndMs, toldMs + this.#rebalanceMs)
   }
