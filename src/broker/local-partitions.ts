@@ -1,4 +1,3 @@
-import { uuidToHex } from '../base/uuid.ts'
 import type { BrokerConfig } from '../config/broker-config.ts'
 import { resolveTopicConfig } from '../config/topic-config.ts'
 import type { Topic } from '../metadata/image.ts'
@@ -8,7 +7,7 @@ import type { ShardProxy } from '../shard/shard-proxy.ts'
 import type { LogHint, LogOptions } from '../storage/log-types.ts'
 import { logOptions } from './log-options.ts'
 import type { MetadataStore } from './metadata-store.ts'
-import type { PartitionPlacement } from './partition-placement.ts'
+import { folderOf, type PartitionPlacement } from './partition-placement.ts'
 import { replicationFactorOf } from './replica-placer.ts'
 
 /**
@@ -127,7 +126,7 @@ export function openPartition(
     topicId: topic.id,
     partition,
     logDirectory,
-    directory: `${logDirectory}/${uuidToHex(topic.id)}-${partition}`,
+    directory: `${logDirectory}/${folderOf(topic.id, partition)}`,
     hint: at.hint,
     leaderEpoch: partitions.leaderEpoch(at.handle),
   }

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts'
-import type { Uuid } from '../base/uuid.ts'
+import { type Uuid, uuidToHex } from '../base/uuid.ts'
 import { BrokerError } from '../errors/broker-error.ts'
 import { ErrorCode } from '../errors/error-code.ts'
 import type { DirectoryCondition } from './directory-states.ts'
@@ -113,6 +113,11 @@ export class PartitionPlacement {
     }
     this.#shardByHandle[handle] = shard
   }
+}
+
+/** Of a partition in its log directory, as Kafka would name it but for the topic's id. */
+export function folderOf(topicId: Uuid, partition: number): string {
+  return `${uuidToHex(topicId)}-${partition}`
 }
 
 /** What stands for the path of a directory that was not found at start. */

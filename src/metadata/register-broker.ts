@@ -58,12 +58,12 @@ export function registerBroker(
   if (known !== undefined && !hasEnded(known) && context.isAlive(known)) {
     return { refusal: ErrorCode.DUPLICATE_BROKER_REGISTRATION }
   }
-  const { clusterId: _, previousBrokerEpoch, ...described } = request
+  const { clusterId: _, previousBrokerEpoch: __, ...described } = request
   return {
     type: 'broker-registered',
     ...described,
     brokerEpoch: image.nextBrokerEpoch,
-    isUnclean: known !== undefined && !isWhole(known, previousBrokerEpoch),
+    isUnclean: known !== undefined && !isWhole(known, request),
     ruleVersion: RULE_VERSION,
   }
 }
@@ -71,9 +71,18 @@ export function registerBroker(
 /**
  * Whether it has what it had when it was registered last. What was not lost since an epoch before
  * was not lost since the last one: a process that died before it learnt its own epoch knows only
- * the one before. Of a broker that is new nobody expects anything.
+ * the one before. Of a broker that is new nobody expects anything. One whose log directories are
+ * others than before may have lost something, whatever it says of the rest: a disk was replaced, or
+ * is not mounted, or is again and brings what was there long ago in the place of what is newer.
  */
-function isWhole(known: BrokerRegistration, previousBrokerEpoch: number): boolean {
+function isWhole(
+  known: BrokerRegistration,
+  { previousBrokerEpoch, directories }: RegisterRequest,
+): boolean {
+  const before = known.directories // None of a broker that was on its own: it has not said.
+  const isSame =
+    before.length === directories.length && before.every((id) => directories.includes(id))
+  if (before.length > 0 && !isSame) return false
   return previousBrokerEpoch >= 0 && previousBrokerEpoch <= known.epoch
 }
 

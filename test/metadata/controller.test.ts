@@ -137,6 +137,43 @@ describe('Controller, a registration,', () => {
     }
   })
 
+  test('is unclean with other log directories than before, whatever it says of the rest', () => {
+    const disk = (n: number) => uuidFor('X', n)
+    for (const [before, now] of [
+      [
+        [1, 2],
+        [1, 3],
+      ], // A disk was replaced.
+      [[1, 2], [1]], // One is not there.
+      [[1], [1, 2]], // One is there again, with what it had long ago.
+    ] as const) {
+      const cluster = new Cluster().start(2)
+      assert.equal(cluster.register(1, { directories: before.map(disk) }), ErrorCode.NONE)
+      cluster.heartbeat(1)
+      cluster.create([1])
+      cluster.pass(1100, 2)
+      const previousBrokerEpoch = cluster.epochOf(1)
+      const incarnationId = uuidFor('J', 1)
+      const again = { incarnationId, previousBrokerEpoch, directories: now.map(disk) }
+      assert.equal(cluster.register(1, again), ErrorCode.NONE)
+      assert.deepEqual(cluster.image.partitions.eligibleReplicas(1), [], `${before} to ${now}`)
+    }
+  })
+
+  test('is not unclean when its log directories come in another order', () => {
+    const cluster = new Cluster().start(2)
+    const directories = [uuidFor('X', 1), uuidFor('X', 2)]
+    assert.equal(cluster.register(1, { directories }), ErrorCode.NONE)
+    cluster.heartbeat(1)
+    cluster.create([1])
+    cluster.pass(1100, 2)
+    const previousBrokerEpoch = cluster.epochOf(1)
+    const again = { incarnationId: uuidFor('J', 1), previousBrokerEpoch }
+    const reversed = [...directories].reverse()
+    assert.equal(cluster.register(1, { ...again, directories: reversed }), ErrorCode.NONE)
+    assert.deepEqual(cluster.image.partitions.eligibleReplicas(1), [1])
+  })
+
   test('is not unclean when the process before it died without knowing its epoch', () => {
     const cluster = new Cluster().start(1, 2).create([1])
     const previousBrokerEpoch = cluster.epochOf(1)

@@ -27,12 +27,12 @@ import type { LogHint, LogOptions } from '../../storage/log-types.ts'
 import { EMPTY_LOG, openBatches } from '../local-partitions.ts'
 import { logOptions } from '../log-options.ts'
 import type { MetadataStore } from '../metadata-store.ts'
-import type { PartitionPlacement } from '../partition-placement.ts'
+import { folderOf, type PartitionPlacement } from '../partition-placement.ts'
 import { replicationFactorOf } from '../replica-placer.ts'
 import { FailedReplicas, type FailureKind } from './failed-replicas.ts'
 import type { ReplicaFetcher } from './replica-fetcher.ts'
 import { RoleRetries } from './role-retries.ts'
-import { folderOf, isElsewhere, placeUnfound } from './unfound-directories.ts'
+import { isElsewhere, placeUnfound } from './unfound-directories.ts'
 
 export interface ReplicaManagerParts {
   readonly nodeId: number

@@ -1,7 +1,7 @@
-import { type Uuid, uuidToHex } from '../../base/uuid.ts'
+import type { Uuid } from '../../base/uuid.ts'
 import type { Loggers } from '../../metrics/logger.ts'
 import type { ShardProxy } from '../../shard/shard-proxy.ts'
-import { missingPath, type PartitionPlacement } from '../partition-placement.ts'
+import { folderOf, missingPath, type PartitionPlacement } from '../partition-placement.ts'
 
 /**
  * Replicas that the metadata places in a log directory that this broker does not have: its disk was
@@ -60,9 +60,4 @@ export function isElsewhere(
   if (now === before) return false
   if (!placement.isPlaced(now)) placeUnfound(now, [folderOf(topicId, partition)], parts)
   return placement.pathOf(now) !== placement.pathOf(before)
-}
-
-/** Of a partition in its log directory, as Kafka would name it but for the topic's id. */
-export function folderOf(topicId: Uuid, partition: number): string {
-  return `${uuidToHex(topicId)}-${partition}`
 }
