@@ -76,6 +76,8 @@ export const READ_TO_LOG_END = 4
 export const READ_FROM_FOLLOWER = 8
 /** Of a follower: what it copies counts for a throttle. It is in no ISR. */
 export const READ_THROTTLED = 16
+/** It was read before, and could not be used: everything is looked at. */
+export const READ_VERIFY = 32
 
 // Flags of READ_DONE.
 /** There is data, but its first batch is larger than bytesMax. */

@@ -123,6 +123,7 @@ export class ReadService {
       minOneBatch: (request.flags & layout.READ_MIN_ONE_BATCH) !== 0,
       upTo: toLogEnd ? 'logEnd' : 'highWatermark',
       mayDefer,
+      verify: (request.flags & layout.READ_VERIFY) !== 0,
     })
     if (typeof location === 'number') {
       answer.errorCode = isAhead(partition, log, request)

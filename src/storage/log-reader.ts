@@ -13,13 +13,14 @@ import {
   BATCH_LENGTH,
   CRC,
   LAST_OFFSET_DELTA,
+  LEADER_EPOCH,
   LENGTH_PREFIX_BYTES,
   MAGIC,
 } from '../record/batch-layout.ts'
 import { readFully } from './file-io.ts'
 import type { FileId } from './files.ts'
 import type { LogCore } from './log-core.ts'
-import type { LocateOptions, ReadBound, ReadLocation } from './log-types.ts'
+import type { LocateOptions, ReadBound, ReadCheck, ReadLocation } from './log-types.ts'
 import { NO_FILE, type Segment } from './segment.ts'
 
 /** Readers remembered; each costs two numbers. */
@@ -35,7 +36,7 @@ interface Location extends ReadLocation {
   tooSmall: boolean
   isDeferrable: boolean
   layout: number
-  isSealed: boolean
+  check: ReadCheck
 }
 
 export class LogReader {
@@ -50,7 +51,7 @@ export class LogReader {
     tooSmall: false,
     isDeferrable: false,
     layout: 0,
-    isSealed: false,
+    check: 'offsets',
   }
   /** Offset → position pairs, overwritten round robin; an offset of −1 is empty. */
   readonly #cursors = new Float64Array(CURSORS * 2).fill(-1)
@@ -92,7 +93,7 @@ export class LogReader {
     location.tooSmall = false
     location.isDeferrable = false
     location.layout = this.#layout
-    location.isSealed = false
+    location.check = 'offsets'
     const bound = this.boundOf(options.upTo)
     if (offset >= bound) return location
 
@@ -106,8 +107,10 @@ export class LogReader {
     if (available <= 0) throw core.corrupt(`offset ${offset} lies at ${position}, past its end`)
     location.endOffset = Math.min(bound, core.segments.endOffset(index, core.logEndOffset))
     location.position = position
-    location.isSealed = segment !== core.segments.last
-    const isCold = location.isSealed || segment.bytes - position > core.options.pageCacheWindowBytes
+    const isSealed = segment !== core.segments.last
+    if (isSealed) location.check = 'checksums'
+    if (options.verify === true) location.check = 'epochs'
+    const isCold = isSealed || segment.bytes - position > core.options.pageCacheWindowBytes
     if (isCold && options.mayDefer === true && maxBytes >= BATCH_HEADER_BYTES) {
       location.isDeferrable = true
       location.length = Math.min(available, maxBytes)
@@ -141,8 +144,8 @@ export class LogReader {
 
   /**
    * The range has been read to into[at…]: the length of the whole batches in it, 0 when the first
-   * one is longer than the range. Throws BrokerError; also where a sealed segment is not what was
-   * written to it. What was appended a moment ago was checked then; old bytes have lain on a disk.
+   * one is longer than the range. Throws BrokerError; also where it is not what was written, as far
+   * as `location.check` says.
    */
   finish(location: ReadLocation, into: Uint8Array, at: number): number {
     const { length, position } = location
@@ -168,9 +171,12 @@ export class LogReader {
         throw this.#core.corrupt(`no batch with an offset from ${location.offset} at ${where}`)
       }
       if (batchBytes > length - bytes) break
-      if (location.isSealed && !this.#isIntact(into, batch, batchBytes)) {
+      if (location.check !== 'offsets' && !this.#isIntact(into, batch, batchBytes)) {
         const where = `position ${position + bytes} of segment ${location.segmentBaseOffset}`
         throw this.#core.corrupt(`the CRC of the batch at ${where} does not match`)
+      }
+      if (location.check === 'epochs') {
+        this.#checkEpoch(view.getInt32(batch + LEADER_EPOCH), lastOffset)
       }
       bytes += batchBytes
       expected = lastOffset + 1
@@ -239,6 +245,16 @@ export class LogReader {
     const { engine } = this.#core.context
     const crc = engine.crc32c(bytes, batch + ATTRIBUTES, batch + length)
     return crc >>> 0 === this.#viewOf(bytes).getUint32(batch + CRC)
+  }
+
+  /** Throws BrokerError. */
+  #checkEpoch(epoch: number, lastOffset: number): void {
+    const core = this.#core
+    const expected = core.epochs.latestBelow(lastOffset + 1)
+    // The log may have begun to start later while it was read.
+    if (expected < 0 || epoch === expected) return
+    const which = `the batch that ends with offset ${lastOffset}`
+    throw core.corrupt(`${which} is of leader epoch ${epoch}, and not of ${expected} as it was`)
   }
 
   #batchBytesAt(file: FileId, position: number): number {

@@ -180,8 +180,8 @@ export interface ReadLocation {
   readonly tooSmall: boolean
   /** Tells the log whether the position still means what it meant. */
   readonly layout: number
-  /** Nobody writes to the segment any more: what is read is compared with its checksums. */
-  readonly isSealed: boolean
+  /** How far what is read is looked at. */
+  readonly check: ReadCheck
 }
 
 export interface LocateOptions {
@@ -190,7 +190,15 @@ export interface LocateOptions {
   readonly upTo: ReadBound
   /** The caller can read old data later: see `isDeferrable`. Default: false. */
   readonly mayDefer?: boolean
+  /** Whoever reads could not use what was read before: everything is looked at. Default: false. */
+  readonly verify?: boolean
 }
+
+/**
+ * Offsets in any case; checksums in sealed segments, since batches are checked as they come;
+ * leader epochs, which no checksum covers and consumers ignore, where a follower stumbles.
+ */
+export type ReadCheck = 'offsets' | 'checksums' | 'epochs'
 export type ReadBound = 'highWatermark' | 'logEnd'
 
 /** A batch found by timestamp; look inside with `firstRecordAtOrAfter` (record-search.ts). */

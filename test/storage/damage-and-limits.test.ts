@@ -3,7 +3,12 @@ import { describe, test } from 'node:test'
 import { AssertionError } from '../../src/base/assert.ts'
 import { BrokerError } from '../../src/errors/broker-error.ts'
 import { ErrorCode } from '../../src/errors/error-code.ts'
-import { BATCH_LENGTH, LAST_OFFSET_DELTA, MAGIC } from '../../src/record/batch-layout.ts'
+import {
+  BATCH_LENGTH,
+  LAST_OFFSET_DELTA,
+  LEADER_EPOCH,
+  MAGIC,
+} from '../../src/record/batch-layout.ts'
 import { Partition } from '../../src/shard/partition.ts'
 import { BatchScanner } from '../../src/storage/batch-scanner.ts'
 import { isTemporary } from '../../src/storage/file-io.ts'
@@ -241,6 +246,33 @@ describe('a flipped bit', () => {
       bench.files.tamper(path, content)
     }
   })
+
+  // In a batch: of its value, and of its leader epoch, which no checksum covers.
+  for (const [what, at, message] of [
+    ['value', -2, /the CRC of the batch at/],
+    ['leader epoch', LEADER_EPOCH + 3, /is of leader epoch 5, and not of 1 as it was/],
+  ] as const) {
+    test(`in the ${what} of the newest batch is found by whoever asks for it again`, () => {
+      const bench = new Bench({})
+      const log = bench.open()
+      for (let i = 0; i < 3; i++) append(log, batch(), 1)
+      const [path = ''] = logNames(bench)
+      const content = bench.files.contentOf(path).slice()
+      const length = content.length / 3
+      content[at < 0 ? content.length + at : length * 2 + at]! ^= 4
+      bench.files.tamper(path, content)
+      const read = (verify: boolean): number[] => {
+        const into = new Uint8Array(content.length)
+        const options = { minOneBatch: true, upTo: 'logEnd', verify } as const
+        const location = log.locate(0, into.length, options)
+        assert(typeof location !== 'number')
+        return offsetsIn(into.subarray(0, log.read(location, into, 0))).map(({ last }) => last)
+      }
+      assert.deepEqual(read(false), [0, 1, 2])
+      assert.throws(() => read(true), { code: ErrorCode.CORRUPT_MESSAGE, message })
+      log.close()
+    })
+  }
 
   const data = ['.log', '.index', '.timeindex']
   const files = [

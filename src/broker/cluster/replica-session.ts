@@ -18,11 +18,13 @@ import {
   READ_NO_MEMORY,
   READ_THROTTLED,
   READ_TOO_SMALL,
+  READ_VERIFY,
   READ_WATCH,
   READ_WATCHING,
 } from '../../shard/messages-layout.ts'
-import type { LentExtent, ReadOutcome, ReadSink, ShardProxy } from '../../shard/shard-proxy.ts'
-import type { RequestOf, ResponseInit } from '../../wire/kafka/api.ts'
+import type { ReadOutcome, ReadSink, ShardProxy } from '../../shard/shard-proxy.ts'
+import type { RequestOf } from '../../wire/kafka/api.ts'
+import { type FetchAnswer, type LentAnswer, OpenFetch, refused } from './open-fetch.ts'
 import type { CopyThrottle } from './replication-throttle.ts'
 
 export interface FollowedBy {
@@ -43,9 +45,8 @@ export interface ReplicaSessionParts {
   readonly nowMs: () => number
 }
 
-type Response = ResponseInit<1>
 type PartitionResponse = NonNullable<
-  NonNullable<Response['responses']>[number]['partitions']
+  NonNullable<FetchAnswer['responses']>[number]['partitions']
 >[number]
 
 interface Part {
@@ -61,6 +62,11 @@ interface Part {
   lastFetchedEpoch: number
   logStartOffset: number
   bytesMax: number
+  /**
+   * From where it was given data last, over this connection. Asked for once more, that is looked
+   * at: a follower refuses a batch that is not what was written, and would ask for ever.
+   */
+  givenOffset: number
   sentHighWatermark: number
   sentLogStart: number
 }
@@ -77,8 +83,6 @@ const NO_MEMORY_RETRY_MS = 2
  * may be another one. All of it is not looked at more often.
  */
 const THROTTLE_LOOK_MS = 20
-/** How long a new watermark waits for data to go with. */
-const NEWS_MS_MAX = 10
 
 const EMPTY = new Uint8Array(0)
 
@@ -96,7 +100,7 @@ export class ReplicaSession {
   #heldVersion = 0
   #heldMs = Number.NEGATIVE_INFINITY
   #epoch = 0
-  #request: OpenRequest | null = null
+  #request: OpenFetch<Part> | null = null
   #reading = 0
   /** For the sweep: where it is, and when it began. */
   #sweep: Iterator<Part> | null = null
@@ -117,7 +121,7 @@ export class ReplicaSession {
    * Resolves to the answer, and how to give its memory back. One request waits at a time: the one
    * before it is answered with what there is, since the follower has more to say.
    */
-  fetch(body: RequestOf<1>): Promise<{ body: Response; release: () => void }> {
+  fetch(body: RequestOf<1>): Promise<LentAnswer> {
     if (this.#request !== null) this.#answer(this.#request)
     if (body.sessionEpoch === 0) this.#restart()
     else if (body.sessionEpoch !== this.#epoch) {
@@ -134,7 +138,7 @@ export class ReplicaSession {
       const bytesMin = Math.min(Math.max(body.minBytes, 1), bytesMax)
       const deadlineMs = nowMs + waitMs
       const options = { bytesMax, bytesMin, deadlineMs, nowMs: this.#parts.nowMs }
-      const request = new OpenRequest({ ...options, resolve })
+      const request = new OpenFetch<Part>({ ...options, resolve })
       this.#request = request
       this.#pump()
       this.#parts.flush()
@@ -181,6 +185,7 @@ export class ReplicaSession {
           lastFetchedEpoch: asked.lastFetchedEpoch,
           logStartOffset: asked.logStartOffset,
           bytesMax: Math.max(0, asked.partitionMaxBytes),
+          givenOffset: before?.givenOffset ?? -1,
           sentHighWatermark: before?.sentHighWatermark ?? -1,
           sentLogStart: before?.sentLogStart ?? -1,
         }
@@ -276,7 +281,7 @@ export class ReplicaSession {
     }
   }
 
-  #read(part: Part, request: OpenRequest): void {
+  #read(part: Part, request: OpenFetch<Part>): void {
     const { handleOf, shardOf, readBytesMax, throttle } = this.#parts
     const handle = handleOf(part.topicId, part.partition)
     if (handle === undefined) {
@@ -294,6 +299,7 @@ export class ReplicaSession {
     this.#reading++
     request.reserved += bytesMax
     if (isCounted) throttle.take(bytesMax)
+    const isAgain = part.givenOffset === part.fetchOffset
     const asked = { round: part.round, request, bytesMax, isCounted, isHeld }
     const sink = new PartRead(this, part, asked)
     part.token = shardOf(handle).replicaRead(
@@ -301,7 +307,11 @@ export class ReplicaSession {
         handle,
         fetchOffset: part.fetchOffset,
         bytesMax,
-        flags: READ_WATCH | (isFirst ? READ_MIN_ONE_BATCH : 0) | (isCounted ? READ_THROTTLED : 0),
+        flags:
+          READ_WATCH |
+          (isFirst ? READ_MIN_ONE_BATCH : 0) |
+          (isCounted ? READ_THROTTLED : 0) |
+          (isAgain ? READ_VERIFY : 0),
         replicaId: this.#followedBy.replicaId,
         replicaEpoch: this.#followedBy.replicaEpoch,
         currentLeaderEpoch: part.currentLeaderEpoch,
@@ -339,6 +349,7 @@ export class ReplicaSession {
       part.state = 'given'
       request.add(part, outcome, isTold)
       if (isData) {
+        part.givenOffset = part.fetchOffset
         const { offset, length, generation } = outcome
         request.lent.push({ shard: this.#parts.shardOf(part.handle), offset, length, generation })
         this.#parts.countSent(part.handle, length)
@@ -389,7 +400,7 @@ export class ReplicaSession {
   // —— answering ——
 
   /** Nothing is being read: answers, or waits. */
-  #settle(request: OpenRequest): void {
+  #settle(request: OpenFetch<Part>): void {
     const nowMs = this.#parts.nowMs()
     if (request.isEnough || nowMs >= request.dueMs) {
       this.#answer(request)
@@ -420,7 +431,7 @@ export class ReplicaSession {
     return Math.min(Math.ceil(this.#parts.throttle.waitMs()), THROTTLE_LOOK_MS)
   }
 
-  #answer(request: OpenRequest): void {
+  #answer(request: OpenFetch<Part>): void {
     this.#request = null
     const topics = new Map<Uuid, { topicId: Uuid; partitions: PartitionResponse[] }>()
     for (const [part, outcome] of request.given) {
@@ -465,7 +476,7 @@ const SESSION_ID = 1
 
 interface Asked {
   readonly round: number
-  readonly request: OpenRequest
+  readonly request: OpenFetch<Part>
   readonly bytesMax: number
   /** It counts for the throttle, which has been told of `bytesMax`. */
   readonly isCounted: boolean
@@ -494,84 +505,6 @@ class PartRead implements ReadSink {
   }
 }
 
-/** A request that is not answered. */
-class OpenRequest {
-  readonly bytesMin: number
-  /** When it is answered whatever there is. */
-  dueMs: number
-  readonly given = new Map<Part, ReadOutcome>()
-  readonly lent: (LentExtent & { readonly shard: ShardProxy })[] = []
-  bytes = 0
-  /** That reads under way may still use. */
-  reserved = 0
-  lacksMemory = false
-  /** Nothing was given though there is something: the next read gives one batch at least. */
-  wantsOne = false
-  #isUrgent = false
-  readonly #bytesMax: number
-  readonly #resolve: (answer: { body: Response; release: () => void }) => void
-  #timer: NodeJS.Timeout | null = null
-
-  readonly #nowMs: () => number
-
-  constructor(parts: {
-    readonly bytesMax: number
-    readonly bytesMin: number
-    readonly deadlineMs: number
-    readonly nowMs: () => number
-    readonly resolve: (answer: { body: Response; release: () => void }) => void
-  }) {
-    this.#bytesMax = parts.bytesMax
-    this.bytesMin = parts.bytesMin
-    this.dueMs = parts.deadlineMs
-    this.#nowMs = parts.nowMs
-    this.#resolve = parts.resolve
-  }
-
-  get room(): number {
-    return this.#bytesMax - this.bytes - this.reserved
-  }
-
-  get isEnough(): boolean {
-    return this.#isUrgent || this.bytes >= this.bytesMin
-  }
-
-  /** Urgent is what keeps the follower from going on; a watermark may wait for data to go with. */
-  add(part: Part, outcome: ReadOutcome, isUrgent: boolean): void {
-    this.given.set(part, outcome)
-    this.bytes += outcome.length
-    this.#isUrgent ||= isUrgent
-    this.dueMs = Math.min(this.dueMs, this.#nowMs() + NEWS_MS_MAX)
-  }
-
-  wait(ms: number, run: () => void): void {
-    if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = setTimeout(run, Math.max(0, ms))
-  }
-
-  answer(body: Response): void {
-    this.#stop()
-    this.#resolve({ body, release: () => this.#release() })
-  }
-
-  /** Nobody waits for it any more. */
-  abandon(): void {
-    this.#stop()
-    this.#release()
-    this.#resolve(refused(ErrorCode.FETCH_SESSION_ID_NOT_FOUND))
-  }
-
-  #release(): void {
-    for (const { shard, ...extent } of this.lent) shard.release(extent)
-    this.lent.length = 0
-  }
-
-  #stop(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer)
-    this.#timer = null
-  }
-}
-
 const NOTHING: ReadOutcome = {
   errorCode: ErrorCode.NONE,
   highWatermark: -1,
@@ -583,10 +516,6 @@ const NOTHING: ReadOutcome = {
   flags: 0,
   divergingEpoch: -1,
   divergingEndOffset: -1,
-}
-
-function refused(errorCode: ErrorCode): { body: Response; release: () => void } {
-  return { body: { errorCode, sessionId: 0, responses: [] }, release: () => undefined }
 }
 
 function keyOf(topicId: Uuid, partition: number): string {

@@ -11,6 +11,7 @@ import {
   READ_NO_MEMORY,
   READ_THROTTLED,
   READ_TOO_SMALL,
+  READ_VERIFY,
   READ_WATCH,
   READ_WATCHING,
 } from '../../../src/shard/messages-layout.ts'
@@ -152,13 +153,13 @@ class Fixture {
   /** Asks for partitions; a number alone asks from offset 5. */
   fetch(
     partitions: readonly number[],
-    more: Partial<RequestOf<1>> & { forget?: number[] } = {},
+    more: Partial<RequestOf<1>> & { forget?: number[]; fetchOffset?: number } = {},
   ): void {
-    const { forget = [], ...rest } = more
+    const { forget = [], fetchOffset = 5, ...rest } = more
     const asked = partitions.map((partition) => ({
       partition,
       currentLeaderEpoch: 3,
-      fetchOffset: 5,
+      fetchOffset,
       lastFetchedEpoch: 3,
       logStartOffset: 0,
       partitionMaxBytes: 1024 * 1024,
@@ -236,6 +237,21 @@ describe('ReplicaSession', () => {
     fixture.fetch([0])
     assert.deepEqual(fixture.shard.asked, [10], 'the other one is still watched')
     assert.equal(fixture.shard.watches.size, 1)
+  })
+
+  test('has looked at what the follower asks for once more', async (t) => {
+    const fixture = new Fixture(t)
+    const verifies = ({ request }: Read): boolean => (request.flags & READ_VERIFY) !== 0
+    fixture.fetch([0])
+    assert.equal(verifies(fixture.shard.answer({ length: 100 })), false)
+    await fixture.answered()
+    for (let i = 0; i < 2; i++) {
+      fixture.fetch([0])
+      assert.equal(verifies(fixture.shard.answer({ length: 100 })), true)
+      await fixture.answered()
+    }
+    fixture.fetch([0], { fetchOffset: 8 })
+    assert.equal(verifies(fixture.shard.answer({ length: 100 })), false)
   })
 
   test('holds the memory of an answer until it is given back', async (t) => {
