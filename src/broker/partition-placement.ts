@@ -66,6 +66,14 @@ export class PartitionPlacement {
     this.#standIns.set(id, path)
   }
 
+  /** The directory that stands for one that this broker does not have; null when none does. */
+  standsFor(id: Uuid): Uuid | null {
+    const path = this.#standIns.get(id)
+    if (path === undefined) return null
+    for (const [own, ownPath] of this.directories) if (ownPath === path) return own
+    return null
+  }
+
   /** The directory has failed, or was not found at start. */
   isOffline(id: Uuid): boolean {
     return this.#conditionOf(this.pathOf(id)) === 'offline'

@@ -20,6 +20,7 @@ import type {
   PartitionReassignedRecord,
   PartitionsRecord,
   ReplicasFailedRecord,
+  ReplicasPlacedRecord,
   TopicRecord,
 } from './records.ts'
 
@@ -92,9 +93,10 @@ class RecordCheck {
       case 'partition-altered':
         return this.#alter(record)
       case 'leader-elected':
-        return this.#elect(record)
+        return this.#changeSome(record)
       case 'replicas-failed':
-        return this.#fail(record)
+      case 'replicas-placed':
+        return this.#epochProblem(record) ?? this.#changeSome(record)
       case 'partition-reassigned':
         return this.#reassign(record)
     }
@@ -199,11 +201,11 @@ class RecordCheck {
     return null
   }
 
-  #fail(record: ReplicasFailedRecord): string | null {
-    return this.#epochProblem(record) ?? this.#elect(record)
-  }
-
-  #elect({ topicId, partitions }: LeaderElectedRecord | ReplicasFailedRecord): string | null {
+  /** What they are then is known when it is applied. */
+  #changeSome({
+    topicId,
+    partitions,
+  }: LeaderElectedRecord | ReplicasFailedRecord | ReplicasPlacedRecord): string | null {
     for (const partition of partitions) {
       const handle = this.#handleOf(topicId, partition)
       if (handle === null) return `partition ${partition} of topic ${topicId} is not known`

@@ -35,6 +35,7 @@ import {
   type MetadataRecord,
   type PartitionReassignedRecord,
   type PartitionsRecord,
+  type ReplicasPlacedRecord,
   RULE_VERSION,
 } from './records.ts'
 import type { Topic } from './topic.ts'
@@ -160,6 +161,9 @@ export class MetadataImage {
             replicaFailed(state, record.brokerId, context),
           )
         }
+        return
+      case 'replicas-placed':
+        this.#place(record)
         return
       case 'partition-reassigned':
         this.#reassign(record)
@@ -392,6 +396,23 @@ export class MetadataImage {
           ? preferredLeaderElected(state, context)
           : brokerReturned(state, { ...context, allowsUncleanElection: true }),
       )
+    }
+  }
+
+  /** Only of those in sync: of others the directory would say that they have what they had. */
+  #place({ brokerId, directory, topicId, partitions }: ReplicasPlacedRecord): void {
+    if (this.brokers.get(brokerId)?.directories.includes(directory) !== true) return
+    for (const partition of partitions) {
+      const handle = this.#handle(topicId, partition)
+      if (!this.partitions.inSyncReplicas(handle).includes(brokerId)) continue
+      const replicas = this.partitions.replicas(handle)
+      const before = this.partitions.directories(handle)
+      const after = before.map((id, i) => (replicas[i] === brokerId ? directory : id))
+      const state = this.partitions.state(handle)
+      this.partitions.setDirectories(handle, replicas, after)
+      // Two states of a partition never have the same epochs.
+      this.partitions.setState(handle, { ...state, partitionEpoch: state.partitionEpoch + 1 })
+      this.#changes.partitionChanged(handle)
     }
   }
 

@@ -245,6 +245,18 @@ const FORMATS: readonly RecordFormat<MetadataRecord>[] = [
     }),
   },
   {
+    id: 22,
+    type: 'replicas-placed',
+    versionMax: 0,
+    schema: recordOf('ReplicasPlacedRecord', {
+      brokerId: INT32,
+      brokerEpoch: INT64,
+      directory: UUID,
+      topicId: UUID,
+      partitions: INT32S,
+    }),
+  },
+  {
     id: 20,
     type: 'remove-acl',
     versionMax: 0,

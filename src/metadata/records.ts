@@ -22,6 +22,7 @@ export type MetadataRecord =
   | PartitionAlteredRecord
   | LeaderElectedRecord
   | ReplicasFailedRecord
+  | ReplicasPlacedRecord
   | PartitionReassignedRecord
   | FeaturesRecord
   | AclRecord
@@ -207,6 +208,19 @@ export interface ReplicasFailedRecord {
   readonly topicId: Uuid
   readonly partitions: readonly number[]
   readonly ruleVersion: number
+}
+
+/**
+ * In-sync replicas of a broker lie in this log directory, one of those that it has registered
+ * (KIP-858): they were made anew there, after the disk that the metadata names was replaced.
+ */
+export interface ReplicasPlacedRecord {
+  readonly type: 'replicas-placed'
+  readonly brokerId: number
+  readonly brokerEpoch: number
+  readonly directory: Uuid
+  readonly topicId: Uuid
+  readonly partitions: readonly number[]
 }
 
 /**

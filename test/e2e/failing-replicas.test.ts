@@ -134,7 +134,7 @@ describe('a replica', () => {
       }
       await send('first')
       await until(areAllInSync, 'all are in sync')
-      // Twice: the second one takes the place of a disk that the metadata has never heard of.
+      // Twice: the second one takes the place of a disk that the metadata has learnt of.
       for (const value of ['second', 'third']) {
         const { dataDir } = cluster.brokers.get(2) as TestBroker
         const folders = readdirSync(dataDir).filter((name) => /^[0-9a-f]{32}-[01]$/.test(name))
@@ -147,6 +147,8 @@ describe('a replica', () => {
         assert.match(again.output(), /the disk of replicas is gone: they are made anew/)
         for (const name of folders)
           assert.match(logOf(again, name), new RegExp(`first.*${value}`, 's'))
+        const learnt = /in sync in another log directory: the metadata names it now/
+        await until(() => learnt.test(again.output()), 'the metadata names the new disk')
         if (value === 'third') break
         await again.kill()
         const third = await cluster.restart(2)

@@ -161,7 +161,7 @@ function anyOf(random: Random, image: MetadataImage): MetadataRecord {
   const known = image.brokers.get(brokerId)?.epoch ?? 1
   const brokerEpoch = random.chance(0.8) ? known : random.below(50) - 1
   const value = random.pick(['true', '1', '-5', '', 'x', null])
-  switch (random.below(13)) {
+  switch (random.below(14)) {
     case 0:
       return {
         type: 'topic',
@@ -236,6 +236,15 @@ function anyOf(random: Random, image: MetadataImage): MetadataRecord {
         topicId,
         partitions: [partition, ...ids()].slice(0, 1 + random.below(2)),
         ...RULE,
+      }
+    case 12:
+      return {
+        type: 'replicas-placed',
+        brokerId,
+        brokerEpoch,
+        directory: DIRECTORY(random.below(9)),
+        topicId,
+        partitions: [partition, ...ids()].slice(0, 1 + random.below(2)),
       }
     default: {
       const to = random.chance(0.5) ? some() : ids()

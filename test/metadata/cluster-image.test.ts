@@ -91,6 +91,28 @@ describe('MetadataImage, of a cluster,', () => {
     assert.equal(seen(moved)[0], 1)
   })
 
+  test('a replica that is in sync on a new disk, may lead from there; another one does not', () => {
+    const image = imageOf([...active(1, 2, 3), ...placed([1, 2, 3], [3, 1])])
+    const place = (directory: string): MetadataRecord => {
+      const epoch = image.brokers.get(1)?.epoch as number
+      const of = { brokerId: 1, brokerEpoch: epoch, topicId: TOPIC, partitions: [0, 1] }
+      return { type: 'replicas-placed', ...of, directory }
+    }
+    const [first = -1, second = -1] = image.topicsById.get(TOPIC)?.handles ?? []
+    const directories = () => [first, second].map((one) => image.partitions.directoryOn(one, 1))
+    const [old, fresh] = [DIRECTORY(1), uuidFor('N', 1)]
+    image.apply(registered(1, 4, { directories: [fresh], isUnclean: true }))
+    image.apply(brokerEvent('broker-unfenced', 1, 4))
+    image.apply(place(fresh))
+    assert.deepEqual(directories(), [old, old], 'it is not in sync')
+    image.apply(altered([2, 1]))
+    image.apply(place(uuidFor('N', 2)))
+    assert.deepEqual(directories(), [old, old], 'it has no such directory')
+    image.apply(place(fresh))
+    assert.deepEqual(directories(), [fresh, old])
+    assert.deepEqual(image.partitions.directories(first), [fresh, DIRECTORY(2), DIRECTORY(3)])
+  })
+
   test('partitions of which no replica is active, wait for any of them', () => {
     const records = [registered(1, 1), registered(2, 2), ...placed([1, 2])]
     const image = imageOf(records)

@@ -46,7 +46,7 @@ export class RandomHistory {
 
   #next(): MetadataRecord[] {
     const random = this.#random
-    switch (random.below(13)) {
+    switch (random.below(14)) {
       case 0:
       case 1:
         return this.#newTopic()
@@ -91,6 +91,15 @@ export class RandomHistory {
             ruleVersion: RULE_VERSION,
           }
           return [{ type: 'replicas-failed', ...failed }]
+        })
+      case 12:
+        return this.#onPartition((handle, { id: topicId }, partition) => {
+          const broker = this.image.brokers.get(random.pick(this.image.partitions.replicas(handle)))
+          if (broker === undefined) return []
+          const { id: brokerId, epoch: brokerEpoch } = broker
+          const directory = random.pick([...broker.directories, uuidFor('N', 0)])
+          const place = { brokerId, brokerEpoch, directory, topicId, partitions: [partition] }
+          return [{ type: 'replicas-placed', ...place }]
         })
       default:
         return this.#elections()

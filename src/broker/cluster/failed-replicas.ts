@@ -12,12 +12,12 @@
  * stand in for stays as it is, and is looked at again as the metadata changes.
  */
 import type { Uuid } from '../../base/uuid.ts'
-import { BrokerError } from '../../errors/broker-error.ts'
 import type { MetadataImage } from '../../metadata/image.ts'
 import { isReplaceable, NO_LEADER } from '../../metadata/partition-rules.ts'
 import { type ReplicasFailedRecord, RULE_VERSION } from '../../metadata/records.ts'
 import type { Logger } from '../../metrics/logger.ts'
 import type { MetadataStore } from '../metadata-store.ts'
+import { SelfReport } from './self-report.ts'
 
 export type FailureKind = 'offline' | 'damaged' | 'cut'
 
@@ -38,8 +38,6 @@ interface Failed {
 
 /** Partitions in one change. */
 const REPORT_MAX = 1000
-/** Before it is tried again where no controller has taken it. */
-const RETRY_MS = 500
 /** The more of these the worse. */
 const KINDS: readonly FailureKind[] = ['cut', 'damaged', 'offline']
 
@@ -47,23 +45,20 @@ export class FailedReplicas {
   readonly #parts: FailedReplicasParts
   /** By handle. */
   readonly #failed = new Map<number, Failed>()
-  #hasBegun = false
-  #isStopped = false
-  #isReporting = false
-  /** Something may have to be told. */
-  #isDue = false
-  #timer: NodeJS.Timeout | null = null
-  /** Whoever waits until there is nothing to tell. */
-  #waiting: (() => void)[] = []
+  readonly #report: SelfReport<ReplicasFailedRecord>
 
   constructor(parts: FailedReplicasParts) {
     this.#parts = parts
+    this.#report = new SelfReport({
+      ...parts,
+      records: () => this.#records(),
+      onTold: (records) => this.#onTold(records),
+    })
   }
 
   /** This broker is registered: it may speak for itself. */
   begin(): void {
-    this.#hasBegun = true
-    this.look()
+    this.#report.begin()
   }
 
   /** To be followed by `look`. Of two the worse one stands. */
@@ -73,7 +68,7 @@ export class FailedReplicas {
     if (before?.kind === 'offline') return
     const leaderEpoch = this.#parts.image.partitions.leaderEpoch(handle)
     this.#failed.set(handle, { kind, leaderEpoch })
-    this.#isDue = true
+    this.#report.due()
   }
 
   /** Nothing is to be fetched for it. */
@@ -96,67 +91,34 @@ export class FailedReplicas {
   /** These partitions are others in the metadata, or brokers are. */
   changed(handles: Iterable<number>, areBrokers: boolean): void {
     if (this.#failed.size === 0) return
-    if (areBrokers) this.#isDue = true
+    if (areBrokers) this.#report.due()
     for (const handle of handles) {
       const failed = this.#failed.get(handle)
       if (failed === undefined) continue
       if (failed.kind === 'cut' && this.#isOut(handle, failed)) this.#failed.delete(handle)
-      else this.#isDue = true
+      else this.#report.due()
     }
     this.look()
   }
 
   /** Resolves once the metadata says all that it can be told, or this broker stops. */
   whenTold(): Promise<void> {
-    if (this.#isStopped) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#waiting.push(resolve)
-      this.look()
-    })
+    return this.#report.whenTold()
   }
 
   /** Tells the metadata what it does not say yet. */
   look(): void {
-    if (!this.#hasBegun || this.#isStopped || this.#isReporting) return
-    if (!this.#isDue || this.#records().length === 0) {
-      this.#isDue = false
-      for (const resolve of this.#waiting.splice(0)) resolve()
-      return
-    }
-    this.#isReporting = true
-    this.#report().then(
-      () => {
-        this.#isReporting = false
-        this.look()
-      },
-      (error: unknown) => {
-        this.#isReporting = false
-        if (!(error instanceof BrokerError)) this.#parts.onFailure(error)
-        else this.#timer ??= setTimeout(() => this.#again(), RETRY_MS).unref()
-      },
-    )
+    this.#report.look()
   }
 
   stop(): void {
-    this.#isStopped = true
-    for (const resolve of this.#waiting.splice(0)) resolve()
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#report.stop()
   }
 
-  #again(): void {
-    this.#timer = null
-    this.look()
-  }
-
-  async #report(): Promise<void> {
-    const { change, logger } = this.#parts
-    const told = await change(() => {
-      const records = this.#isStopped ? [] : this.#records()
-      return { records, result: records }
-    })
+  #onTold(told: readonly ReplicasFailedRecord[]): void {
     for (const { topicId, partitions } of told) {
       const what = 'replicas of this broker cannot be used: others lead and are in sync without it'
-      logger.warn({ topic: topicId, partitions }, what)
+      this.#parts.logger.warn({ topic: topicId, partitions }, what)
     }
   }
 

@@ -55,6 +55,7 @@ const SCOPES: Readonly<Record<MetadataRecord['type'], Scopes>> = {
   'partition-altered': PARTITIONS,
   'leader-elected': PARTITIONS,
   'replicas-failed': MOVES,
+  'replicas-placed': PARTITIONS,
   'partition-reassigned': MOVES,
   features: { reads: ['features'], writes: ['features'] },
   acl: ACCESS,

@@ -30,9 +30,10 @@ import type { MetadataStore } from '../metadata-store.ts'
 import { folderOf, type PartitionPlacement } from '../partition-placement.ts'
 import { replicationFactorOf } from '../replica-placer.ts'
 import { FailedReplicas, type FailureKind } from './failed-replicas.ts'
+import { PlacedReplicas } from './placed-replicas.ts'
 import type { ReplicaFetcher } from './replica-fetcher.ts'
 import { RoleRetries } from './role-retries.ts'
-import { isElsewhere, placeUnfound } from './unfound-directories.ts'
+import { isElsewhere, placeUnfound, unplaced } from './unfound-directories.ts'
 
 export interface ReplicaManagerParts {
   readonly nodeId: number
@@ -109,6 +110,7 @@ export class ReplicaManager {
   #follows: FollowPartition[][]
   readonly #retries: RoleRetries
   readonly #failed: FailedReplicas
+  readonly #placed: PlacedReplicas
   /** Partitions that came with the metadata and are being opened. */
   readonly #opening = new Set<Promise<void>>()
   #hasBegun = false
@@ -119,7 +121,9 @@ export class ReplicaManager {
     this.#leads = parts.shards.map(() => [])
     this.#follows = parts.shards.map(() => [])
     this.#retries = new RoleRetries((handles) => this.#tellAgain(handles), parts.nowMs)
-    this.#failed = new FailedReplicas({ ...parts, logger: parts.loggers('storage') })
+    const logger = parts.loggers('storage')
+    this.#failed = new FailedReplicas({ ...parts, logger })
+    this.#placed = new PlacedReplicas({ ...parts, logger })
   }
 
   /** Partitions of which this broker is a replica. */
@@ -175,6 +179,7 @@ export class ReplicaManager {
     // Also without any: what was led by the process before this one is not led any more.
     this.#parts.onLeadership(led)
     this.#failed.begin()
+    this.#placed.begin()
   }
 
   /** The image has changed. */
@@ -203,6 +208,7 @@ export class ReplicaManager {
     for (const topic of configured) void this.configure(topic)
     if (led.length > 0) this.#parts.onLeadership(led)
     this.#failed.changed(handles, changes.brokersChanged.length > 0)
+    this.#placed.look()
   }
 
   /**
@@ -268,6 +274,7 @@ export class ReplicaManager {
     this.#isStopped = true
     this.#retries.stop()
     this.#failed.stop()
+    this.#placed.stop()
     for (const fetcher of this.#fetchers.values()) fetcher.stop()
   }
 
@@ -314,7 +321,7 @@ export class ReplicaManager {
 
   async #open(rows: readonly OpenRow[]): Promise<void> {
     const { placement, shards } = this.#parts
-    for (const [id, folders] of this.#unplaced(rows)) placeUnfound(id, folders, this.#parts)
+    for (const [id, folders] of unplaced(rows, this.#parts)) placeUnfound(id, folders, this.#parts)
     const groups = new Map<
       string,
       { topic: Topic; shard: number; recover: boolean; list: OpenPartition[] }
@@ -336,20 +343,6 @@ export class ReplicaManager {
       }
     }
     await Promise.all(opened)
-  }
-
-  /** Folders of partitions by the directory that they are said to be in and that is not here. */
-  #unplaced(rows: readonly OpenRow[]): Map<Uuid, string[]> {
-    const { image, nodeId, placement } = this.#parts
-    const unplaced = new Map<Uuid, string[]>()
-    for (const { topic, handle } of rows) {
-      const id = image.partitions.directoryOn(handle, nodeId) as Uuid
-      if (placement.isPlaced(id)) continue
-      const folders = unplaced.get(id) ?? []
-      unplaced.set(id, folders)
-      folders.push(folderOf(topic.id, image.partitions.partitionNumber(handle)))
-    }
-    return unplaced
   }
 
   #openPartition(topic: Topic, handle: number, hint: LogHint | null): OpenPartition {
@@ -400,6 +393,7 @@ export class ReplicaManager {
     this.#stopFetching(local)
     this.#retries.forget(handle)
     this.#failed.forget(handle)
+    this.#placed.forget(handle)
     this.#locals.delete(handle)
     const { image, placement } = this.#parts
     const mayComeBack = image.partitions.has(handle)
@@ -428,6 +422,7 @@ export class ReplicaManager {
     const directory = image.partitions.directoryOn(handle, nodeId) as Uuid
     const isMoved = isElsewhere(local, directory, this.#parts)
     local.directory = directory
+    this.#placed.changed(handle)
     if (isMoved || this.#failed.mayStartOver(handle)) local = this.#openAnew(handle)
     const leader = image.partitions.leader(handle)
     const leaderEpoch = image.partitions.leaderEpoch(handle)

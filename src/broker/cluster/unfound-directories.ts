@@ -1,4 +1,5 @@
 import type { Uuid } from '../../base/uuid.ts'
+import type { MetadataImage, Topic } from '../../metadata/image.ts'
 import type { Loggers } from '../../metrics/logger.ts'
 import type { ShardProxy } from '../../shard/shard-proxy.ts'
 import { folderOf, missingPath, type PartitionPlacement } from '../partition-placement.ts'
@@ -10,8 +11,8 @@ import { folderOf, missingPath, type PartitionPlacement } from '../partition-pla
  *   a directory of `log.dirs` cannot be used   they are perhaps on it: offline until it is back
  *   all of them can be used                    made anew from their leaders, in another directory
  *
- * The metadata goes on naming the old directory: this replica does not lead where nobody is known
- * to have everything. At the next start what was made anew is found by its folders.
+ * The metadata goes on naming the old directory until the replica is in sync again
+ * (`placed-replicas.ts`). At a start before that, what was made anew is found by its folders.
  */
 export interface UnfoundParts {
   readonly placement: PartitionPlacement
@@ -43,6 +44,27 @@ export function placeUnfound(
   placement.standIn(id, path)
   if (found !== undefined) return
   logger.warn({ directory: path, was: id }, 'the disk of replicas is gone: they are made anew')
+}
+
+/** Folders of partitions by the directory that they are said to be in and that is not here. */
+export function unplaced(
+  rows: readonly { readonly topic: Topic; readonly handle: number }[],
+  parts: {
+    readonly image: MetadataImage
+    readonly nodeId: number
+    readonly placement: PartitionPlacement
+  },
+): Map<Uuid, string[]> {
+  const { image, nodeId, placement } = parts
+  const found = new Map<Uuid, string[]>()
+  for (const { topic, handle } of rows) {
+    const id = image.partitions.directoryOn(handle, nodeId) as Uuid
+    if (placement.isPlaced(id)) continue
+    const folders = found.get(id) ?? []
+    found.set(id, folders)
+    folders.push(folderOf(topic.id, image.partitions.partitionNumber(handle)))
+  }
+  return found
 }
 
 /**

@@ -10,6 +10,7 @@ import { MetadataImage } from '../../../src/metadata/image.ts'
 import {
   type MetadataRecord,
   type ReplicasFailedRecord,
+  type ReplicasPlacedRecord,
   RULE_VERSION,
 } from '../../../src/metadata/records.ts'
 import type { ControlReply, ControlRequest } from '../../../src/shard/control.ts'
@@ -349,6 +350,27 @@ describe('ReplicaManager', () => {
     assert.deepEqual(fixture.told.slice(0, 2), ['delete 1', 'open 1 in /other'])
     assert.equal(fixture.manager.count, 1)
     assert.equal(fixture.fetched.length, 1)
+  })
+
+  test('tells where a replica is that was made anew, once it is in sync', async () => {
+    const gone = uuidFor('G', 1)
+    const lost = { ...placed([2, 1], [2, 1], [2, 1])[1], replicaDirectories: [] as string[][] }
+    lost.replicaDirectories = [gone, gone, DIRECTORY(1)].map((one) => [DIRECTORY(2), one])
+    const topic = placed()[0] as MetadataRecord
+    const out = [0, 1, 2].map((partition) => altered([2], partition))
+    const fixture = new Fixture([...BROKERS, topic, lost as never, ...out])
+    await fixture.begin()
+    assert.equal(fixture.told.filter((told) => told.startsWith('open')).length, 3)
+    assert.equal(fixture.changed.length, 0)
+    await fixture.apply(altered([2, 1], 1), altered([2, 1], 2))
+    await settled()
+    const place = { type: 'replicas-placed', brokerId: 1, brokerEpoch: 1, topicId: TOPIC }
+    const [{ directory }] = fixture.changed as [ReplicasPlacedRecord]
+    assert.deepEqual(fixture.changed, [{ ...place, directory, partitions: [1] }])
+    const now = [1, 2, 3].map((handle) => fixture.image.partitions.directoryOn(handle, SELF))
+    assert.deepEqual(now, [gone, directory, DIRECTORY(1)])
+    assert.ok([DIRECTORY(SELF), OTHER_DISK].includes(directory))
+    assert.deepEqual(fixture.told, [], 'it stays where it is')
   })
 
   test('opens anew a replica that went and came back in one step', async () => {

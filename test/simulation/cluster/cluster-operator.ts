@@ -87,14 +87,17 @@ export class ClusterOperator {
   /** The node has a new disk. */
   repair(node: SimNode, directoryBefore: string | null): void {
     this.repairing.add(node)
+    // Else its broker makes them anew without anybody's help, and says so once they are in sync.
+    const isByHand = this.#random.chance(0.5)
+    const replace = isByHand ? this.#replaceReplica : this.#awaitReplica
     this.#simulation.onClient(async () => {
       if (directoryBefore !== null) await this.#replaceVoter(node, directoryBefore)
       for (const { topic, partition } of this.#simulation.places) {
-        await this.#replaceReplica(node, topic, partition)
+        await replace.call(this, node, topic, partition)
       }
       const offsets = this.#simulation.newestImage?.topicsByName.get('__consumer_offsets')
       for (const partition of offsets?.handles.keys() ?? []) {
-        await this.#replaceReplica(node, '__consumer_offsets', partition)
+        await replace.call(this, node, '__consumer_offsets', partition)
       }
       this.repairing.delete(node)
       this.#simulation.world.count('states: a node with a new disk has everything again')
@@ -145,6 +148,19 @@ export class ClusterOperator {
           const target = replicas.includes(node.id) ? others : [...others, node.id]
           await this.#move(topic, partition, target)
         }
+      }
+      await admin.sleep(RETRY_MS)
+    }
+  }
+
+  /** The metadata says that it lies on the new disk, or that it is elsewhere by now. */
+  async #awaitReplica(node: SimNode, topic: string, partition: number): Promise<void> {
+    for (;;) {
+      const { newestImage: image, admin } = this.#simulation
+      const handle = image?.topicsByName.get(topic)?.handles[partition]
+      if (image !== null && handle !== undefined) {
+        const directory = image.partitions.directoryOn(handle, node.id)
+        if (directory === null || directory === node.directoryId) return
       }
       await admin.sleep(RETRY_MS)
     }
