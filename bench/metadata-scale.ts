@@ -104,16 +104,17 @@ class Run {
     const work = async (proposer: Proposer): Promise<void> => {
       while (next < topics) {
         const from = next
-        next = Math.min(topics, next + topicsPerProposal)
+        const until = Math.min(topics, from + topicsPerProposal)
+        next = until
         const earlyMs = startedMs + (from * 1000) / fillRate - performance.now()
         if (earlyMs > 0) await sleep(earlyMs)
         const records: MetadataRecord[] = []
-        for (let i = from; i < next; i++) records.push(...this.#topicRecords(i))
+        for (let i = from; i < until; i++) records.push(...this.#topicRecords(i))
         await proposer.propose(records, async (leader) => {
           const view = await this.#view(leader, nameOf(from))
           return view.topics[0]?.errorCode === 0
         })
-        bar?.update(next)
+        bar?.update(until)
       }
     }
     const proposers = Array.from({ length: PROPOSALS_AT_ONCE }, () => this.#proposer())

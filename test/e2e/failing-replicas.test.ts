@@ -1,9 +1,18 @@
 /** Replicas whose bytes or whose disk go bad, in a cluster: others lead, nothing is lost. */
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
-import kafkajs, { type Admin, type Kafka } from 'kafkajs'
+import kafkajs, { type Admin, type Kafka, type Producer } from 'kafkajs'
 import type { TestBroker } from '../support/broker.ts'
 import { type TestCluster, withCluster } from '../support/cluster.ts'
 import { values } from '../support/kafka.ts'
@@ -14,6 +23,9 @@ const TOPIC = 'events'
 const PATIENCE_MS = 60_000
 const MIB = 1024 * 1024
 const QUICK = { 'group.initial.rebalance.delay.ms': '0' }
+/** What a broker says. */
+const GONE = /the disk of replicas is gone: they are made anew/
+const LEARNT = /in sync in another log directory: the metadata names it now/
 const reason = whyNoSmallDisks()
 const skip = reason === null ? false : `SKIPPED: ${reason}`
 
@@ -68,13 +80,34 @@ async function readAll(
   return read as unknown as string[]
 }
 
-/** The log of the only partition, whole. */
-function logOf({ dataDir }: TestBroker, directory: string): string {
-  const names = readdirSync(join(dataDir, directory)).filter((name) => name.endsWith('.log'))
+/** Of partitions of the topic, below a log directory. */
+function foldersIn(directory: string): string[] {
+  return readdirSync(directory).filter((name) => /^[0-9a-f]{32}-\d+$/.test(name))
+}
+
+/** The log of a partition, whole. */
+function logOf({ dataDir }: { readonly dataDir: string }, folder: string): string {
+  const names = readdirSync(join(dataDir, folder)).filter((name) => name.endsWith('.log'))
   return names
     .sort()
-    .map((name) => readFileSync(join(dataDir, directory, name), 'latin1'))
+    .map((name) => readFileSync(join(dataDir, folder, name), 'latin1'))
     .join('')
+}
+
+/**
+ * One event to each partition, one by one: where only one of two leaders took its part of a send,
+ * and leads the other partition as well by then, kafkajs drops what the other one refused, without
+ * an error.
+ */
+async function sendToAll(producer: Producer, count: number, value: string): Promise<void> {
+  for (let partition = 0; partition < count; partition++) {
+    await producer.send({ topic: TOPIC, messages: [{ partition, value }] })
+  }
+}
+
+async function areAllInSync(admin: Admin, count: number): Promise<boolean> {
+  const partitions = await partitionsOf(admin)
+  return partitions.length === count && partitions.every(({ isr }) => isr.length === 3)
 }
 
 describe('a replica', () => {
@@ -92,7 +125,7 @@ describe('a replica', () => {
       await until(async () => (await partitionsOf(admin))[0]?.isr.length === 3, 'all are in sync')
       const leader = (await partitionsOf(admin))[0]?.leader as number
       const broker = cluster.brokers.get(leader) as TestBroker
-      const directory = readdirSync(broker.dataDir).find((name) => /^[0-9a-f]{32}-0$/.test(name))
+      const [directory] = foldersIn(broker.dataDir)
       assert.ok(directory !== undefined)
       const path = join(broker.dataDir, directory, '00000000000000000000.log')
       const content = readFileSync(path)
@@ -121,39 +154,27 @@ describe('a replica', () => {
       await createTopic(admin, 2, {})
       const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
       await producer.connect()
-      const areAllInSync = async (): Promise<boolean> => {
-        const partitions = await partitionsOf(admin)
-        return partitions.length === 2 && partitions.every(({ isr }) => isr.length === 3)
-      }
-      // One by one: where only one of two leaders took its part of a send, and leads the other
-      // partition as well by then, kafkajs drops what the other one refused, without an error.
-      const send = async (value: string): Promise<void> => {
-        for (const partition of [0, 1]) {
-          await producer.send({ topic: TOPIC, messages: [{ partition, value }] })
-        }
-      }
-      await send('first')
-      await until(areAllInSync, 'all are in sync')
+      await sendToAll(producer, 2, 'first')
+      await until(() => areAllInSync(admin, 2), 'all are in sync')
       // Twice: the second one takes the place of a disk that the metadata has learnt of.
       for (const value of ['second', 'third']) {
         const { dataDir } = cluster.brokers.get(2) as TestBroker
-        const folders = readdirSync(dataDir).filter((name) => /^[0-9a-f]{32}-[01]$/.test(name))
+        const folders = foldersIn(dataDir)
         assert.equal(folders.length, 2)
         await cluster.brokers.get(2)?.kill()
         for (const name of readdirSync(dataDir)) rmSync(join(dataDir, name), { recursive: true })
         const again = await cluster.restart(2)
-        await send(value)
-        await until(areAllInSync, 'all are in sync again')
-        assert.match(again.output(), /the disk of replicas is gone: they are made anew/)
+        await sendToAll(producer, 2, value)
+        await until(() => areAllInSync(admin, 2), 'all are in sync again')
+        assert.match(again.output(), GONE)
         for (const name of folders)
           assert.match(logOf(again, name), new RegExp(`first.*${value}`, 's'))
-        const learnt = /in sync in another log directory: the metadata names it now/
-        await until(() => learnt.test(again.output()), 'the metadata names the new disk')
+        await until(() => LEARNT.test(again.output()), 'the metadata names the new disk')
         if (value === 'third') break
         await again.kill()
         const third = await cluster.restart(2)
-        await until(areAllInSync, 'all are in sync after a restart')
-        assert.doesNotMatch(third.output(), /made anew/)
+        await until(() => areAllInSync(admin, 2), 'all are in sync after a restart')
+        assert.doesNotMatch(third.output(), GONE)
         for (const name of folders) assert.match(logOf(third, name), /first/)
       }
       assert.deepEqual(
@@ -163,6 +184,60 @@ describe('a replica', () => {
       await producer.disconnect()
       await admin.disconnect()
     }))
+
+  test('on one of two disks is made anew when that one is replaced, and others are left', async () => {
+    const second = mkdtempSync(join(tmpdir(), 'millrace-test-second-'))
+    const directoriesOf = (id: number): string[] => (id === 2 ? [second] : [])
+    try {
+      await withCluster({ set: QUICK, directoriesOf }, async (cluster) => {
+        const kafka = kafkaOf(cluster)
+        const admin = kafka.admin()
+        await admin.connect()
+        await createTopic(admin, 4, {})
+        const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
+        await producer.connect()
+        await sendToAll(producer, 4, 'first')
+        await until(() => areAllInSync(admin, 4), 'all are in sync')
+        const broker = cluster.brokers.get(2) as TestBroker
+        const { dataDir } = broker
+        const [lost, kept] = [foldersIn(second), foldersIn(dataDir)]
+        assert.deepEqual([lost.length, kept.length], [2, 2])
+        const inodes = kept.map((name) => statSync(join(dataDir, name)).ino)
+        await broker.kill()
+        for (const name of readdirSync(second)) rmSync(join(second, name), { recursive: true })
+        const again = await cluster.restart(2)
+        await sendToAll(producer, 4, 'second')
+        await until(() => areAllInSync(admin, 4), 'all are in sync again')
+        assert.match(again.output(), GONE)
+        await until(() => LEARNT.test(again.output()), 'the metadata names the new disk')
+        const placeOf = (name: string): string => {
+          const places = [second, dataDir].filter((path) => existsSync(join(path, name)))
+          assert.equal(places.length, 1, `${name} is in one place`)
+          return places[0] as string
+        }
+        for (const name of [...lost, ...kept]) {
+          assert.match(logOf({ dataDir: placeOf(name) }, name), /first.*second/s)
+        }
+        assert.deepEqual(
+          kept.map((name) => statSync(join(dataDir, name)).ino),
+          inodes,
+          'what was on the other disk is as it was',
+        )
+        await again.stop()
+        const third = await cluster.restart(2)
+        await until(() => areAllInSync(admin, 4), 'all are in sync after a restart')
+        assert.doesNotMatch(third.output(), GONE)
+        await sendToAll(producer, 4, 'third')
+        for (const name of [...lost, ...kept]) {
+          assert.match(logOf({ dataDir: placeOf(name) }, name), /first.*second.*third/s)
+        }
+        await producer.disconnect()
+        await admin.disconnect()
+      })
+    } finally {
+      rmSync(second, { recursive: true, force: true })
+    }
+  })
 
   test('on a disk that fails is led by others from then on', { skip }, async () => {
     // Its device has less room than it says: fsync fails.
@@ -185,9 +260,7 @@ describe('a replica', () => {
           'all are in sync',
         )
         const broker = cluster.brokers.get(2) as TestBroker
-        const onDisk = readdirSync(data)
-          .filter((name) => /^[0-9a-f]{32}-\d+$/.test(name))
-          .map((name) => Number(name.split('-')[1]))
+        const onDisk = foldersIn(data).map((name) => Number(name.split('-')[1]))
         const led = (await partitionsOf(admin)).filter(({ leader }) => leader === 2)
         const bad = led.find(({ partitionId }) => onDisk.includes(partitionId))
         assert.ok(bad !== undefined, `of ${onDisk} none is led by node 2`)
