@@ -370,6 +370,9 @@ function phaseTable(phases: readonly Phase[]): string {
     const worst = (pick: (use: LoopUse) => number): string => {
       return formatNumber(Math.max(...nodes.map(pick).filter((value) => !Number.isNaN(value))))
     }
+    const least = (pick: (use: LoopUse) => number): string => {
+      return formatNumber(Math.min(...nodes.map(pick).filter(Number.isFinite)))
+    }
     return [
       [
         name,
@@ -377,8 +380,9 @@ function phaseTable(phases: readonly Phase[]): string {
         worst(({ p99Ms }) => p99Ms),
         worst(({ p999Ms }) => p999Ms),
         worst(({ maxMs }) => maxMs),
-        // Of a follower: the leader waits for nobody.
+        // Of a follower: the leader waits for nobody, and hears nobody late.
         worst(({ timeoutMs }) => (Number.isFinite(timeoutMs) ? timeoutMs : Number.NaN)),
+        least(({ lastTimeoutMs }) => lastTimeoutMs),
         worst(({ residentBytes }) => residentBytes / 2 ** 20),
       ],
     ]
@@ -390,6 +394,7 @@ function phaseTable(phases: readonly Phase[]): string {
     'P99.9 ≤ ms',
     'max ms',
     'timeout ≥ ms',
+    'at the end ms',
     'MiB',
   ]
   return markdownTable(head, rows)

@@ -23,8 +23,9 @@ export interface LoopUse {
   /** By Node's own monitor, which adds its 10 ms. */
   readonly maxMs: number
   readonly residentBytes: number
-  /** The shortest election timeout that it had at any look. */
+  /** The shortest election timeout that it had at any look, and the one at the last look. */
   readonly timeoutMs: number
+  readonly lastTimeoutMs: number
 }
 
 export function parseDelays(metrics: string): Cumulative {
@@ -57,6 +58,7 @@ interface Seen {
   maxMs: number
   residentBytes: number
   timeoutMs: number
+  lastTimeoutMs: number
 }
 
 export class LoopWatch {
@@ -84,6 +86,7 @@ export class LoopWatch {
         maxMs: seen.maxMs,
         residentBytes: seen.residentBytes,
         timeoutMs: seen.timeoutMs,
+        lastTimeoutMs: seen.lastTimeoutMs,
       })
       Object.assign(seen, { before: seen.now, maxMs: 0, residentBytes: 0, timeoutMs: Infinity })
     }
@@ -116,7 +119,8 @@ export class LoopWatch {
         // What a process was late with until it served for the first time, it was late as nobody.
         const residentBytes = known?.residentBytes ?? 0
         const maxMs = known?.maxMs ?? 0
-        this.#seen.set(id, { pid, before: now, now, maxMs, residentBytes, timeoutMs: Infinity })
+        const timeouts = { timeoutMs: Infinity, lastTimeoutMs: Infinity }
+        this.#seen.set(id, { pid, before: now, now, maxMs, residentBytes, ...timeouts })
         return
       }
       const seen = known
@@ -124,7 +128,8 @@ export class LoopWatch {
       const max = /^nodejs_eventloop_lag_max_seconds\S* (\S+)/m.exec(text)?.[1]
       seen.maxMs = Math.max(seen.maxMs, Number(max ?? 0) * 1000)
       const timeout = /^millrace_quorum_election_timeout_seconds\S* (\S+)/m.exec(text)?.[1]
-      seen.timeoutMs = Math.min(seen.timeoutMs, Number(timeout) * 1000)
+      seen.lastTimeoutMs = Number(timeout) * 1000
+      seen.timeoutMs = Math.min(seen.timeoutMs, seen.lastTimeoutMs)
       seen.residentBytes = Math.max(seen.residentBytes, memoryOf(pid, 'VmRSS'))
     } catch {
       // It is down, or busy.

@@ -71,6 +71,8 @@ export interface StartOptions {
   readonly gate: ClusterGate
   /** Disk and threads; the system's where it is left out. */
   readonly platform?: BrokerPlatform
+  /** How late main's event loop is in all but one of a thousand looks; unknown when left out. */
+  readonly ownDelayMs?: () => number
   /** Nothing may go on. */
   readonly onFailure: (error: unknown) => void
   /** A shard died: the process cannot go on. */
@@ -189,6 +191,7 @@ export async function startBroker(options: StartOptions): Promise<StartedBroker>
     const { metadataPath } = directories
     member = await ClusterMember.open({
       ...{ config, cluster, loggers, host, arena, directories, gate, onFailure },
+      ownDelayMs: options.ownDelayMs,
       withReserve: (work) => states.withReserve(metadataPath, work),
     })
   }

@@ -38,6 +38,8 @@ export interface QuorumParts {
   readonly options: RaftOptions
   readonly random: Random
   readonly nowMs: () => number
+  /** How late this thread's event loop is in all but one of a thousand looks, of late. */
+  readonly ownDelayMs?: (() => number) | undefined
   readonly log: QuorumLog
   readonly found: FoundLog
   readonly saved: SavedQuorum
@@ -393,6 +395,7 @@ export class Quorum {
       setImmediate(() => {
         if (this.#timer !== timer) return
         this.#timer = null
+        this.#node.ownDelay(this.#parts.ownDelayMs?.() ?? 0)
         this.#input(() => this.#node.onTime(this.#parts.nowMs()))
       })
     }, ms)

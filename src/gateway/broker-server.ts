@@ -128,6 +128,7 @@ export class BrokerServer {
       ground,
       makeWaker: (parts) => this.#makeWaker(parts),
       gate,
+      ownDelayMs: () => this.#metrics.loopDelayMs,
       onFailure: (error) => this.#onFailure('this node cannot stay in its cluster', error),
       onCrash: (shard, error) => this.#onFailure(`shard ${shard} failed`, error),
     }).then((started) => {

@@ -1,3 +1,4 @@
+import { oneInThousand } from '../base/quantile.ts'
 import { Histogram } from './histogram.ts'
 
 /**
@@ -12,17 +13,30 @@ const INTERVAL_MS = 50
  * timeout, which the delays of a controller have to stay below.
  */
 export const LOOP_DELAY_BOUNDS_MS: readonly number[] = [
-  0.5, 1, 2.5, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500, 1000, 2500, 5000, 10_000,
+  0.5, 1, 2.5, 5, 10, 20, 30, 40, 50, 60, 75, 90, 105, 125, 150, 200, 300, 500, 1000, 2500, 5000,
+  10_000,
 ]
+
+/** Of the last three and a half minutes; fewer than the least say nothing of one in a thousand. */
+const SAMPLES_MAX = 4096
+const SAMPLES_MIN = 1000
 
 export class LoopDelay {
   readonly histogram = new Histogram(LOOP_DELAY_BOUNDS_MS)
+  readonly #newest = new Float64Array(SAMPLES_MAX)
+  #count = 0
   #timer: NodeJS.Timeout
   #dueMs = performance.now() + INTERVAL_MS
 
   constructor() {
     this.#timer = setTimeout(this.#sample, INTERVAL_MS)
     this.#timer.unref()
+  }
+
+  /** What one of a thousand of the newest samples is above; 0 while there are few. */
+  get oneInThousandMs(): number {
+    if (this.#count < SAMPLES_MIN) return 0
+    return oneInThousand(this.#newest.subarray(0, Math.min(this.#count, SAMPLES_MAX)))
   }
 
   close(): void {
@@ -32,7 +46,10 @@ export class LoopDelay {
   readonly #sample = (): void => {
     const now = performance.now()
     // Timers count whole milliseconds and may run a fraction of one early.
-    this.histogram.observe(Math.max(0, now - this.#dueMs))
+    const lateMs = Math.max(0, now - this.#dueMs)
+    this.histogram.observe(lateMs)
+    this.#newest[this.#count % SAMPLES_MAX] = lateMs
+    this.#count++
     this.#dueMs = now + INTERVAL_MS
     this.#timer.refresh()
   }

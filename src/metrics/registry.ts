@@ -34,6 +34,11 @@ export class MetricsRegistry {
     return this.#underWay
   }
 
+  /** Of this thread's event loop, in all but one of a thousand looks of some minutes. */
+  get loopDelayMs(): number {
+    return this.#loopDelay.oneInThousandMs
+  }
+
   /** Stops what it measures by itself. */
   close(): void {
     this.#loopDelay.close()

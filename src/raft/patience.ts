@@ -3,9 +3,11 @@
  * late again and again is busy and not dead: the timeout stays above four times what the leader was
  * late in all but one of a thousand intervals, as far as `FACTOR_MAX` allows. What is measured is
  * what the timeout is there for: the delays of the leader's event loop, of the network and of this
- * process, together.
+ * process, together. Not below four times what this process alone is late in all but one of a
+ * thousand times either: those that lead after this leader are as busy.
  */
 import { assert } from '../base/assert.ts'
+import { oneInThousand } from '../base/quantile.ts'
 
 /** One for each interval of heartbeats: of five minutes, with the usual one. */
 const SAMPLES_MAX = 4096
@@ -24,7 +26,10 @@ export class Patience {
   /** The most of this interval, which began at `#beganMs`. */
   #latest = 0
   #beganMs = Number.NEGATIVE_INFINITY
-  #factor = 1
+  /** Of all but one of a thousand intervals. */
+  #lateMs = 0
+  /** Of all but one of a thousand looks at this process. */
+  #ownLateMs = 0
 
   /** Times in milliseconds; `timeoutMs`: the shortest election timeout. */
   constructor(options: { readonly heartbeatMs: number; readonly electionTimeoutMsMin: number }) {
@@ -35,7 +40,13 @@ export class Patience {
 
   /** In [1, `FACTOR_MAX`], for the time that a leader may be silent. */
   get factor(): number {
-    return this.#factor
+    const wantedMs = TIMES_LATE * Math.max(this.#lateMs, this.#ownLateMs)
+    return Math.min(FACTOR_MAX, Math.max(1, wantedMs / this.#timeoutMs))
+  }
+
+  /** This process is not later than that in 999 of 1,000 looks. */
+  ownDelay(lateMs: number): void {
+    this.#ownLateMs = lateMs
   }
 
   /** The leader was silent for so long before it was heard again; `nowMs` is monotonic. */
@@ -48,19 +59,6 @@ export class Patience {
     this.#latest = 0
     this.#beganMs = nowMs
     if (this.#count < SAMPLES_MIN || this.#count % LOOK_SAMPLES !== 0) return
-    const wantedMs = TIMES_LATE * this.#oneInThousand()
-    this.#factor = Math.min(FACTOR_MAX, Math.max(1, wantedMs / this.#timeoutMs))
-  }
-
-  /** Not above it are 999 of 1,000 samples. */
-  #oneInThousand(): number {
-    const samples = this.#late.subarray(0, Math.min(this.#count, SAMPLES_MAX))
-    const worst = Array.from({ length: Math.floor(samples.length / 1000) + 1 }, () => 0)
-    for (const late of samples) {
-      if (late <= (worst[0] as number)) continue
-      worst[0] = late
-      worst.sort((a, b) => a - b)
-    }
-    return worst[0] as number
+    this.#lateMs = oneInThousand(this.#late.subarray(0, Math.min(this.#count, SAMPLES_MAX)))
   }
 }

@@ -79,6 +79,11 @@ export class RaftNode {
     return this.#state.patience.factor * this.#state.options.electionTimeoutMsMin
   }
 
+  /** How late this process is at most, but for one of a thousand times: see `Patience`. */
+  ownDelay(lateMs: number): void {
+    this.#state.patience.ownDelay(lateMs)
+  }
+
   get epoch(): number {
     return this.#state.epoch
   }

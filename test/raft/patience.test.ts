@@ -54,3 +54,15 @@ test('many messages, are no more than few', () => {
   }
   assert.equal(patience.factor, 2)
 })
+
+test('a process that is late itself, waits four times as long as that', () => {
+  const patience = new Patience(OPTIONS)
+  patience.ownDelay(70)
+  assert.equal(patience.factor, 1)
+  patience.ownDelay(120)
+  assert.equal(patience.factor, 1.6)
+  hear(patience, { lateMs: 150 })
+  assert.equal(patience.factor, 2)
+  patience.ownDelay(10_000)
+  assert.equal(patience.factor, 3)
+})

@@ -55,6 +55,8 @@ export interface ClusterMemberParts {
   readonly arena: Arena
   readonly directories: LogDirectories
   readonly gate: ClusterGate
+  /** See `Quorum`. */
+  readonly ownDelayMs?: (() => number) | undefined
   /** Runs it with what the disk of the metadata has put by. */
   readonly withReserve: (work: () => Promise<void>) => Promise<void>
   readonly onFailure: (error: unknown) => void
@@ -157,6 +159,7 @@ export class ClusterMember {
       snapshots,
       image,
       electionTimeoutMs: config.get('controller.quorum.election.timeout.ms'),
+      ownDelayMs: parts.ownDelayMs,
       clock: systemClock,
       loggers,
       withReserve: parts.withReserve,

@@ -46,6 +46,8 @@ export interface ClusterNodeParts {
   /** As of the start of what was found of the log. */
   readonly image: MetadataImage
   readonly electionTimeoutMs: number
+  /** See `Quorum`. */
+  readonly ownDelayMs?: (() => number) | undefined
   readonly clock: Clock
   readonly loggers: Loggers
   /** Runs it with what the directory's disk has put by. */
@@ -308,6 +310,7 @@ export class ClusterNode {
       },
       random: new Random((Math.random() * 2 ** 32) >>> 0),
       nowMs: () => clock.monotonicMs(),
+      ownDelayMs: this.#parts.ownDelayMs,
       log,
       found,
       saved,
