@@ -371,7 +371,8 @@ function phaseTable(phases: readonly Phase[]): string {
       return formatNumber(Math.max(...nodes.map(pick).filter((value) => !Number.isNaN(value))))
     }
     const least = (pick: (use: LoopUse) => number): string => {
-      return formatNumber(Math.min(...nodes.map(pick).filter(Number.isFinite)))
+      const known = nodes.map(pick).filter(Number.isFinite)
+      return known.length === 0 ? '–' : formatNumber(Math.min(...known))
     }
     return [
       [

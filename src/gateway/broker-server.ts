@@ -144,6 +144,7 @@ export class BrokerServer {
     this.#keepHeapsSmall()
     const { image } = started.broker
     this.#readyMs = performance.now()
+    this.#metrics.forgetStart()
     this.#loggers('broker').info(
       {
         node: this.#config.get('node.id'),

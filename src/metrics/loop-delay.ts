@@ -33,6 +33,11 @@ export class LoopDelay {
     this.#timer.unref()
   }
 
+  /** A start is late as nothing later is: it says nothing of what is to come. */
+  forgetStart(): void {
+    this.#count = 0
+  }
+
   /** What one of a thousand of the newest samples is above; 0 while there are few. */
   get oneInThousandMs(): number {
     if (this.#count < SAMPLES_MIN) return 0

@@ -39,6 +39,11 @@ export class MetricsRegistry {
     return this.#loopDelay.oneInThousandMs
   }
 
+  /** The broker serves from now on. */
+  forgetStart(): void {
+    this.#loopDelay.forgetStart()
+  }
+
   /** Stops what it measures by itself. */
   close(): void {
     this.#loopDelay.close()

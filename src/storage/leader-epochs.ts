@@ -24,7 +24,6 @@ const UNDEFINED_END: EpochEnd = { epoch: -1, endOffset: -1 }
 export interface EpochsMark {
   readonly epochs: readonly number[]
   readonly startOffsets: readonly number[]
-  readonly isDirty: boolean
 }
 
 export class LeaderEpochs {
@@ -106,14 +105,14 @@ export class LeaderEpochs {
     return {
       epochs: this.#epochs.slice(),
       startOffsets: this.#startOffsets.slice(),
-      isDirty: this.#isDirty,
     }
   }
 
   rollback(mark: EpochsMark): void {
     this.#epochs = mark.epochs.slice()
     this.#startOffsets = mark.startOffsets.slice()
-    this.#isDirty = mark.isDirty
+    // What was noted since may have been written.
+    this.#isDirty = true
   }
 
   /** Writes the file durably if it lags behind. Throws BrokerError. */

@@ -207,8 +207,8 @@ export class LogEdits {
     if (!scanner.next())
       throw core.corrupt(`${core.segments.path(segment, LOG_SUFFIX)}: ${position}`)
     const { baseOffset } = scanner
-    if (baseOffset <= offset) return baseOffset
-    // Compaction left a hole before it: the log ends with the batch before the hole.
+    if (baseOffset <= offset && core.compactedTo <= segment.baseOffset) return baseOffset
+    // Compaction may have left a hole before it: the log ends with the batch before the hole.
     let endOffset = segment.baseOffset
     scanner.start(file, 0, position)
     while (scanner.next()) endOffset = scanner.lastOffset + 1

@@ -147,10 +147,29 @@ describe('a log that follows', () => {
     assert.equal(log.logEndOffset, 60)
     assert.deepEqual(readAll(log, 0, { upTo: 'logEnd' }), expected)
     assert.deepEqual(log.verify().problems, [])
-    // Inside a hole: the log ends with what lies before it.
-    log.truncateTo(23)
-    assert.deepEqual(offsetsIn(readAll(log, 0, { upTo: 'logEnd' })).at(-1), { base: 20, last: 21 })
-    assert.equal(log.logEndOffset, 22)
+    for (let offset = 0; offset < 60; offset++) {
+      const [first] = offsetsIn(readAll(log, offset, { upTo: 'logEnd' }))
+      assert.equal(
+        first?.last,
+        kept.map((one) => one * 2 + 1).find((last) => last >= offset),
+      )
+    }
+    // Behind a hole, in one and in front of one: the log ends with what lies before it.
+    for (const [offset, index] of [
+      [58, 25],
+      [50, 17],
+      [34, 10],
+      [23, 10],
+      [20, 9],
+      [18, 4],
+      [6, null],
+    ] as const) {
+      log.truncateTo(offset)
+      const read = offsetsIn(readAll(log, 0, { upTo: 'logEnd' }))
+      const last = index === null ? undefined : index * 2 + 1
+      assert.equal(read.at(-1)?.last, last, `cut at ${offset}`)
+      assert.deepEqual(log.verify().problems, [], `cut at ${offset}`)
+    }
   })
 })
 

@@ -62,11 +62,8 @@ interface Part {
   lastFetchedEpoch: number
   logStartOffset: number
   bytesMax: number
-  /**
-   * From where it was given data last, over this connection. Asked for once more, that is looked
-   * at: a follower refuses a batch that is not what was written, and would ask for ever.
-   */
-  givenOffset: number
+  /** It was given data from there before. */
+  readonly isAgain: boolean
   sentHighWatermark: number
   sentLogStart: number
 }
@@ -90,6 +87,12 @@ export class ReplicaSession {
   readonly #parts: ReplicaSessionParts
   readonly #followedBy: FollowedBy
   readonly #all = new Map<string, Part>()
+  /**
+   * From where partitions were given data last; also of those that are not followed for a while, as
+   * a follower leaves out what it could not use. Asked for once more, that is looked at: a batch
+   * that is not what was written is refused, and would be asked for for ever.
+   */
+  readonly #given = new Map<string, number>()
   /** In the order of their turn. */
   readonly #due = new Set<Part>()
   /** Due with the next request, or once there is memory: reading them again now gives nothing. */
@@ -153,6 +156,7 @@ export class ReplicaSession {
     request?.abandon()
     for (const part of this.#all.values()) this.#unwatch(part)
     this.#all.clear()
+    this.#given.clear()
     this.#due.clear()
     this.#later.clear()
     this.#held.clear()
@@ -185,10 +189,11 @@ export class ReplicaSession {
           lastFetchedEpoch: asked.lastFetchedEpoch,
           logStartOffset: asked.logStartOffset,
           bytesMax: Math.max(0, asked.partitionMaxBytes),
-          givenOffset: before?.givenOffset ?? -1,
+          isAgain: this.#given.get(key) === asked.fetchOffset,
           sentHighWatermark: before?.sentHighWatermark ?? -1,
           sentLogStart: before?.sentLogStart ?? -1,
         }
+        if (!part.isAgain) this.#given.delete(key)
         this.#all.set(key, part)
         this.#due.add(part)
       }
@@ -299,7 +304,6 @@ export class ReplicaSession {
     this.#reading++
     request.reserved += bytesMax
     if (isCounted) throttle.take(bytesMax)
-    const isAgain = part.givenOffset === part.fetchOffset
     const asked = { round: part.round, request, bytesMax, isCounted, isHeld }
     const sink = new PartRead(this, part, asked)
     part.token = shardOf(handle).replicaRead(
@@ -311,7 +315,7 @@ export class ReplicaSession {
           READ_WATCH |
           (isFirst ? READ_MIN_ONE_BATCH : 0) |
           (isCounted ? READ_THROTTLED : 0) |
-          (isAgain ? READ_VERIFY : 0),
+          (part.isAgain ? READ_VERIFY : 0),
         replicaId: this.#followedBy.replicaId,
         replicaEpoch: this.#followedBy.replicaEpoch,
         currentLeaderEpoch: part.currentLeaderEpoch,
@@ -349,7 +353,7 @@ export class ReplicaSession {
       part.state = 'given'
       request.add(part, outcome, isTold)
       if (isData) {
-        part.givenOffset = part.fetchOffset
+        this.#given.set(keyOf(part.topicId, part.partition), part.fetchOffset)
         const { offset, length, generation } = outcome
         request.lent.push({ shard: this.#parts.shardOf(part.handle), offset, length, generation })
         this.#parts.countSent(part.handle, length)

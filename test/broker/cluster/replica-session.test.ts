@@ -239,19 +239,19 @@ describe('ReplicaSession', () => {
     assert.equal(fixture.shard.watches.size, 1)
   })
 
-  test('has looked at what the follower asks for once more', async (t) => {
+  test('has looked at what is asked for once more, also when it was left out between', async (t) => {
     const fixture = new Fixture(t)
-    const verifies = ({ request }: Read): boolean => (request.flags & READ_VERIFY) !== 0
-    fixture.fetch([0])
-    assert.equal(verifies(fixture.shard.answer({ length: 100 })), false)
-    await fixture.answered()
-    for (let i = 0; i < 2; i++) {
-      fixture.fetch([0])
-      assert.equal(verifies(fixture.shard.answer({ length: 100 })), true)
+    const isVerified = async (...asked: Parameters<Fixture['fetch']>): Promise<boolean> => {
+      fixture.fetch(...asked)
+      const { request } = fixture.shard.answer({ length: 100 })
       await fixture.answered()
+      return (request.flags & READ_VERIFY) !== 0
     }
-    fixture.fetch([0], { fetchOffset: 8 })
-    assert.equal(verifies(fixture.shard.answer({ length: 100 })), false)
+    assert.equal(await isVerified([0]), false)
+    assert.equal(await isVerified([0]), true)
+    assert.equal(await isVerified([1], { forget: [0] }), false)
+    assert.equal(await isVerified([0], { forget: [1] }), true)
+    assert.equal(await isVerified([0], { fetchOffset: 8 }), false)
   })
 
   test('holds the memory of an answer until it is given back', async (t) => {
