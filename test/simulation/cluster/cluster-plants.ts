@@ -47,12 +47,15 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
     ),
     focus: 'reigns',
   },
-  plant(
-    'promises metadata that is not on the disk',
-    'broker/start-broker.js',
-    'flushMessages: 1,',
-    'flushMessages: Infinity,',
-  ),
+  {
+    ...plant(
+      'promises metadata that is not on the disk',
+      'broker/start-broker.js',
+      'flushMessages: 1,',
+      'flushMessages: Infinity,',
+    ),
+    from: 9,
+  },
   {
     ...plant(
       'serves old bytes without a look at their checksums',
