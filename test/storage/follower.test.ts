@@ -50,6 +50,16 @@ function segmentsOf(bench: Bench): Map<string, Uint8Array> {
   return new Map(names.sort().map((name) => [name, bench.files.contentOf(bench.path(name))]))
 }
 
+function splitBatches(run: Uint8Array): Uint8Array[] {
+  const size = (at: number): number =>
+    12 + Buffer.from(run.buffer, run.byteOffset).readInt32BE(at + 8)
+  const batches: Uint8Array[] = []
+  for (let at = 0; at < run.length; at += size(at)) batches.push(run.slice(at, at + size(at)))
+  return batches
+}
+
+const lastOf = (bytes: Uint8Array): number => offsetsIn(bytes)[0]?.last as number
+
 describe('a log that follows', () => {
   test('keeps offsets, epochs and timestamps, and ignores a trailing part of a batch', () => {
     const leader = new Bench(SMALL)
@@ -171,6 +181,45 @@ describe('a log that follows', () => {
       assert.deepEqual(log.verify().problems, [], `cut at ${offset}`)
     }
   })
+})
+
+test('a log with holes is what it took and was not cut, however it was cut, closed and killed', () => {
+  const rounds = Number(process.env.MILLRACE_ROUNDS ?? 300)
+  for (let round = 0; round < rounds; round++) {
+    const random = new Random(SEED + round)
+    const from = new Bench().open()
+    for (let i = 0; i < 24; i++) {
+      append(from, batch({ records: random.between(1, 3), fill: i, valueBytes: 60 }), i >> 3)
+    }
+    const whole = readAll(from, 0)
+    const batches = splitBatches(whole).filter(() => random.chance(0.5))
+    const bench = new Bench({ segmentBytes: random.between(150, 750) })
+    let log = openReplica(bench)
+    let kept = 0
+    for (let step = 0; step < 30; step++) {
+      const what = random.below(10)
+      const next = batches[kept]
+      if (what < 5 && next !== undefined) {
+        follow(log, next)
+        kept++
+      } else if (what < 7) {
+        const offset = random.below(log.logEndOffset + 1)
+        log.truncateTo(offset)
+        kept = batches.filter((one) => lastOf(one) < offset).length
+      } else if (what === 7) {
+        log = openReplica(bench, log.close())
+      } else if (what === 8) {
+        bench.files.kill()
+        log = openReplica(bench)
+      } else bench.flush(log)
+      const why = `step ${step} of round ${round}, ${rerun(SEED)}`
+      const end = kept === 0 ? log.logEndOffset : lastOf(batches[kept - 1] as Uint8Array) + 1
+      assert.equal(log.logEndOffset, end, why)
+      const read = kept === 0 ? new Uint8Array(0) : readAll(log, 0, { upTo: 'logEnd' })
+      assert.deepEqual(read, concat(batches.slice(0, kept)), why)
+      assert.deepEqual(log.verify().problems, [], why)
+    }
+  }
 })
 
 describe('the high watermark of a replicated log', () => {
