@@ -146,6 +146,61 @@ describe('a replica', () => {
       await admin.disconnect()
     }))
 
+  test('that leads, with a bit turned over in what a follower still has to fetch, is given up', () =>
+    withCluster({ set: QUICK }, async (cluster) => {
+      const kafka = kafkaOf(cluster)
+      const admin = kafka.admin()
+      await admin.connect()
+      await createTopic(admin, 6, {})
+      const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
+      await producer.connect()
+      await sendToAll(producer, 6, 'first')
+      await until(() => areAllInSync(admin, 6), 'all are in sync')
+      // Of two that one broker leads the other one goes on: its follower leaves this one out.
+      const partitions = await partitionsOf(admin)
+      const [one, other] = [1, 2, 3]
+        .map((id) => partitions.filter(({ leader }) => leader === id))
+        .find((led) => led.length >= 2) as typeof partitions
+      assert.ok(one !== undefined && other !== undefined)
+      const { partitionId: partition, leader } = one
+      const broker = cluster.brokers.get(leader) as TestBroker
+      const away = (leader % 3) + 1
+      await cluster.brokers.get(away)?.kill()
+      const sent = Array.from({ length: 20 }, (_, i) => `event ${i} ${'.'.repeat(200)}`)
+      for (const value of sent) {
+        await producer.send({ topic: TOPIC, messages: [{ partition, value }] })
+      }
+      const folder = foldersIn(broker.dataDir).find((name) => name.endsWith(`-${partition}`)) ?? ''
+      const path = join(broker.dataDir, folder, '00000000000000000000.log')
+      const content = readFileSync(path)
+      const at = content.indexOf('event 13')
+      assert.ok(at > 0)
+      content[at] = (content[at] as number) ^ 1
+      writeFileSync(path, content, { flag: 'r+' })
+      await cluster.restart(away)
+      let isOver = false
+      const going = (async () => {
+        while (!isOver) {
+          const messages = [{ partition: other.partitionId, value: 'more' }]
+          await producer.send({ topic: TOPIC, messages })
+        }
+      })()
+      await until(async () => {
+        const now = (await partitionsOf(admin)).find((found) => found.partitionId === partition)
+        return now !== undefined && now.isr.length === 3 && now.leader !== leader
+      }, 'another one leads, and all are in sync again').finally(() => {
+        isOver = true
+      })
+      await going
+      assert.match(broker.output(), /the CRC of the batch at position \d+ of segment 0 does not/)
+      const all = await readAll(cluster, admin, { partition, count: sent.length + 1 })
+      assert.deepEqual(all, ['first', ...sent])
+      const logs = [...cluster.brokers.values()].map((broker) => logOf(broker, folder))
+      assert.ok(logs.every((log) => log === logs[0] && log.includes('event 13')))
+      await producer.disconnect()
+      await admin.disconnect()
+    }))
+
   test('on a disk that is replaced is made anew on the new one, and is there after a restart', () =>
     withCluster({ set: QUICK }, async (cluster) => {
       const kafka = kafkaOf(cluster)
