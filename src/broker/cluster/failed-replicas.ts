@@ -12,23 +12,11 @@
  * stand in for stays as it is, and is looked at again as the metadata changes.
  */
 import type { Uuid } from '../../base/uuid.ts'
-import type { MetadataImage } from '../../metadata/image.ts'
 import { isReplaceable, NO_LEADER } from '../../metadata/partition-rules.ts'
 import { type ReplicasFailedRecord, RULE_VERSION } from '../../metadata/records.ts'
-import type { Logger } from '../../metrics/logger.ts'
-import type { MetadataStore } from '../metadata-store.ts'
-import { SelfReport } from './self-report.ts'
+import { type OwnReplicasParts, REPORT_MAX, SelfReport } from './self-report.ts'
 
 export type FailureKind = 'offline' | 'damaged' | 'cut'
-
-export interface FailedReplicasParts {
-  readonly nodeId: number
-  readonly image: MetadataImage
-  readonly brokerEpoch: () => number
-  readonly change: MetadataStore['change']
-  readonly logger: Logger
-  readonly onFailure: (error: unknown) => void
-}
 
 interface Failed {
   readonly kind: FailureKind
@@ -36,18 +24,16 @@ interface Failed {
   readonly leaderEpoch: number
 }
 
-/** Partitions in one change. */
-const REPORT_MAX = 1000
 /** The more of these the worse. */
 const KINDS: readonly FailureKind[] = ['cut', 'damaged', 'offline']
 
 export class FailedReplicas {
-  readonly #parts: FailedReplicasParts
+  readonly #parts: OwnReplicasParts
   /** By handle. */
   readonly #failed = new Map<number, Failed>()
   readonly #report: SelfReport<ReplicasFailedRecord>
 
-  constructor(parts: FailedReplicasParts) {
+  constructor(parts: OwnReplicasParts) {
     this.#parts = parts
     this.#report = new SelfReport({
       ...parts,

@@ -5,25 +5,13 @@
  * the replica does not lead where nobody is known to have everything. Runs on main.
  */
 import type { Uuid } from '../../base/uuid.ts'
-import type { MetadataImage } from '../../metadata/image.ts'
 import type { ReplicasPlacedRecord } from '../../metadata/records.ts'
-import type { Logger } from '../../metrics/logger.ts'
-import type { MetadataStore } from '../metadata-store.ts'
 import type { PartitionPlacement } from '../partition-placement.ts'
-import { SelfReport } from './self-report.ts'
+import { type OwnReplicasParts, REPORT_MAX, SelfReport } from './self-report.ts'
 
-export interface PlacedReplicasParts {
-  readonly nodeId: number
-  readonly image: MetadataImage
+export interface PlacedReplicasParts extends OwnReplicasParts {
   readonly placement: PartitionPlacement
-  readonly brokerEpoch: () => number
-  readonly change: MetadataStore['change']
-  readonly logger: Logger
-  readonly onFailure: (error: unknown) => void
 }
-
-/** Partitions in one change. */
-const REPORT_MAX = 1000
 
 export class PlacedReplicas {
   readonly #parts: PlacedReplicasParts

@@ -50,6 +50,7 @@ type PartitionResponse = NonNullable<
 >[number]
 
 interface Part {
+  readonly key: string
   readonly topicId: Uuid
   readonly partition: number
   handle: number
@@ -178,6 +179,7 @@ export class ReplicaSession {
         const before = this.#all.get(key)
         if (before !== undefined) this.#drop(before)
         const part: Part = {
+          key,
           topicId,
           partition: asked.partition,
           handle: -1,
@@ -353,7 +355,7 @@ export class ReplicaSession {
       part.state = 'given'
       request.add(part, outcome, isTold)
       if (isData) {
-        this.#given.set(keyOf(part.topicId, part.partition), part.fetchOffset)
+        this.#given.set(part.key, part.fetchOffset)
         const { offset, length, generation } = outcome
         request.lent.push({ shard: this.#parts.shardOf(part.handle), offset, length, generation })
         this.#parts.countSent(part.handle, length)

@@ -4,8 +4,23 @@
  * on main.
  */
 import { BrokerError } from '../../errors/broker-error.ts'
+import type { MetadataImage } from '../../metadata/image.ts'
 import type { MetadataRecord } from '../../metadata/records.ts'
+import type { Logger } from '../../metrics/logger.ts'
 import type { MetadataStore } from '../metadata-store.ts'
+
+/** What whoever speaks of the replicas of its own broker needs. */
+export interface OwnReplicasParts {
+  readonly nodeId: number
+  readonly image: MetadataImage
+  readonly brokerEpoch: () => number
+  readonly change: MetadataStore['change']
+  readonly logger: Logger
+  readonly onFailure: (error: unknown) => void
+}
+
+/** Partitions in one change. */
+export const REPORT_MAX = 1000
 
 export interface SelfReportParts<T extends MetadataRecord> {
   /** What the image does not say yet and would take now; a bounded number of records. */
