@@ -252,6 +252,20 @@ export class Leader {
       }
       this.#sendEntries(progress, entries, nowMs)
     }
+    this.#tellCommitted(progress, nowMs)
+  }
+
+  /**
+   * What is committed goes along with entries; once by itself where none are left to send. A
+   * replica that is still writing may apply it, and one whose answer comes after that of the
+   * majority would else hear of it a heartbeat later.
+   */
+  #tellCommitted(progress: Progress, nowMs: number): void {
+    const { log } = this.#state
+    const { state, nextOffset, toldCommittedOffset } = progress
+    if (state !== 'replicate' || nextOffset !== log.endOffset) return
+    if (toldCommittedOffset >= log.committedOffset) return
+    this.#request(progress, [], { offset: nextOffset, nowMs })
   }
 
   #sendEntries(progress: Progress, entries: readonly Entry[], nowMs: number): void {
@@ -267,6 +281,7 @@ export class Leader {
   ): void {
     const { log } = this.#state
     progress.sentMs = nowMs
+    progress.toldCommittedOffset = log.committedOffset
     this.#state.send(progress.key, {
       type: 'append-request',
       offset,
@@ -334,15 +349,7 @@ export class Leader {
     )
     if (reached <= log.committedOffset || reached <= this.epochStartOffset) return
     log.commit(reached)
-    // Followers learn of it with what is sent next, at the latest with a heartbeat; those to whom
-    // nothing else is under way at once.
-    for (const progress of this.#progress.values()) {
-      const isIdle = progress.state === 'replicate' && progress.inFlight.length === 0
-      const { nextOffset } = progress
-      if (isIdle && nextOffset === log.endOffset) {
-        this.#request(progress, [], { offset: nextOffset, nowMs })
-      }
-    }
+    for (const progress of this.#progress.values()) this.#tellCommitted(progress, nowMs)
   }
 
   #hasQuorum(nowMs: number): boolean {

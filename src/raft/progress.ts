@@ -21,6 +21,8 @@ export class Progress {
   matchedOffset = 0
   /** Of the first record that is sent next. At least `matchedOffset`. */
   nextOffset: number
+  /** The committed offset that it was sent last. */
+  toldCommittedOffset = -1
   /** A probe is under way; the next one waits for its answer or for a heartbeat. */
   isProbeOut = false
   /** End offsets of the requests with entries that are not answered, in order. */

@@ -17,6 +17,8 @@ class Quorum {
   waiting: RaftMessage[] = []
   /** Nodes that nothing reaches and that reach nobody. */
   readonly cut = new Set<number>()
+  /** Nodes whose disk is not done with what it was given last. */
+  readonly slowDisks = new Set<number>()
 
   constructor(count: number, voters = count) {
     const keys = Array.from({ length: count }, (_, i) => keyOf(i + 1))
@@ -53,7 +55,7 @@ class Quorum {
         const { quorumState, storage, messages } = node.take()
         if (quorumState !== null) this.states.set(id, quorumState)
         this.waiting.push(...messages)
-        const last = storage.at(-1)
+        const last = this.slowDisks.has(id) ? undefined : storage.at(-1)
         if (last !== undefined) node.onFlushed(last.sequence, this.nowMs)
         if (last !== undefined) this.waiting.push(...node.take().messages)
       }
@@ -118,6 +120,28 @@ describe('a quorum of three', () => {
     for (const node of quorum.nodes.values()) {
       assert.deepEqual([node.committedOffset, node.leader?.id], [end, quorum.leader.self.id])
     }
+  })
+
+  test('tells what is committed without waiting for a heartbeat, also who answered last', () => {
+    const quorum = new Quorum(3)
+    quorum.pass(1000)
+    quorum.pass(200)
+    const end = quorum.propose()
+    for (const node of quorum.nodes.values()) assert.equal(node.committedOffset, end)
+  })
+
+  test('tells one whose disk is still writing', () => {
+    const quorum = new Quorum(3)
+    quorum.pass(1000)
+    quorum.pass(200)
+    const slow = [...quorum.nodes.values()].find((node) => node !== quorum.leader) as RaftNode
+    quorum.slowDisks.add(slow.self.id)
+    const end = quorum.propose()
+    assert.equal(slow.committedOffset, end)
+    const { matchedOffset } = [...quorum.leader.replicas].find(
+      ({ key }) => key.id === slow.self.id,
+    ) as { matchedOffset: number }
+    assert(matchedOffset < end, 'it does not count as durable there')
   })
 
   test('replaces a leader that is gone, and commits nothing without a majority', () => {
