@@ -109,6 +109,8 @@ async function settle({ prober, java }: Scene): Promise<Delivered | null> {
     checkTime()
     await sleep(100)
   }
+  // The pauses of leaders that were given back are none of the quiet before the next fault.
+  await sleep(QUIET_MS / 4)
   prober.mark()
   await sleep(QUIET_MS)
   let delivered = (await java?.report()) ?? null
