@@ -38,6 +38,7 @@ const FAULTS = [
   'controller-kill',
   'controller-stop',
   'controller-link',
+  'none',
 ] as const
 type Fault = (typeof FAULTS)[number]
 
@@ -46,7 +47,8 @@ const USAGE = `node build/bench/failover.js [--peer millrace|kafka] [--rounds 5]
   [--partitions 30] [--rate 20000] [--every MS] [--java] [--set NAME=VALUE]... [--out PREFIX]
   [--keep]
 
-controller: the three of the active controller. Brokers are drawn from the seed. link needs root.
+controller: the three of the active controller. none: nothing happens, and what pauses all the same
+is the machine's. Brokers are drawn from the seed. link needs root.
 every: milliseconds between two batches of a partition (20); what is below that is not seen.
 keep: what the brokers said and wrote stays.`
 
@@ -131,6 +133,7 @@ async function strike(
   fault: Fault,
   node: number,
 ): Promise<MetadataOutage | null> {
+  if (fault === 'none') return null
   const { child } = cluster.nodes[node - 1] as RunningCluster['nodes'][number]
   if (fault.endsWith('kill')) child.kill('SIGKILL')
   else if (fault.endsWith('stop')) child.kill('SIGSTOP')

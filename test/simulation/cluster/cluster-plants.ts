@@ -9,7 +9,7 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
       'else if (fetched.divergingEpoch.endOffset >= 0) {',
       'else if (false) {',
     ),
-    from: 8,
+    from: 2,
   },
 
   {
@@ -36,7 +36,7 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
       'if (false) {',
     ),
     focus: 'reigns',
-    from: 5,
+    from: 7,
   },
   {
     ...plant(
@@ -46,6 +46,7 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
       'const isSameRun = true;',
     ),
     focus: 'reigns',
+    from: 2,
   },
   {
     ...plant(
@@ -54,7 +55,7 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
       'flushMessages: 1,',
       'flushMessages: Infinity,',
     ),
-    from: 9,
+    from: 20,
   },
   {
     ...plant(

@@ -41,7 +41,7 @@ export const RAFT_PLANTS: readonly Plant[] = [
       'return Math.min(this.#matchedOffset, this.#state.log.flushedOffset);',
       'return this.#matchedOffset;',
     ),
-    from: 84,
+    from: 95,
   },
 
   plant(
@@ -69,7 +69,7 @@ export const RAFT_PLANTS: readonly Plant[] = [
       'return isFirstOpen || voterHistory.latestEndOffset > log.committedOffset;',
       'return false;',
     ),
-    from: 720,
+    from: 805,
   },
 
   {
@@ -79,7 +79,7 @@ export const RAFT_PLANTS: readonly Plant[] = [
       'this.voterHistory.truncateTo(offset);',
       '',
     ),
-    from: 418,
+    from: 435,
   },
   {
     ...plant(
@@ -88,7 +88,7 @@ export const RAFT_PLANTS: readonly Plant[] = [
       'if (!isSameReplica(message.to, self) || isSameReplica(message.from, self))',
       'if (isSameReplica(message.from, self))',
     ),
-    from: 50,
+    from: 80,
   },
 
   plant('a leader that reaches nobody stays', LEADER, 'if (!this.#hasQuorum(nowMs))', 'if (false)'),
@@ -110,7 +110,7 @@ export const RAFT_PLANTS: readonly Plant[] = [
       'if (reached <= log.committedOffset || reached <= this.epochStartOffset)',
       'if (reached <= log.committedOffset)',
     ),
-    from: 168,
+    from: 330,
     focus: 'reigns',
   },
   {
