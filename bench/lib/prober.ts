@@ -42,6 +42,8 @@ export class Prober {
   /** Of each partition the request under way: to whom, since when. */
   readonly #underWay: ({ node: number; sinceMs: number; stop: AbortController } | null)[]
   #nodes = new Map<number, Place>()
+  /** Also of brokers that the metadata leaves out because they are fenced. */
+  readonly #everSeen = new Map<number, Place>()
   /** The one that has told of the leaders before is asked first. */
   #places: Place[]
   #controllerId = -1
@@ -123,7 +125,7 @@ export class Prober {
 
   /** Its link was cut: what was sent on its connection may come at any time, or never. */
   async reconnect(node: number): Promise<void> {
-    const place = this.#nodes.get(node)
+    const place = this.#everSeen.get(node)
     if (place !== undefined) await this.#connections.drop(place)
   }
 
@@ -239,6 +241,7 @@ export class Prober {
         const connection = await this.#looks.to(place)
         const answer = await connection.request(3, body, { timeoutMs: METADATA_MS_MAX })
         this.#nodes = new Map(answer.brokers.map((broker) => [broker.nodeId, broker]))
+        for (const broker of answer.brokers) this.#everSeen.set(broker.nodeId, broker)
         this.#controllerId = answer.controllerId
         const partitions = answer.topics[0]?.partitions ?? []
         for (const one of partitions) this.#leaders[one.partitionIndex] = one.leaderId
