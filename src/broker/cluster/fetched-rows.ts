@@ -22,6 +22,8 @@ export interface Row extends FollowedPartition {
   leaderHighWatermark: number
   /** What the session says of it is what holds. */
   isTold: boolean
+  /** The request that said so, counted: answers to those before it are about something else. */
+  toldIn: number
   /** The session has it. */
   isInSession: boolean
   /** For how long the next error keeps it out. */

@@ -87,7 +87,9 @@ export class ReplicaFetcher implements ReplicaLinkSink {
   #sessionId = 0
   #sessionEpoch = 0
   #correlationId = 0
-  /** Of fetches that are not answered, in order. */
+  /** Fetches that were sent. */
+  #fetches = 0
+  /** Of those that are not answered, in order. */
   readonly #expected: number[] = []
   /** When the last response came. */
   #fetchedMs = Number.NEGATIVE_INFINITY
@@ -122,6 +124,7 @@ export class ReplicaFetcher implements ReplicaLinkSink {
       highWatermark: at.highWatermark,
       leaderHighWatermark: -1,
       isTold: false,
+      toldIn: 0,
       isInSession: before?.isInSession ?? false,
       restMs: REST_MS_MIN,
     })
@@ -285,6 +288,7 @@ export class ReplicaFetcher implements ReplicaLinkSink {
     const ready = this.#askable()
     if (ready.length === 0) return
     this.#phase = 'fetching'
+    this.#fetches++
     const { waitMsMax, bytesMin, bytesMax } = this.#parts.options
     const { nodeId } = this.#parts.identity()
     const told = ready.filter((row) => !row.isTold)
@@ -350,6 +354,7 @@ export class ReplicaFetcher implements ReplicaLinkSink {
   #ask(row: Row) {
     this.#forgotten.delete(keyOf(row.topicId, row.partition))
     row.isTold = true
+    row.toldIn = this.#fetches
     row.isInSession = true
     return {
       partition: row.partition,
@@ -382,12 +387,14 @@ export class ReplicaFetcher implements ReplicaLinkSink {
     this.#sessionId = response.sessionId
     // Without a session every request names all.
     if (this.#sessionId === 0) this.#startSession()
+    const answered = this.#fetches - this.#expected.length
     const shards = new Set<ShardProxy>()
     for (const { topicId, partitions } of response.responses) {
       for (const fetched of partitions) {
         const row = this.#rows.get(keyOf(topicId, fetched.partitionIndex))
-        if (row === undefined || row.state !== 'ready' || !row.isTold) continue
-        this.#onPartition(row, fetched, frame)
+        if (row === undefined || !row.isTold || row.toldIn > answered) continue
+        if (row.state === 'ready') this.#onPartition(row, fetched, frame)
+        else row.isTold = false // It comes once more when its place in the log is known.
         shards.add(this.#parts.shardOf(row.handle))
       }
     }
@@ -396,8 +403,9 @@ export class ReplicaFetcher implements ReplicaLinkSink {
   }
 
   #onPartition(row: Row, fetched: Fetched, frame: RequestFrame): void {
-    // The leader has said something about it and waits to be told how it goes on.
-    row.isTold = false
+    const isNews = fetched.errorCode === ErrorCode.NONE && (fetched.records?.length ?? 0) === 0
+    // With a new watermark alone it goes on by itself; else it waits to be told how it goes on.
+    if (!isNews || fetched.divergingEpoch.endOffset >= 0) row.isTold = false
     if (fetched.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) {
       this.#restartAt(row, fetched.logStartOffset)
     } else if (fetched.errorCode !== ErrorCode.NONE) {
@@ -466,7 +474,6 @@ export class ReplicaFetcher implements ReplicaLinkSink {
       row.highWatermark = outcome.highWatermark
       row.logStartOffset = Math.max(row.logStartOffset, fetched.logStartOffset)
       row.latestEpoch = Math.max(row.latestEpoch, fetched.lastEpoch)
-      row.isTold = false
     }
     this.#goOn()
   }

@@ -132,7 +132,35 @@ describe('ReplicaFetcher, fetching', () => {
     fixture.shard.followed({ logEndOffset: 5, highWatermark: 5 })
     fixture.give({ highWatermark: 5 })
     assert.equal(fixture.shard.follows.length, 0, 'what it knows already it does not write')
+    assert.deepEqual(fixture.named, [], 'its leader goes on from where it was asked')
+  })
+
+  test('asks once more for records that came while a watermark was being taken', (t) => {
+    const fixture = new Fixture(t)
+    fixture.add(0)
+    fixture.connect()
+    fixture.give()
+    fixture.add(1)
+    fixture.give({ highWatermark: 9 })
+    fixture.give({ records: batch(5, 2) })
+    assert.equal(fixture.shard.follows.length, 1)
+    fixture.shard.followed({ logEndOffset: 5, highWatermark: 5 })
     assert.deepEqual(fixture.named, [[0, 5]])
+    fixture.give({ records: batch(5, 2) })
+    assert.equal(fixture.shard.follows[0]?.request.length, batch(5, 2).length)
+  })
+
+  test('does not take what comes for an earlier request for what it has asked since', (t) => {
+    const fixture = new Fixture(t)
+    fixture.add(0)
+    fixture.connect()
+    fixture.give()
+    fixture.add(0, { leaderEpoch: 4, logEndOffset: 7 })
+    assert.deepEqual(fixture.named, [[0, 7]])
+    fixture.give({ records: batch(5, 2) })
+    assert.equal(fixture.shard.follows.length, 0)
+    fixture.give({ records: batch(7, 1, 4) })
+    assert.equal(fixture.shard.follows[0]?.request.leaderEpoch, 4)
   })
 
   test('leaves out what is still being written, and asks for the others', (t) => {
