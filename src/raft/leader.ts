@@ -281,7 +281,9 @@ export class Leader {
   ): void {
     const { log } = this.#state
     progress.sentMs = nowMs
-    progress.toldCommittedOffset = log.committedOffset
+    // It commits no more than what it is known to have.
+    const end = entries.at(-1)?.endOffset ?? offset
+    progress.toldCommittedOffset = Math.min(log.committedOffset, end)
     this.#state.send(progress.key, {
       type: 'append-request',
       offset,

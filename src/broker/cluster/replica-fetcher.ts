@@ -403,9 +403,11 @@ export class ReplicaFetcher implements ReplicaLinkSink {
   }
 
   #onPartition(row: Row, fetched: Fetched, frame: RequestFrame): void {
-    const isNews = fetched.errorCode === ErrorCode.NONE && (fetched.records?.length ?? 0) === 0
-    // With a new watermark alone it goes on by itself; else it waits to be told how it goes on.
-    if (!isNews || fetched.divergingEpoch.endOffset >= 0) row.isTold = false
+    const isPlain = fetched.errorCode === ErrorCode.NONE && fetched.divergingEpoch.endOffset < 0
+    const isWatermark =
+      isPlain && !fetched.records?.length && fetched.logStartOffset <= row.logStartOffset
+    // With that alone the leader goes on by itself; else it waits to be told how it goes on.
+    if (!isWatermark) row.isTold = false
     if (fetched.errorCode === ErrorCode.OFFSET_OUT_OF_RANGE) {
       this.#restartAt(row, fetched.logStartOffset)
     } else if (fetched.errorCode !== ErrorCode.NONE) {

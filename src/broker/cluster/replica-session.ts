@@ -192,8 +192,7 @@ export class ReplicaSession {
           logStartOffset: asked.logStartOffset,
           bytesMax: Math.max(0, asked.partitionMaxBytes),
           isAgain: this.#given.get(key) === asked.fetchOffset,
-          sentHighWatermark: before?.sentHighWatermark ?? -1,
-          sentLogStart: before?.sentLogStart ?? -1,
+          ...sentOf(before),
         }
         if (!part.isAgain) this.#given.delete(key)
         this.#all.set(key, part)
@@ -441,8 +440,10 @@ export class ReplicaSession {
     this.#request = null
     const topics = new Map<Uuid, { topicId: Uuid; partitions: PartitionResponse[] }>()
     for (const [part, outcome] of request.given) {
-      part.sentHighWatermark = outcome.highWatermark
-      part.sentLogStart = outcome.logStartOffset
+      // Beside an error, or where the logs part, offsets are not looked at.
+      const isTaken = outcome.errorCode === ErrorCode.NONE && outcome.divergingEndOffset < 0
+      part.sentHighWatermark = isTaken ? outcome.highWatermark : -1
+      part.sentLogStart = isTaken ? outcome.logStartOffset : -1
       let topic = topics.get(part.topicId)
       if (topic === undefined) {
         topic = { topicId: part.topicId, partitions: [] }
@@ -522,6 +523,16 @@ const NOTHING: ReadOutcome = {
   flags: 0,
   divergingEpoch: -1,
   divergingEndOffset: -1,
+}
+
+/**
+ * What the follower has heard of a partition that it names. Named while it would have gone on by
+ * itself, the last that was said of it may not have been taken.
+ */
+function sentOf(before: Part | undefined): Pick<Part, 'sentHighWatermark' | 'sentLogStart'> {
+  if (before?.state !== 'given') return { sentHighWatermark: -1, sentLogStart: -1 }
+  const { sentHighWatermark, sentLogStart } = before
+  return { sentHighWatermark, sentLogStart }
 }
 
 function keyOf(topicId: Uuid, partition: number): string {

@@ -135,6 +135,16 @@ describe('ReplicaFetcher, fetching', () => {
     assert.deepEqual(fixture.named, [], 'its leader goes on from where it was asked')
   })
 
+  test('says where a log begins by now, when its leader has said so', (t) => {
+    const fixture = new Fixture(t)
+    fixture.add(0)
+    fixture.connect()
+    fixture.give({ logStartOffset: 3 })
+    fixture.shard.followed({ logEndOffset: 5, highWatermark: 5 })
+    assert.deepEqual(fixture.named, [[0, 5]])
+    assert.equal(fixture.fetch.topics[0]?.partitions[0]?.logStartOffset, 3)
+  })
+
   test('asks once more for records that came while a watermark was being taken', (t) => {
     const fixture = new Fixture(t)
     fixture.add(0)

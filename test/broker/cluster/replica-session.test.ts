@@ -317,6 +317,21 @@ describe('ReplicaSession', () => {
     assert.deepEqual(await fixture.answered(), ['1: error 0, 0 bytes, watermark 6'])
   })
 
+  test('says a watermark again to a follower that names the partition without need', async (t) => {
+    const fixture = new Fixture(t)
+    const [first] = await watching(fixture, [0])
+    fixture.fetch([])
+    fixture.shard.wake(first as Read)
+    fixture.shard.watch({ highWatermark: 12 })
+    fixture.pass(10)
+    assert.deepEqual(await fixture.answered(), ['0: error 0, 0 bytes, watermark 12'])
+    // It was busy with the partition, and has taken nothing.
+    fixture.fetch([0])
+    fixture.shard.watch({ highWatermark: 12 })
+    fixture.pass(10)
+    assert.deepEqual(await fixture.answered(), ['0: error 0, 0 bytes, watermark 12'])
+  })
+
   test('answers at once where the logs part, and with an error', async (t) => {
     const fixture = new Fixture(t)
     fixture.unknown.add(2)
