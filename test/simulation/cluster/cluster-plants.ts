@@ -55,7 +55,7 @@ export const CLUSTER_PLANTS: readonly Plant[] = [
       'flushMessages: 1,',
       'flushMessages: Infinity,',
     ),
-    from: 20,
+    from: 9,
   },
   {
     ...plant(
