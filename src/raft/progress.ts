@@ -21,7 +21,7 @@ export class Progress {
   matchedOffset = 0
   /** Of the first record that is sent next. At least `matchedOffset`. */
   nextOffset: number
-  /** The committed offset that it was sent last. */
+  /** What it was last told is committed, no more than what that request reached. */
   toldCommittedOffset = -1
   /** A probe is under way; the next one waits for its answer or for a heartbeat. */
   isProbeOut = false

@@ -21,7 +21,7 @@ import type { Events, Places } from './browser/page.ts'
 
 const PARTITIONS = 3
 /** The page's side is the same with all engines: the default one gets the most. */
-const COUNTS = { native: 50_000, uws: 4000, node: 4000 }
+const COUNTS = { native: 50_000, uws: 10_000, node: 10_000 }
 const RESTART_COUNT = 20_000
 const TIMEOUT_MS = 300_000
 const TOPIC = 'from-a-page'

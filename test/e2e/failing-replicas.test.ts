@@ -61,6 +61,21 @@ async function createTopic(
   await admin.createTopics({ topics: [topic], waitForLeaders: true })
 }
 
+/** The topic, made, and what works on it, connected. */
+async function withTopic(
+  cluster: TestCluster,
+  partitions: number,
+  configs: Readonly<Record<string, string>> = {},
+): Promise<{ readonly admin: Admin; readonly producer: Producer }> {
+  const kafka = kafkaOf(cluster)
+  const admin = kafka.admin()
+  await admin.connect()
+  await createTopic(admin, partitions, configs)
+  const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
+  await producer.connect()
+  return { admin, producer }
+}
+
 /** `count` values of a partition, from whoever leads it: a new leader's watermark may be behind. */
 async function readAll(
   cluster: TestCluster,
@@ -113,12 +128,7 @@ async function areAllInSync(admin: Admin, count: number): Promise<boolean> {
 describe('a replica', () => {
   test('in which a bit turns over is never served, and is made anew from the others', () =>
     withCluster({ set: QUICK }, async (cluster) => {
-      const kafka = kafkaOf(cluster)
-      const admin = kafka.admin()
-      await admin.connect()
-      await createTopic(admin, 1, { 'internal.segment.bytes': '4096' })
-      const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
-      await producer.connect()
+      const { admin, producer } = await withTopic(cluster, 1, { 'internal.segment.bytes': '4096' })
       const sent = Array.from({ length: 60 }, (_, i) => `event ${i} ${'.'.repeat(400)}`)
       for (const value of sent) await producer.send({ topic: TOPIC, messages: [{ value }] })
       await producer.disconnect()
@@ -148,12 +158,7 @@ describe('a replica', () => {
 
   test('that leads, with a bit turned over in what a follower still has to fetch, is given up', () =>
     withCluster({ set: QUICK }, async (cluster) => {
-      const kafka = kafkaOf(cluster)
-      const admin = kafka.admin()
-      await admin.connect()
-      await createTopic(admin, 6, {})
-      const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
-      await producer.connect()
+      const { admin, producer } = await withTopic(cluster, 6)
       await sendToAll(producer, 6, 'first')
       await until(() => areAllInSync(admin, 6), 'all are in sync')
       // Of two that one broker leads the other one goes on: its follower leaves this one out.
@@ -203,12 +208,7 @@ describe('a replica', () => {
 
   test('on a disk that is replaced is made anew on the new one, and is there after a restart', () =>
     withCluster({ set: QUICK }, async (cluster) => {
-      const kafka = kafkaOf(cluster)
-      const admin = kafka.admin()
-      await admin.connect()
-      await createTopic(admin, 2, {})
-      const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
-      await producer.connect()
+      const { admin, producer } = await withTopic(cluster, 2)
       await sendToAll(producer, 2, 'first')
       await until(() => areAllInSync(admin, 2), 'all are in sync')
       // Twice: the second one takes the place of a disk that the metadata has learnt of.
@@ -245,12 +245,7 @@ describe('a replica', () => {
     const directoriesOf = (id: number): string[] => (id === 2 ? [second] : [])
     try {
       await withCluster({ set: QUICK, directoriesOf }, async (cluster) => {
-        const kafka = kafkaOf(cluster)
-        const admin = kafka.admin()
-        await admin.connect()
-        await createTopic(admin, 4, {})
-        const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
-        await producer.connect()
+        const { admin, producer } = await withTopic(cluster, 4)
         await sendToAll(producer, 4, 'first')
         await until(() => areAllInSync(admin, 4), 'all are in sync')
         const broker = cluster.brokers.get(2) as TestBroker
@@ -301,12 +296,7 @@ describe('a replica', () => {
     const directoriesOf = (id: number): string[] => (id === 2 ? [data] : [])
     try {
       await withCluster({ set: QUICK, directoriesOf }, async (cluster) => {
-        const kafka = kafkaOf(cluster)
-        const admin = kafka.admin()
-        await admin.connect()
-        await createTopic(admin, 6, { 'flush.messages': '1' })
-        const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
-        await producer.connect()
+        const { admin, producer } = await withTopic(cluster, 6, { 'flush.messages': '1' })
         // A directory comes with the first event.
         const first = [0, 1, 2, 3, 4, 5].map((partition) => ({ partition, value: 'first' }))
         await producer.send({ topic: TOPIC, messages: first })

@@ -30,7 +30,7 @@ const STATES = [
 /** Where seeds begin that reach it, and how many may have to be tried: a third reach it. */
 const EPOCHS_CUT = 'states: truncations over several epochs'
 const EPOCHS_CUT_FROM = 18
-const EPOCHS_CUT_SEEDS = 12
+const EPOCHS_CUT_SEEDS = 6
 
 test('a cluster, two seeds, twice each, breaks no invariant and takes the same course', async () => {
   const { seeds, failures, totals } = await run(['--from', '1', '--seeds', '2', '--twice'])
